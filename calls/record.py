@@ -1,0 +1,118 @@
+"""One governed request as a value: what the gateway hands to the writer, field for field the row of `Call`.
+
+Plain and Django-free, because it is built on the hot path. `COLUMNS` is the one list of columns with their Postgres types;
+the migration, the writer and the model are checked against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    TOOL_ERROR = "tool_error"  # the tool ran and said isError, or the server answered a JSON-RPC error
+    UPSTREAM_ERROR = "upstream_error"  # no usable answer from the server
+    TIMEOUT = "timeout"
+    DENIED = "denied"
+    UNKNOWN = "unknown"  # interrupted: it is not known whether the server acted; never billed
+
+
+@dataclass(slots=True)
+class CallRecord:
+    # identity: UUIDv7 minted at admission, and the tenant whose schema holds the row (not a column)
+    call_id: UUID
+    schema_name: str
+    occurred_at: datetime
+    # who
+    api_key_id: UUID | None = None
+    user_id: UUID | None = None
+    agent: str = ""
+    session_id: str = ""
+    client: str = ""
+    # what
+    interface: str = "mcp"  # mcp | invoke
+    protocol: str = ""  # revision spoken, such as 2026-07-28
+    method: str = ""
+    server_id: UUID | None = None
+    server_name: str = ""
+    server_version_id: UUID | None = None
+    tool: str = ""
+    arguments_digest: str = ""
+    # decision
+    allowed: bool = False
+    reason: str = ""
+    grant_id: UUID | None = None
+    side_effect: str = ""
+    trust_required: str = ""
+    trust_effective: str = ""
+    policy_revision: int = 0
+    # outcome
+    outcome: str = Outcome.DENIED
+    http_status: int = 0
+    error: str = ""
+    attempts: int = 0
+    latency_ms: float = 0.0
+    upstream_ms: float = 0.0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    # money: `price` is what this call costs, 0 when not billable; `quoted_price` the rate in force at admission
+    provider_id: UUID | None = None
+    billable: bool = False
+    quantity: Decimal = Decimal(0)
+    price_version_id: UUID | None = None
+    quoted_price: Decimal | None = None
+    price: Decimal = Decimal(0)
+    currency: str = "USD"
+    # correlation
+    request_id: str = ""
+    trace_id: str = ""
+
+
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("call_id", "uuid"),
+    ("occurred_at", "timestamptz"),
+    ("api_key_id", "uuid"),
+    ("user_id", "uuid"),
+    ("agent", "text"),
+    ("session_id", "text"),
+    ("client", "text"),
+    ("interface", "text"),
+    ("protocol", "text"),
+    ("method", "text"),
+    ("server_id", "uuid"),
+    ("server_name", "text"),
+    ("server_version_id", "uuid"),
+    ("tool", "text"),
+    ("arguments_digest", "text"),
+    ("allowed", "boolean"),
+    ("reason", "text"),
+    ("grant_id", "uuid"),
+    ("side_effect", "text"),
+    ("trust_required", "text"),
+    ("trust_effective", "text"),
+    ("policy_revision", "bigint"),
+    ("outcome", "text"),
+    ("http_status", "integer"),
+    ("error", "text"),
+    ("attempts", "integer"),
+    ("latency_ms", "double precision"),
+    ("upstream_ms", "double precision"),
+    ("request_bytes", "bigint"),
+    ("response_bytes", "bigint"),
+    ("provider_id", "uuid"),
+    ("billable", "boolean"),
+    ("quantity", "numeric(20,6)"),
+    ("price_version_id", "uuid"),
+    ("quoted_price", "numeric(20,10)"),
+    ("price", "numeric(20,10)"),
+    ("currency", "text"),
+    ("request_id", "text"),
+    ("trace_id", "text"),
+)
+
+assert {name for name, _ in COLUMNS} == {f.name for f in fields(CallRecord)} - {"schema_name"}
