@@ -1,0 +1,1 @@
+"""Demo data and demo servers: what a first start shows."""

@@ -1,0 +1,150 @@
+"""Prepares `.venv` from the hashed lock, with nothing but the standard library.
+
+Run by scripts/up and scripts/test under whatever Python was found, before anything is installed:
+`python3 -m marketplace.supervisor.bootstrap run|dev`. A stamp in the environment says what is installed,
+so that a second start costs nothing. The dev lock holds everything of the run lock.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from marketplace.supervisor.errors import StartError
+from marketplace.supervisor.terminal import complain, say, step
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv"
+_PYTHON = VENV / "bin" / "python"
+_STAMP = VENV / "marketplace-stamp.json"
+_INSTALLS = {"run": ("run",), "dev": ("run", "dev")}
+_REPORT_EVERY = 10
+_TAIL_LINES = 15
+
+
+def main(arguments: Sequence[str]) -> int:
+    [wanted] = arguments
+    try:
+        ensure(wanted)
+    except StartError as error:
+        complain(str(error))
+        return 1
+    return 0
+
+
+def ensure(wanted: str) -> None:
+    """Make `.venv` hold the lock `run` or `dev`. Raises StartError with one sentence when it cannot."""
+    if _is_installed(wanted):
+        return
+    with step("Preparing Python environment"):
+        # Two instances started at once from one checkout share the environment: the second waits.
+        checkout = os.open(ROOT, os.O_RDONLY)
+        try:
+            fcntl.flock(checkout, fcntl.LOCK_EX)
+            if not _is_installed(wanted):
+                _install(wanted)
+        finally:
+            os.close(checkout)
+
+
+def _is_installed(wanted: str) -> bool:
+    try:
+        stamp = json.loads(_STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return _PYTHON.exists() and stamp.get(wanted) == _state(wanted)
+
+
+def _state(wanted: str) -> str:
+    """What has to be the same for an installed environment to be good: the lock and the Python."""
+    settings = VENV / "pyvenv.cfg"
+    text = settings.read_text(encoding="utf-8") if settings.exists() else ""
+    version = re.search(r"^version(?:_info)?\s*=\s*(\S+)", text, re.MULTILINE)
+    digest = hashlib.sha256(_lock_file(wanted).read_bytes()).hexdigest()
+    return f"{digest} {version.group(1) if version else 'unknown'}"
+
+
+def _lock_file(wanted: str) -> Path:
+    return ROOT / "requirements" / f"{wanted}.txt"
+
+
+def _install(wanted: str) -> None:
+    if not os.access(VENV if VENV.exists() else ROOT, os.W_OK):
+        message = f"{VENV} cannot be written: run from a checkout that you own."
+        raise StartError(message)
+    _STAMP.unlink(missing_ok=True)
+    uv = shutil.which("uv")
+    _create_environment(uv)
+    lock = ("--require-hashes", "-r", str(_lock_file(wanted)))
+    if uv:
+        command = [uv, "pip", "install", "--python", str(_PYTHON), *lock]
+    else:
+        options = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
+        command = [str(_PYTHON), "-m", "pip", "install", *options, *lock]
+    _run(command, "The Python packages could not be installed", count=_package_count(wanted))
+    _STAMP.write_text(json.dumps({name: _state(name) for name in _INSTALLS[wanted]}), encoding="utf-8")
+
+
+def _create_environment(uv: str | None) -> None:
+    if _works():
+        return
+    if uv:
+        command = [uv, "venv", "--clear", "--no-project", "--python", sys.executable, str(VENV)]
+    else:
+        _require_venv_module()
+        command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    _run(command, f"The Python environment {VENV} could not be created")
+
+
+def _works() -> bool:
+    """Whether the environment runs, has a supported Python, and can install what is missing."""
+    if not _PYTHON.exists():
+        return False
+    check = "import sys; sys.exit(sys.version_info < (3, 11))"
+    needs_pip = "" if shutil.which("uv") else "import pip; "
+    return subprocess.run([_PYTHON, "-c", needs_pip + check], capture_output=True, check=False).returncode == 0
+
+
+def _require_venv_module() -> None:
+    if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
+        return
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    message = (
+        f"This Python has no venv module: install it (on Debian: apt install python{version}-venv), or install uv."
+    )
+    raise StartError(message)
+
+
+def _package_count(wanted: str) -> int:
+    return len(re.findall(r"^\S+==", _lock_file(wanted).read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def _run(command: list[str], failure: str, *, count: int = 0) -> None:
+    """Run an installer, showing how far it is; its own output appears only when it fails."""
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV)}
+    said: list[str] = []
+    collected = 0
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
+    ) as installer:
+        assert installer.stdout is not None
+        for line in installer.stdout:
+            said.append(line)
+            if line.startswith("Collecting "):
+                collected += 1
+                if collected % _REPORT_EVERY == 0:
+                    say(f"{collected} of at most {count} packages … ", end="")
+    if installer.returncode != 0:
+        message = f"{failure} (exit {installer.returncode}):\n{''.join(said[-_TAIL_LINES:])}".rstrip()
+        raise StartError(message)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

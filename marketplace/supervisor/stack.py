@@ -1,0 +1,228 @@
+"""`scripts/up`: every process of the product, in order, until a signal says stop."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from marketplace.supervisor import probes
+from marketplace.supervisor.banner import banner
+from marketplace.supervisor.concurrency import settle, together
+from marketplace.supervisor.datafolder import DataFolder, read_json, write_env_file, write_private
+from marketplace.supervisor.errors import StartError
+from marketplace.supervisor.group import ProcessGroup, Stage
+from marketplace.supervisor.infrastructure import start_broker, start_database
+from marketplace.supervisor.ports import LOOPBACK, listen, port_of
+from marketplace.supervisor.process import ManagedProcess, ProcessSpec
+from marketplace.supervisor.terminal import complain, say, step
+
+DEMO_SERVERS = ("payments", "text")
+_CELERY = ("-m", "celery", "-A", "celery_app")
+_WORKER_PROCESSES = 2
+# Open streams get this long to finish when the web process is told to stop.
+_WEB_GRACE_S = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says."""
+
+    root: Path
+    data: Path
+    port: int
+    demo: bool
+
+    @property
+    def url(self) -> str:
+        # A name, not an address: browsers make passkeys only for names.
+        return f"http://localhost:{self.port}"
+
+
+async def run_stack(options: Options) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. A second signal ends everything at once."""
+    folder = DataFolder(options.data)
+    folder.prepare()
+    folder.claim()
+    group = ProcessGroup(folder)
+    run = asyncio.create_task(_run(options, group), name="run")
+    _on_signals(run, group)
+    code = 0
+    try:
+        await run
+    except asyncio.CancelledError:
+        pass
+    except (StartError, OSError) as error:
+        # An OSError here comes from the data folder: the disk became full or read-only.
+        complain(f"\n{error}")
+        code = 1
+    finally:
+        await group.stop()
+        folder.release()
+    return code
+
+
+def _on_signals(run: asyncio.Task[NoReturn], group: ProcessGroup) -> None:
+    def stop() -> None:
+        if run.done() or run.cancelling():
+            group.kill()
+            return
+        say("\nStopping …")
+        run.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+async def _run(options: Options, group: ProcessGroup) -> NoReturn:
+    group.reap()
+    names = DEMO_SERVERS if options.demo else ()
+    with contextlib.ExitStack() as sockets:
+        web = sockets.enter_context(listen(options.port))
+        demo = {name: sockets.enter_context(group.folder.listen(f"demo-{name}")) for name in names}
+        stack = Stack(options, group, web, demo)
+        await stack.start()
+        say(banner(url=stack.url, data=group.folder.path, pid=os.getpid()))
+        while True:
+            await asyncio.Event().wait()
+
+
+class Stack:
+    """The steps of one start.
+
+    The listening sockets belong to the supervisor: nobody else can take a port between two runs of a
+    process, and callers wait in the queue instead of being refused while it is started again.
+    """
+
+    def __init__(
+        self, options: Options, group: ProcessGroup, web: socket.socket, demo: Mapping[str, socket.socket]
+    ) -> None:
+        self._options = options
+        self._group = group
+        self._web_socket = web
+        self._demo_sockets = demo
+        self._environment = self._base_environment()
+        self.url = self._environment["MARKETPLACE_URL"]
+
+    async def start(self) -> None:
+        """Bring everything up; returns when a page and a job would be served."""
+        demo = [(name, await self._start_demo_server(name)) for name in self._demo_sockets]
+        await self._start_infrastructure()
+        with step("Migrating"):
+            await self._manage("setup")
+        web = await self._start_web()
+        worker = await self._start_jobs()
+        if demo:
+            with step("Loading demo data"):
+                await together(*(self._demo_ready(name, server) for name, server in demo))
+                await self._load_demo()
+        with step("Starting processes"):
+            await together(web.wait_ready(self._web_ready), worker.wait_ready(partial(_worker_ready, worker)))
+
+    def _base_environment(self) -> dict[str, str]:
+        """What every process of the product sees; what the caller set wins over our defaults."""
+        folder, given = self._group.folder, os.environ
+        allowed = [given.get("MARKETPLACE_EGRESS_ALLOW", "")]
+        demo_urls = {}
+        for name, listener in self._demo_sockets.items():
+            address = f"{LOOPBACK}:{port_of(listener)}"
+            allowed.append(address)
+            demo_urls[f"MARKETPLACE_DEMO_{name.upper()}_URL"] = f"http://{address}/mcp"
+        return {
+            "MARKETPLACE_SECRET_KEY": folder.secrets()["MARKETPLACE_SECRET_KEY"],
+            "MARKETPLACE_ENV": "development",
+            "MARKETPLACE_URL": self._options.url,
+            "MARKETPLACE_ROLE": "all",
+            **given,
+            **demo_urls,
+            "MARKETPLACE_DATA": str(folder.path),
+            "MARKETPLACE_EGRESS_ALLOW": ",".join(part for part in allowed if part),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    async def _start_infrastructure(self) -> None:
+        # Both at once; each line shows what is still waited for.
+        database = asyncio.create_task(start_database(self._group, os.environ))
+        broker = asyncio.create_task(start_broker(self._group, os.environ))
+        try:
+            with step("Checking DATABASE_URL" if os.environ.get("DATABASE_URL") else "Starting PostgreSQL"):
+                self._environment["DATABASE_URL"] = await database
+            with step("Checking REDIS_URL" if os.environ.get("REDIS_URL") else "Starting Valkey"):
+                self._environment["REDIS_URL"] = await broker
+        finally:
+            await settle(database, broker)
+        added = {name: value for name, value in self._environment.items() if os.environ.get(name) != value}
+        write_env_file(self._group.folder.run / "instance.env", added)
+
+    async def _start_demo_server(self, name: str) -> ManagedProcess:
+        descriptor = self._demo_sockets[name].fileno()
+        argv = ("-m", f"marketplace.demo.servers.{name}", "--fd", str(descriptor))
+        return await self._start(f"demo-{name}", *argv, pass_fds=(descriptor,))
+
+    async def _start_web(self) -> ManagedProcess:
+        descriptor = self._web_socket.fileno()
+        options = ("--fd", str(descriptor), "--loop", "uvloop", "--http", "httptools", "--no-server-header")
+        limits = ("--timeout-graceful-shutdown", str(_WEB_GRACE_S), "--no-access-log")
+        # With nothing in front of this process, forwarded headers are a caller's invention.
+        proxies = () if os.environ.get("MARKETPLACE_BEHIND_PROXY") else ("--no-proxy-headers",)
+        argv = ("-m", "uvicorn", "marketplace.asgi:application", *options, *limits, *proxies)
+        return await self._start("web", *argv, pass_fds=(descriptor,), stop_grace_s=_WEB_GRACE_S + 4.0)
+
+    async def _start_jobs(self) -> ManagedProcess:
+        """Start worker and beat; returns the worker."""
+        # Gossip and mingle coordinate many workers and cost a second of start; here is one.
+        quick = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
+        worker = ("worker", "--concurrency", str(_WORKER_PROCESSES), *quick)
+        schedule = str(self._group.folder.run / "beat-schedule")
+        beat = ("beat", "--loglevel", "INFO", "--schedule", schedule, "--pidfile", "")
+        await self._start("beat", *_CELERY, *beat)
+        return await self._start("worker", *_CELERY, *worker)
+
+    async def _start(
+        self, name: str, *argv: str, pass_fds: tuple[int, ...] = (), stop_grace_s: float = 10.0
+    ) -> ManagedProcess:
+        spec = replace(self._spec(name, *argv), pass_fds=pass_fds, stop_grace_s=stop_grace_s)
+        return await self._group.start(spec, Stage.APPLICATION)
+
+    async def _manage(self, *command: str) -> None:
+        await self._group.run_to_end(self._spec(command[0], "manage.py", *command))
+
+    def _spec(self, name: str, *argv: str) -> ProcessSpec:
+        python = (sys.executable, *argv)
+        return ProcessSpec(name=name, argv=python, env=self._environment, cwd=self._options.root)
+
+    async def _load_demo(self) -> None:
+        """Load the demo once; again when the addresses it recorded are no longer those of its servers."""
+        folder = self._group.folder
+        stamp = folder.run / "demo.json"
+        state = {name: value for name, value in self._environment.items() if name.startswith("MARKETPLACE_DEMO_")}
+        state |= {"url": self.url, "database": urlsplit(self._environment["DATABASE_URL"]).path}
+        if read_json(stamp) == state and (folder.path / "demo.env").exists():
+            return
+        await self._manage("load_demo", "--data", str(folder.path))
+        write_private(stamp, json.dumps(state))
+
+    async def _demo_ready(self, name: str, server: ManagedProcess) -> None:
+        port = port_of(self._demo_sockets[name])
+        await server.wait_ready(partial(_answers_200, port, "/healthz", f"http://{LOOPBACK}:{port}"))
+
+    async def _web_ready(self) -> bool:
+        return await _answers_200(self._options.port, "/readyz", self.url)
+
+
+async def _answers_200(port: int, path: str, public_url: str) -> bool:
+    return await probes.http_status(port, path, public_url=public_url) == HTTPStatus.OK
+
+
+async def _worker_ready(worker: ManagedProcess) -> bool:
+    # Celery's own word for "connected to the broker and consuming"; asking it by a ping takes seconds.
+    return probes.said(worker, " ready.")
