@@ -1,0 +1,1 @@
+"""What pages are drawn with: icons, charts, numbers and times as text. Plain values in, text out; no Django models."""
