@@ -8,7 +8,7 @@ find_python() {
             return
         fi
     done
-    found=$(python3 -V 2>/dev/null || echo 'no python3')
-    echo "Python 3.11 or newer is needed and $found was found: install a newer Python (python.org, or your system's packages)." >&2
+    found=$(python3 -V 2>/dev/null) || true
+    echo "Python 3.11 or newer is needed, but ${found:-none} was found: install a newer Python (python.org, or your system's packages)." >&2
     exit 1
 }

@@ -43,10 +43,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65536:
-        raise ValueError(text)
-    return port
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        message = f"{text} is no port: give a number from 1 to 65535."
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def _up(options: argparse.Namespace) -> int:
