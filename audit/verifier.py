@@ -1,0 +1,36 @@
+"""Verifying audit chains of whole installations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db import connection
+from django_tenants.utils import schema_context
+
+from audit import services
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    schema_name: str
+    count: int
+    broken_at: int | None = None
+    why: str = ""
+
+
+def verify_all(only: str | None = None) -> Iterator[Result]:
+    """Check the chain of every schema that has one."""
+    for name in [only] if only else schemas_with_audit():
+        with schema_context(name):
+            count, broken = services.verify()
+        yield Result(name, count, *(broken or (None, "")))
+
+
+def schemas_with_audit() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT schemaname FROM pg_tables WHERE tablename = 'audit_auditevent'"
+            " AND (schemaname = 'public' OR schemaname LIKE 't\\_%%') ORDER BY 1"
+        )
+        return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import functions
+
+from calls.record import Outcome
+
+
+class Call(models.Model):
+    """One governed request: who, what, the decision, the outcome and the money. The single log of the product.
+
+    Append-only and partitioned by the month of its UUIDv7 key; the table is made by SQL in the first migration, rows are
+    written by `calls.writer` under a role that may only insert. `calls.record.COLUMNS` is the list of columns.
+    """
+
+    call_id = models.UUIDField(primary_key=True, editable=False)
+    occurred_at = models.DateTimeField()
+    recorded_at = models.DateTimeField(db_default=functions.Now())
+    api_key_id = models.UUIDField(null=True)
+    user_id = models.UUIDField(null=True)
+    agent = models.TextField()
+    session_id = models.TextField()
+    client = models.TextField()
+    interface = models.TextField()
+    protocol = models.TextField()
+    method = models.TextField()
+    server_id = models.UUIDField(null=True)
+    server_name = models.TextField()
+    server_version_id = models.UUIDField(null=True)
+    tool = models.TextField()
+    arguments_digest = models.TextField()
+    allowed = models.BooleanField()
+    reason = models.TextField()
+    grant_id = models.UUIDField(null=True)
+    side_effect = models.TextField()
+    trust_required = models.TextField()
+    trust_effective = models.TextField()
+    policy_revision = models.BigIntegerField()
+    outcome = models.TextField(choices=[(o.value, o.value.replace("_", " ")) for o in Outcome])
+    http_status = models.IntegerField()
+    error = models.TextField()
+    attempts = models.IntegerField()
+    latency_ms = models.FloatField()
+    upstream_ms = models.FloatField()
+    request_bytes = models.BigIntegerField()
+    response_bytes = models.BigIntegerField()
+    provider_id = models.UUIDField(null=True)
+    billable = models.BooleanField()
+    quantity = models.DecimalField(max_digits=20, decimal_places=6)
+    price_version_id = models.UUIDField(null=True)
+    quoted_price = models.DecimalField(max_digits=20, decimal_places=10, null=True)
+    price = models.DecimalField(max_digits=20, decimal_places=10)
+    currency = models.TextField()
+    request_id = models.TextField()
+    trace_id = models.TextField()
+
+    class Meta:
+        ordering = ["-call_id"]

@@ -1,0 +1,64 @@
+"""The DDL of the call log, in one place: the table, its guards, its role and its partitions."""
+
+from __future__ import annotations
+
+from calls.record import COLUMNS
+from core.sql import REFUSE_CHANGE
+
+METER_ROLE = "marketplace_meter"
+
+_NULLABLE = {
+    "api_key_id", "user_id", "server_id", "server_version_id", "grant_id", "provider_id", "price_version_id", "quoted_price",
+}  # fmt: skip
+
+_columns = ",\n    ".join(f"{name} {kind}{'' if name in _NULLABLE else ' NOT NULL'}" for name, kind in COLUMNS)
+
+# Roles belong to the whole cluster: another database of it may make the same one at the same moment.
+ROLE = f"""
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{METER_ROLE}') THEN
+        CREATE ROLE {METER_ROLE} NOLOGIN;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$;
+DO $$
+BEGIN
+    IF NOT pg_has_role(current_user, '{METER_ROLE}', 'USAGE') OR NOT pg_has_role(current_user, '{METER_ROLE}', 'MEMBER') THEN
+        EXECUTE format('GRANT {METER_ROLE} TO %I', current_user);
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege OR internal_error THEN NULL;
+END $$;
+"""
+
+CREATE = f"""
+{REFUSE_CHANGE}
+CREATE TABLE calls_call (
+    {_columns},
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (call_id),
+    CONSTRAINT call_denied_is_free CHECK (allowed OR NOT billable),
+    CONSTRAINT call_only_ok_is_billed CHECK (outcome = 'ok' OR NOT billable),
+    CONSTRAINT call_price_only_when_billable CHECK (billable OR price = 0),
+    CONSTRAINT call_price_not_negative CHECK (price >= 0 AND quantity >= 0)
+) PARTITION BY RANGE (call_id);
+-- The usage page: newest first, for one server or key.
+CREATE INDEX calls_call_by_server ON calls_call (server_id, call_id DESC);
+CREATE INDEX calls_call_by_key ON calls_call (api_key_id, call_id DESC);
+CREATE TRIGGER calls_call_append_only BEFORE UPDATE OR DELETE ON calls_call
+    FOR EACH ROW EXECUTE FUNCTION public.marketplace_refuse_change();
+CREATE TRIGGER calls_call_no_truncate BEFORE TRUNCATE ON calls_call
+    FOR EACH STATEMENT EXECUTE FUNCTION public.marketplace_refuse_change();
+-- An alarm, not a home: a row here means that no partition was made ahead.
+CREATE TABLE calls_call_default PARTITION OF calls_call DEFAULT;
+CREATE TRIGGER calls_call_default_no_truncate BEFORE TRUNCATE ON calls_call_default
+    FOR EACH STATEMENT EXECUTE FUNCTION public.marketplace_refuse_change();
+"""
+
+GRANT = f"""
+DO $$
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO {METER_ROLE}', current_schema());
+    GRANT INSERT, SELECT ON calls_call TO {METER_ROLE};
+END $$;
+"""

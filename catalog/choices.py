@@ -1,0 +1,72 @@
+"""Closed vocabularies of the catalog."""
+
+from django.db import models
+
+
+class Visibility(models.TextChoices):
+    TENANT = "tenant", "One team"
+    ORG = "org", "Our organisation"
+    PUBLIC = "public", "Everybody"
+
+
+class Status(models.TextChoices):
+    DRAFT = "draft", "Draft"
+    SUBMITTED = "submitted", "Submitted"
+    APPROVED = "approved", "Approved"
+    DEPRECATED = "deprecated", "Deprecated"
+    REMOVED = "removed", "Removed"
+
+
+class Badge(models.TextChoices):
+    """What the operator's approval says to a reader of the card."""
+
+    APPROVED = "approved", "Approved"
+    RESTRICTED = "restricted", "Restricted"
+    OBSERVE_ONLY = "observe-only", "Observe only"
+    EXPERIMENTAL = "experimental", "Experimental"
+    DEPRECATED = "deprecated", "Deprecated"
+
+
+class Category(models.TextChoices):
+    DEVELOPMENT = "development", "Development"
+    DATA = "data", "Data & Analytics"
+    AI_ML = "ai-ml", "AI & Machine Learning"
+    SECURITY = "security", "Security"
+    PRODUCTIVITY = "productivity", "Productivity"
+
+
+class Transport(models.TextChoices):
+    STREAMABLE_HTTP = "streamable-http", "Streamable HTTP"
+    SSE = "sse", "HTTP+SSE"
+    STDIO = "stdio", "stdio"
+
+
+class AuthMode(models.TextChoices):
+    NONE = "none", "None"
+    HEADER = "header", "Header"
+    OAUTH = "oauth", "OAuth"
+    MTLS = "mtls", "mTLS"
+
+
+class TrustLevel(models.TextChoices):
+    LOW = "low", "Low"
+    MEDIUM = "medium", "Medium"
+    HIGH = "high", "High"
+
+
+class SideEffect(models.TextChoices):
+    READ = "read", "Reads"
+    WRITE = "write", "Writes"
+    DESTRUCTIVE = "destructive", "Destructive"
+
+
+class PolicyMode(models.TextChoices):
+    ALLOW_LIST = "allow-list", "Allow list"
+    OBSERVE = "observe", "Observe"
+
+
+class Health(models.TextChoices):
+    UNKNOWN = "unknown", "Unknown"
+    READY = "ready", "Ready"
+    DEGRADED = "degraded", "Degraded"
+    DOWN = "down", "Down"

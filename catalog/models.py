@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from catalog.choices import (
+    AuthMode,
+    Badge,
+    Category,
+    Health,
+    PolicyMode,
+    SideEffect,
+    Status,
+    Transport,
+    TrustLevel,
+    Visibility,
+)
+from core.models import Record
+from tenants.models.tenant import slug_validator
+
+
+class Provider(Record):
+    """The publishing side of an organisation."""
+
+    tenant = models.OneToOneField("tenants.Tenant", on_delete=models.CASCADE, related_name="provider")
+    name = models.CharField(max_length=200)
+    slug = models.CharField(max_length=40, unique=True, validators=[slug_validator])
+    website = models.URLField(blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Server(Record):
+    """The listing of one MCP server.
+
+    Rows of every organisation share the table; a row policy of Postgres hides what is not public from everybody but the
+    owner and the platform. `slug` is the name in gateway paths: unique among the owner's servers and among public ones.
+    `revision` grows with every change that a gateway must know.
+    """
+
+    owner_tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="servers")
+    owner_team = models.ForeignKey(
+        "tenants.Team", on_delete=models.SET_NULL, null=True, blank=True, related_name="servers"
+    )
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="servers")
+    slug = models.CharField(max_length=40, validators=[slug_validator])
+    name = models.CharField(max_length=200)
+    summary = models.CharField(max_length=300, blank=True)
+    description = models.TextField(blank=True)
+    visibility = models.CharField(max_length=6, choices=Visibility.choices, default=Visibility.TENANT)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.DRAFT)
+    badge = models.CharField(max_length=12, choices=Badge.choices, default=Badge.EXPERIMENTAL)
+    category = models.CharField(max_length=12, choices=Category.choices)
+    tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    transport = models.CharField(max_length=15, choices=Transport.choices, default=Transport.STREAMABLE_HTTP)
+    auth_mode = models.CharField(max_length=6, choices=AuthMode.choices, default=AuthMode.NONE)
+    required_trust = models.CharField(max_length=6, choices=TrustLevel.choices, default=TrustLevel.LOW)
+    policy_mode = models.CharField(max_length=10, choices=PolicyMode.choices, default=PolicyMode.ALLOW_LIST)
+    gateway_enabled = models.BooleanField(default=True)
+    url = models.URLField(max_length=500, help_text="Where the server itself answers; never shown to callers.")
+    current_version = models.ForeignKey(
+        "catalog.ServerVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    health = models.CharField(max_length=8, choices=Health.choices, default=Health.UNKNOWN)
+    health_checked_at = models.DateTimeField(null=True, blank=True)
+    health_detail = models.CharField(max_length=300, blank=True)
+    approved_at = models.DateTimeField(null=True, blank=True)
+    revision = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner_tenant", "slug"], name="server_slug_unique_in_owner"),
+            models.UniqueConstraint(
+                fields=["slug"],
+                condition=models.Q(visibility=Visibility.PUBLIC) & ~models.Q(status=Status.REMOVED),
+                name="server_slug_unique_in_public",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status=Status.APPROVED) | models.Q(approved_at__isnull=False),
+                name="server_approval_dated",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServerVersion(models.Model):
+    """An immutable release of a server: what it said of itself when it was read."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    server = models.ForeignKey(Server, on_delete=models.PROTECT, related_name="versions")
+    version = models.CharField(max_length=100)
+    protocol = models.CharField(max_length=20)
+    server_info = models.JSONField(default=dict)
+    instructions = models.TextField(blank=True)
+    capabilities = models.JSONField(default=dict)
+    inventory_digest = models.CharField(max_length=64)
+    tool_count = models.PositiveIntegerField(default=0)
+    resource_count = models.PositiveIntegerField(null=True)
+    prompt_count = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["server", "version", "inventory_digest"], name="server_version_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return self.version
+
+
+class Tool(models.Model):
+    """A callable of a server version: its definition as the server gave it, and what the policy needs of it. Immutable."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    version = models.ForeignKey(ServerVersion, on_delete=models.PROTECT, related_name="tools")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=128)
+    title = models.CharField(max_length=200, blank=True)
+    description = models.TextField(blank=True)
+    definition = models.JSONField()
+    definition_digest = models.CharField(max_length=64)
+    required_trust = models.CharField(max_length=6, choices=TrustLevel.choices)
+    side_effect = models.CharField(max_length=11, choices=SideEffect.choices, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["version", "name"], name="tool_name_unique_in_version")]
+
+    def __str__(self) -> str:
+        return self.name

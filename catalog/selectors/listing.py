@@ -1,0 +1,33 @@
+"""The one door to catalog rows: whatever is shown or used passes `visible_to`."""
+
+from __future__ import annotations
+
+from django.db.models import Q, QuerySet
+
+from catalog.choices import Status, Visibility
+from catalog.models import Server
+from catalog.types import Viewer
+
+_LISTED = (Status.APPROVED, Status.DEPRECATED)
+
+
+def visible_to(viewer: Viewer) -> QuerySet[Server]:
+    """Servers that this viewer may know of: own ones in any state, public ones once approved, everything for the platform.
+
+    A server of one team is known to that team only. The row policy of Postgres holds the organisation's border a second time.
+    """
+    rows = Server.objects.select_related("provider", "owner_tenant", "owner_team", "current_version")
+    if viewer.platform:
+        return rows
+    public = Q(visibility=Visibility.PUBLIC, status__in=_LISTED)
+    if viewer.tenant_id is None:
+        return rows.filter(public)
+    own = Q(owner_tenant_id=viewer.tenant_id) & ~Q(status=Status.REMOVED)
+    team = ~Q(visibility=Visibility.TENANT) | Q(owner_team=None) | Q(owner_team_id__in=viewer.team_ids)
+    return rows.filter(public | (own & team))
+
+
+def find_server(viewer: Viewer, slug: str) -> Server | None:
+    """The server that this name means for this viewer: an own one before a public one."""
+    rows = visible_to(viewer).filter(slug=slug)
+    return next(iter(sorted(rows, key=lambda server: server.owner_tenant_id != viewer.tenant_id)), None)

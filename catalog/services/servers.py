@@ -1,0 +1,175 @@
+"""Registering servers, reading what they offer, approving them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+
+from audit import services as audit
+from catalog import digests, signals
+from catalog.choices import Badge, Health, SideEffect, Status, TrustLevel
+from catalog.models import Provider, Server, ServerVersion, Tool
+from catalog.types import Inventory, Listing, ToolDeclaration
+from core import clock
+from core.errors import ConflictError, InvalidError
+from core.ids import uuid7
+from core.jobs import on_commit
+
+
+def register(*, provider: Provider, listing: Listing, inventory: Inventory, actor: audit.Party) -> Server:
+    """List a server with what it was found to offer; it is submitted for approval.
+
+    Raises InvalidError for a bad field, ConflictError when the name is taken.
+    """
+    server = Server(
+        owner_tenant=provider.tenant,
+        provider=provider,
+        slug=listing.slug,
+        name=listing.name,
+        url=listing.url,
+        summary=listing.summary,
+        description=listing.description,
+        category=listing.category,
+        tags=list(listing.tags),
+        visibility=listing.visibility,
+        status=Status.SUBMITTED,
+        auth_mode=listing.auth_mode,
+        required_trust=listing.required_trust,
+        policy_mode=listing.policy_mode,
+    )
+    try:
+        server.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise InvalidError(messages[0], code="catalog.listing_invalid", field=field) from error
+    try:
+        with transaction.atomic():
+            server.save()
+            publish_version(server=server, inventory=inventory, declarations=listing.tools)
+            audit.record("catalog:server:registered", actor=actor, target=_party(server), data={"url": server.url})
+    except IntegrityError as error:
+        if "slug" not in str(error):
+            raise
+        raise ConflictError(
+            f"The name {listing.slug!r} is taken.", code="catalog.slug_taken", next_step="Choose another.", field="slug"
+        ) from error
+    return server
+
+
+def publish_version(
+    *, server: Server, inventory: Inventory, declarations: dict[str, ToolDeclaration] | None = None
+) -> ServerVersion:
+    """Store what the server offers as an immutable version and make it current. The same inventory makes no second one."""
+    declarations = declarations if declarations is not None else _declared(server)
+    digest = digests.of_json([digests.of_tool(tool) for tool in inventory.tools])
+    label = str(inventory.server_info.get("version") or "0")[:100]
+    with transaction.atomic():
+        version = ServerVersion.objects.filter(server=server, version=label, inventory_digest=digest).first()
+        if version is None:
+            version = ServerVersion.objects.create(
+                id=uuid7(),
+                server=server,
+                version=label,
+                protocol=inventory.protocol,
+                server_info=inventory.server_info,
+                instructions=inventory.instructions,
+                capabilities=inventory.capabilities,
+                inventory_digest=digest,
+                tool_count=len(inventory.tools),
+                resource_count=inventory.resource_count,
+                prompt_count=inventory.prompt_count,
+                created_at=clock.now(),
+            )
+            Tool.objects.bulk_create(
+                _tool(version, position, definition, declarations.get(definition["name"]))
+                for position, definition in enumerate(inventory.tools)
+            )
+        server.current_version = version
+        server.health, server.health_checked_at, server.health_detail = Health.READY, clock.now(), ""
+        server.save(update_fields=["current_version", "health", "health_checked_at", "health_detail", "updated_at"])
+        touch(server)
+    return version
+
+
+def approve(*, server: Server, actor: audit.Party, badge: str = Badge.APPROVED) -> Server:
+    """Open a submitted server to those who may see it. Raises ConflictError when it is not waiting for approval."""
+    with transaction.atomic():
+        locked = Server.objects.select_for_update().get(pk=server.pk)
+        if locked.status != Status.SUBMITTED:
+            raise ConflictError(f"The server is {locked.status}, not submitted.", code="catalog.not_submitted")
+        if locked.current_version_id is None:
+            raise ConflictError("Nothing was read from the server yet.", code="catalog.no_version")
+        locked.status, locked.badge, locked.approved_at = Status.APPROVED, badge, clock.now()
+        locked.save(update_fields=["status", "badge", "approved_at", "updated_at"])
+        audit.record("catalog:server:approved", actor=actor, target=_party(locked), data={"badge": badge})
+        touch(locked)
+    return locked
+
+
+def record_health(*, server: Server, health: str, detail: str = "") -> None:
+    """Store the result of a check. Cards show it with its time."""
+    Server.objects.filter(pk=server.pk).update(
+        health=health, health_detail=detail[:300], health_checked_at=clock.now(), updated_at=clock.now()
+    )
+
+
+def touch(server: Server) -> int:
+    """Mark that what gateways know of the server changed, and announce it after the commit."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE public.catalog_server SET revision = nextval('public.marketplace_revision') WHERE id = %s RETURNING revision",
+            [server.pk],
+        )
+        row = cursor.fetchone()
+    revision = int(row[0]) if row else 0
+    server.revision = revision
+    on_commit(lambda: signals.server_changed.send_robust(sender=Server, server_id=server.pk, revision=revision))
+    return revision
+
+
+def _tool(version: ServerVersion, position: int, definition: dict[str, Any], declared: ToolDeclaration | None) -> Tool:
+    declared = declared or ToolDeclaration()
+    effect = declared.side_effect or _hinted_side_effect(definition)
+    return Tool(
+        id=uuid7(),
+        version=version,
+        position=position,
+        name=definition["name"][:128],
+        title=str(definition.get("title") or (definition.get("annotations") or {}).get("title") or "")[:200],
+        description=str(definition.get("description") or ""),
+        definition=definition,
+        definition_digest=digests.of_tool(definition),
+        required_trust=declared.required_trust or _trust_for(effect),
+        side_effect=effect,
+    )
+
+
+def _hinted_side_effect(definition: dict[str, Any]) -> str:
+    """What the server's annotations say; the specification's defaults apply, so silence counts as destructive."""
+    hints = definition.get("annotations") or {}
+    if hints.get("readOnlyHint") is True:
+        return SideEffect.READ
+    if hints.get("destructiveHint") is False:
+        return SideEffect.WRITE
+    return SideEffect.DESTRUCTIVE
+
+
+def _trust_for(side_effect: str) -> str:
+    return {SideEffect.READ: TrustLevel.LOW, SideEffect.WRITE: TrustLevel.MEDIUM}.get(
+        SideEffect(side_effect), TrustLevel.HIGH
+    )
+
+
+def _declared(server: Server) -> dict[str, ToolDeclaration]:
+    """A later version keeps what was declared for tools whose definition did not change."""
+    if server.current_version is None:
+        return {}
+    return {
+        tool.name: ToolDeclaration(tool.required_trust, tool.side_effect) for tool in server.current_version.tools.all()
+    }
+
+
+def _party(server: Server) -> audit.Party:
+    return audit.Party("server", str(server.pk), server.name)

@@ -1,0 +1,6 @@
+"""Facts about servers that higher apps react to. Sent after the commit."""
+
+from django.dispatch import Signal
+
+# What a gateway must know of a server changed: arguments `server_id`, `revision`.
+server_changed = Signal()

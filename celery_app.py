@@ -1,0 +1,18 @@
+"""The Celery application: `celery -A celery_app worker` and `celery -A celery_app beat`."""
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
+
+app = Celery("marketplace")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "make-call-partitions": {"task": "calls.make_partitions", "schedule": crontab(minute=17, hour="*/6")},
+    "check-server-health": {"task": "catalog.check_health", "schedule": 300.0},
+    "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
+    "verify-audit-chains": {"task": "audit.verify_chains", "schedule": crontab(minute=41, hour=3)},
+}

@@ -1,0 +1,57 @@
+"""What the data plane is told when it is built. It reads no settings and no environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from core.egress import AllowList
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes and counts; whatever is larger is refused, never cut silently."""
+
+    request_bytes: int = 1024 * 1024
+    reply_bytes: int = 10 * 1024 * 1024
+    json_depth: int = 64
+    headers: int = 100
+    header_bytes: int = 32 * 1024
+    connections_per_server: int = 512
+    negative_entries: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds. `stream` is the greatest age of a stream that carries no call: a listening GET or a subscription."""
+
+    request_body: float = 30.0
+    connect: float = 2.0
+    first_byte: float = 30.0
+    idle: float = 60.0
+    total: float = 300.0
+    stream: float = 900.0
+    record: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    database_url: str
+    redis_url: str
+    pepper: bytes
+    session_key: bytes
+    public_url: str = "http://localhost:8000"
+    environment: str = "development"
+    egress_allow: AllowList = frozenset()
+    allowed_hosts: frozenset[str] = frozenset()  # names besides the public URL's; loopback names are always in
+    limits: Limits = field(default_factory=Limits)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    poll_interval_s: float = 1.0
+    stale_after_s: float = 5.0  # without push and poll for this long, nothing is decided
+
+    def host_names(self) -> frozenset[str]:
+        """Names under which the gateway answers. A rebound DNS name is none of them."""
+        public = urlsplit(self.public_url).hostname or ""
+        return _LOOPBACK_NAMES | self.allowed_hosts | ({public} if public else frozenset())

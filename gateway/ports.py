@@ -1,0 +1,34 @@
+"""The one door from the data plane to the control plane: plain functions that the composition root passes in.
+
+They are synchronous and run in the gateway's own threads. They raise whatever the database raises; the store treats every
+exception as "not known now" and fails closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from gateway.entries import ServerEntry, TenantEntry
+
+
+class Loader(Protocol):
+    def tenant_by_key(self, key_id: str) -> TenantEntry | None:
+        """The tenant that owns a key, found by the lookup part of the key's text."""
+
+    def tenant(self, tenant_id: UUID) -> TenantEntry | None: ...
+
+    def servers_by_slug(self, slug: str) -> list[ServerEntry]:
+        """All servers of any owner with that name; who may see which is the gateway's decision."""
+
+    def server(self, server_id: UUID) -> ServerEntry | None: ...
+
+    def revisions(
+        self, tenant_ids: Collection[UUID], server_ids: Collection[UUID]
+    ) -> tuple[Mapping[UUID, int], Mapping[UUID, int]]:
+        """Current revisions of what still exists; a missing id is gone."""
+
+    def touch_keys(self, used: Mapping[UUID, datetime]) -> None:
+        """Note when keys were last used, by APIKey id."""

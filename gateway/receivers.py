@@ -1,0 +1,22 @@
+"""What the gateway's cold side does when facts change elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.dispatch import receiver
+
+from catalog.signals import server_changed
+from gateway.services import publish
+from tenants.signals import policy_changed
+
+
+@receiver(policy_changed)
+def on_policy_changed(sender: object, tenant_id: UUID, **_: Any) -> None:
+    publish.publish_tenant(tenant_id)
+
+
+@receiver(server_changed)
+def on_server_changed(sender: object, server_id: UUID, **_: Any) -> None:
+    publish.publish_server(server_id)

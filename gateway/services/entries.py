@@ -1,0 +1,144 @@
+"""Compiling what gateways hold: from rows to immutable entries. The only Django code that the data plane depends on.
+
+Called by the publisher after a commit, and by `ModelLoader` when a gateway misses an entry or a push.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from access import selectors as access
+from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
+from billing import selectors as billing
+from billing.models import PriceVersion
+from catalog.choices import Status
+from catalog.models import Server
+from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
+from tenants.context import platform_scope, tenant_scope
+from tenants.models import APIKey, Tenant
+
+_CALLABLE = {Status.APPROVED, Status.DEPRECATED}
+
+
+def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
+    """The keys and grants of one organisation; None when it does not exist."""
+    with platform_scope():
+        # The revision is read before what it covers: a change in between makes the entry look older than it is, never newer.
+        tenant = Tenant.objects.filter(pk=tenant_id).first()
+        if tenant is None:
+            return None
+        keys = {key.key_id: _key(key) for key in APIKey.objects.filter(tenant=tenant, revoked_at=None)}
+    grants: dict[UUID, list[GrantRule]] = {}
+    if tenant.suspended_at is None:
+        with tenant_scope(tenant):
+            for rule in access.compile_rules():
+                grants.setdefault(rule.server_id, []).append(rule)
+    return TenantEntry(
+        tenant_id=tenant.pk,
+        schema_name=tenant.schema_name,
+        slug=tenant.slug,
+        revision=tenant.revision,
+        suspended=tenant.suspended_at is not None,
+        keys=keys,
+        grants={server_id: tuple(rules) for server_id, rules in grants.items()},
+    )
+
+
+def server_entries(*, slug: str = "", server_id: UUID | None = None) -> list[ServerEntry]:
+    """Servers of this name, of every owner, or the one of this id."""
+    with platform_scope():
+        rows = Server.objects.exclude(status=Status.REMOVED).select_related("current_version")
+        rows = rows.filter(pk=server_id) if server_id else rows.filter(slug=slug)
+        servers = list(rows)
+        prices = billing.current_prices(server.pk for server in servers)
+        return [_server(server, prices.get(server.pk, {})) for server in servers]
+
+
+class ModelLoader:
+    """The data plane's door to Postgres: synchronous, called in a thread, one connection per call returned to the pool."""
+
+    def tenant_by_key(self, key_id: str) -> TenantEntry | None:
+        with platform_scope():
+            tenant_id = APIKey.objects.filter(key_id=key_id).values_list("tenant_id", flat=True).first()
+        return tenant_entry(tenant_id) if tenant_id else None
+
+    def tenant(self, tenant_id: UUID) -> TenantEntry | None:
+        return tenant_entry(tenant_id)
+
+    def servers_by_slug(self, slug: str) -> list[ServerEntry]:
+        return server_entries(slug=slug)
+
+    def server(self, server_id: UUID) -> ServerEntry | None:
+        return next(iter(server_entries(server_id=server_id)), None)
+
+    def revisions(
+        self, tenant_ids: Iterable[UUID], server_ids: Iterable[UUID]
+    ) -> tuple[dict[UUID, int], dict[UUID, int]]:
+        """The newest revision of each; what is missing from the answer is gone."""
+        with platform_scope():
+            tenants = dict(Tenant.objects.filter(pk__in=list(tenant_ids)).values_list("pk", "revision"))
+            servers = dict(
+                Server.objects.filter(pk__in=list(server_ids))
+                .exclude(status=Status.REMOVED)
+                .values_list("pk", "revision")
+            )
+        return tenants, servers
+
+    def touch_keys(self, used: dict[UUID, datetime]) -> None:
+        """Store when keys were last used; later moments win."""
+        with platform_scope():
+            for api_key_id, moment in used.items():
+                APIKey.objects.filter(pk=api_key_id).exclude(last_used_at__gte=moment).update(last_used_at=moment)
+
+
+def _key(key: APIKey) -> KeyEntry:
+    return KeyEntry(
+        key_id=key.key_id,
+        api_key_id=key.pk,
+        secret_digest=bytes(key.secret_digest),
+        scopes=frozenset(key.scopes),
+        server_ids=frozenset(key.server_ids),
+        user_id=key.created_by_id,
+        agent=key.agent,
+        team_id=key.team_id,
+        expires_at=key.expires_at,
+    )
+
+
+def _server(server: Server, prices: dict[str, PriceVersion]) -> ServerEntry:
+    version = server.current_version
+    tools = version.tools.all() if version else []
+    whole = prices.get("")
+    return ServerEntry(
+        server_id=server.pk,
+        slug=server.slug,
+        revision=server.revision,
+        owner_tenant_id=server.owner_tenant_id,
+        owner_team_id=server.owner_team_id,
+        provider_id=server.provider_id,
+        visibility=server.visibility,
+        callable=server.status in _CALLABLE and server.gateway_enabled and version is not None,
+        version_id=version.pk if version else None,
+        url=server.url,
+        policy=ServerPolicy(
+            server_id=server.pk,
+            mode=PolicyMode(server.policy_mode),
+            required_trust=Trust.parse(server.required_trust),
+            tools={
+                tool.name: ToolRule(
+                    name=tool.name,
+                    required_trust=Trust.parse(tool.required_trust),
+                    side_effect=SideEffect(tool.side_effect) if tool.side_effect else None,
+                )
+                for tool in tools
+            },
+        ),
+        price=_price(whole) if whole else None,
+        tool_prices={name: _price(price) for name, price in prices.items() if name},
+    )
+
+
+def _price(price: PriceVersion) -> Price:
+    return Price(price.pk, price.rate, price.currency)

@@ -1,0 +1,49 @@
+"""Telling gateways what changed: the compiled entry itself goes out through Valkey right after the commit.
+
+A lost message costs a second, not safety: every gateway also polls revisions in Postgres.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from typing import Any
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+from gateway.entries import server_to_json, tenant_to_json
+from gateway.services.entries import server_entries, tenant_entry
+
+CHANNEL = "gateway:v1:entries"
+log = logging.getLogger(__name__)
+
+
+def publish_tenant(tenant_id: UUID) -> None:
+    entry = tenant_entry(tenant_id)
+    if entry is None:
+        _send({"kind": "gone", "tenant_id": str(tenant_id)})
+    else:
+        _send({"kind": "tenant", "revision": entry.revision, "body": tenant_to_json(entry)})
+
+
+def publish_server(server_id: UUID) -> None:
+    entries = server_entries(server_id=server_id)
+    if not entries:
+        _send({"kind": "gone", "server_id": str(server_id)})
+    for entry in entries:
+        _send({"kind": "server", "revision": entry.revision, "body": server_to_json(entry)})
+
+
+def _send(message: dict[str, Any]) -> None:
+    try:
+        _client().publish(CHANNEL, json.dumps(message))
+    except redis.RedisError:
+        log.warning("push to gateways failed; they will poll", exc_info=True)
+
+
+@functools.cache
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)

@@ -1,0 +1,7 @@
+"""Settings of the product: what Django and its parts need, each switched by the environment through `env`."""
+
+from marketplace.settings.base import *  # noqa: F403
+
+from marketplace.settings.accounts import *  # noqa: F403  isort:skip
+from marketplace.settings.security import *  # noqa: F403  isort:skip
+from marketplace.settings.operators import *  # noqa: F403  isort:skip

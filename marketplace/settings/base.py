@@ -1,0 +1,251 @@
+"""Applications, tenancy, database, cache, jobs, templates, static files, logging."""
+
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from marketplace.settings import env
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+ENVIRONMENT = env.text(
+    "MARKETPLACE_ENV",
+    "Which kind of installation this is.",
+    "development",
+    choices=("development", "test", "production"),
+)
+TESTING = ENVIRONMENT == "test"
+DEVELOPMENT = ENVIRONMENT != "production"
+DEBUG = False
+
+_TEST_SECRET = "test-only-secret-that-protects-nothing-at-all-0123456789" if TESTING else None
+SECRET_KEY = env.secret(
+    "MARKETPLACE_SECRET_KEY", "The master secret; sessions, key pepper and audit chain derive from it.", _TEST_SECRET
+)
+ROLE = env.text(
+    "MARKETPLACE_ROLE",
+    "What this process serves: everything, only pages and the API, or only the gateway.",
+    "all",
+    choices=("all", "web", "gateway"),
+)
+PUBLIC_URL = env.text(
+    "MARKETPLACE_URL", "The address that people and agents use, without a trailing slash.", "http://127.0.0.1:8000"
+).rstrip("/")
+DATA_DIR = Path(
+    env.text("MARKETPLACE_DATA", "Folder for the development mailbox and run files.", str(BASE_DIR / "var"))
+)
+
+# Each application has one schema home: SHARED_APPS in `public`, TENANT_APPS in every organisation's schema, audit and
+# notifications in both.
+SHARED_APPS = [
+    "django_tenants",  # first: it replaces the migrate command
+    "tenants",
+    "audit",
+    "notifications",
+    "catalog",
+    "billing",
+    "unfold",  # before the admin, whose templates it replaces
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.usersessions",
+    "csp",
+    "django_filters",
+    "django_htmx",
+    "drf_spectacular",
+    "rest_framework",
+    "core",
+    "gateway",
+    "reviews",
+    "marketplace",
+]
+TENANT_APPS = ["audit", "notifications", "calls", "access"]
+INSTALLED_APPS = SHARED_APPS + [app for app in TENANT_APPS if app not in SHARED_APPS]
+
+TENANT_MODEL = "tenants.Tenant"
+TENANT_DOMAIN_MODEL = "tenants.Domain"
+TENANT_LIMIT_SET_CALLS = True  # one SET per connection and schema; safe from django-tenants 4.0.1 on
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+AUTH_USER_MODEL = "tenants.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+DATABASE_POOL = env.integer(
+    "MARKETPLACE_DB_POOL", "Largest number of database connections of one process; 0 turns the pool off.", default=10
+)
+DATABASES = {
+    "default": {
+        "ENGINE": "tenants.postgresql",
+        **env.database(
+            "DATABASE_URL",
+            "The PostgreSQL database (15 or newer).",
+            "postgresql://marketplace@127.0.0.1:5432/marketplace" if TESTING else None,
+        ),
+        "ATOMIC_REQUESTS": False,
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {
+            "connect_timeout": 5,
+            **(
+                {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 5}}
+                if DATABASE_POOL and not TESTING
+                else {}
+            ),
+        },
+    }
+}
+
+REDIS_URL = env.text(
+    "REDIS_URL",
+    "The Redis or Valkey server for cache, jobs and pushes.",
+    "redis://127.0.0.1:6379/0" if TESTING else None,
+)
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "web",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 240
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300, "socket_connect_timeout": 2}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+ROOT_URLCONF = "marketplace.urls"
+ASGI_APPLICATION = "marketplace.asgi.application"
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "core.middleware.RequestIdMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "core.middleware.PermissionsPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "tenants.middleware.OrganisationMiddleware",
+    "tenants.middleware.OperatorMiddleware",
+    "core.middleware.ErrorPageMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "tenants.context_processors.frame",
+            ],
+            "builtins": ["core.templatetags.ui"],
+        },
+    }
+]
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEVELOPMENT
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEVELOPMENT
+WHITENOISE_AUTOREFRESH = False
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.api.authentication.APIKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["tenants.api.permissions.DenyAll"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "core.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "MCP Marketplace API",
+    "VERSION": "v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+}
+
+# Loopback and private addresses that servers of this installation may have, as host:port.
+EGRESS_ALLOW = env.items("MARKETPLACE_EGRESS_ALLOW", "host:port pairs that may be loopback or private addresses.")
+GATEWAY_REQUEST_BYTES_MAX = env.integer(
+    "MARKETPLACE_REQUEST_BYTES", "Largest request body.", default=1_048_576, minimum=1024
+)
+GATEWAY_RESPONSE_BYTES_MAX = env.integer(
+    "MARKETPLACE_RESPONSE_BYTES", "Largest answer of a server.", default=10_485_760, minimum=1024
+)
+GATEWAY_FIRST_BYTE_S = env.integer(
+    "MARKETPLACE_FIRST_BYTE_SECONDS", "How long a server may take to begin its answer.", default=30, minimum=1
+)
+GATEWAY_TOTAL_S = env.integer("MARKETPLACE_TOTAL_SECONDS", "How long one call may take.", default=300, minimum=1)
+
+EMAIL_URL = env.text(
+    "MARKETPLACE_SMTP_URL",
+    "smtp://user:password@host:port, or empty for the development mailbox.",
+    "" if DEVELOPMENT else None,
+)
+DEFAULT_FROM_EMAIL = env.text(
+    "MARKETPLACE_FROM_EMAIL", "Sender of mails.", "MCP Marketplace <no-reply@marketplace.invalid>"
+)
+if EMAIL_URL:
+    _mail = urlsplit(EMAIL_URL)
+    EMAIL_HOST, EMAIL_PORT = _mail.hostname or "", _mail.port or 587
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.username or "", _mail.password or ""
+    EMAIL_USE_TLS = _mail.scheme == "smtps" or EMAIL_PORT == 587
+elif TESTING:
+    EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+MAILBOX_DIR = DATA_DIR / "mailbox"
+EMAIL_FILE_PATH = str(MAILBOX_DIR)
+MAILBOX_PAGE = DEVELOPMENT and not EMAIL_URL
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "core.logs.JSONFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stderr}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "django.server": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}

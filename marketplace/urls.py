@@ -1,0 +1,39 @@
+"""Every URL that Django answers. Gateway paths (`/mcp/…`, `/v1/…`) are dispatched before Django in `marketplace.asgi`."""
+
+from allauth.account.decorators import secure_admin_login
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from marketplace.pages import development, health, landing, operations
+
+admin.autodiscover()
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+urlpatterns = [
+    path("", include("catalog.web.urls")),
+    path("start/", landing.landing, name="landing"),
+    path("organisations/", include("tenants.web.urls")),
+    path("o/<slug:org>/", include("marketplace.pages.organisation_urls")),
+    path("accounts/", include("allauth.urls")),
+    path("operations/settings/", operations.settings_page, name="operations-settings"),
+    path("operations/records/", operations.choose_records, name="operations-records"),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include("marketplace.pages.api_urls")),
+    path("api/v1/openapi.json", SpectacularAPIView.as_view(), name="openapi"),
+    path("healthz", health.alive, name="healthz"),
+    path("readyz", health.ready, name="readyz"),
+]
+
+if settings.DEVELOPMENT:
+    urlpatterns += [
+        path("styleguide/", development.styleguide, name="styleguide"),
+        path("mailbox/", development.mailbox, name="mailbox"),
+        path("mailbox/<str:name>/", development.mail, name="mailbox-mail"),
+    ]
+
+handler400 = "marketplace.pages.errors.bad_request"
+handler403 = "marketplace.pages.errors.forbidden"
+handler404 = "marketplace.pages.errors.not_found"
+handler500 = "marketplace.pages.errors.server_error"

@@ -1,0 +1,37 @@
+"""How django-allauth meets our people: no user names, mails through our templates, secrets encrypted at rest."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    def get_signup_redirect_url(self, request: HttpRequest) -> str:
+        return reverse("landing")
+
+    def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
+        user.name = form.cleaned_data.get("name", "").strip()
+        return super().save_user(request, user, form, commit)
+
+
+class MFAAdapter(DefaultMFAAdapter):
+    """Second-factor secrets are encrypted with a key derived from the master secret."""
+
+    def encrypt(self, text: str) -> str:
+        return _fernet().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return _fernet().decrypt(encrypted_text.encode()).decode()
+
+
+def _fernet() -> Fernet:
+
+    return Fernet(base64.urlsafe_b64encode(settings.STORAGE_KEY))

@@ -1,0 +1,32 @@
+"""What a key must carry. The default denies, so that a view without a declared permission answers nobody."""
+
+from __future__ import annotations
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from core.errors import ForbiddenError
+from tenants.choices import Scope
+
+
+class DenyAll(BasePermission):
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return False
+
+
+class HasScope(BasePermission):
+    """The key carries the scope that the view names in `required_scope`; `admin` carries all."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        key = request.auth
+        if key is None:
+            return False
+        needed = view.required_scope
+        if needed in key.scopes or Scope.ADMIN in key.scopes:
+            return True
+        raise ForbiddenError(
+            f"The key lacks the scope {needed}.",
+            code="tenants.scope_missing",
+            next_step=f"Create a key with the scope {needed}.",
+        )

@@ -1,0 +1,38 @@
+"""Closed vocabularies of people and keys."""
+
+from django.db import models
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", "Owner"
+    ADMIN = "admin", "Admin"
+    MEMBER = "member", "Member"
+    BILLING = "billing", "Billing"
+    AUDITOR = "auditor", "Auditor"
+
+
+class Scope(models.TextChoices):
+    INVOKE = "invoke", "Call servers"
+    CATALOG_READ = "catalog:read", "Read the catalog"
+    ADMIN = "admin", "Administer the organisation"
+
+
+class Right(models.TextChoices):
+    """What a membership may do inside its organisation; pages and services ask for rights, never for roles."""
+
+    VIEW_CALLS = "view_calls"
+    MANAGE_KEYS = "manage_keys"
+    MANAGE_ACCESS = "manage_access"
+    MANAGE_PEOPLE = "manage_people"
+    MANAGE_SETTINGS = "manage_settings"
+    VIEW_AUDIT = "view_audit"
+    VIEW_BILLING = "view_billing"
+
+
+ROLE_RIGHTS: dict[str, frozenset[Right]] = {
+    Role.OWNER: frozenset(Right),
+    Role.ADMIN: frozenset(Right),
+    Role.MEMBER: frozenset({Right.VIEW_CALLS}),
+    Role.BILLING: frozenset({Right.VIEW_CALLS, Right.VIEW_BILLING}),
+    Role.AUDITOR: frozenset({Right.VIEW_CALLS, Right.VIEW_AUDIT, Right.VIEW_BILLING}),
+}

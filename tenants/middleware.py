@@ -1,0 +1,106 @@
+"""Which organisation a web request is about, and whether this person may be there.
+
+The path says which (`/o/<org>/…`), the membership says whether. The answer for "no such organisation" and for "not yours" is
+the same 404. The schema is set for the time of the request only and is public before and after, whatever happens between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from core.errors import NotFoundError
+from core.problems import as_page
+from tenants.context import PLATFORM
+from tenants.models import Membership, Tenant
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+_ORGANISATION_PATH = re.compile(r"/o/(?P<slug>[^/]+)/")
+RECORDS_SESSION_KEY = "operator_records_tenant"
+_RECORD_PATHS = ("/admin/calls/", "/admin/access/", "/admin/audit/")
+
+
+class OrganisationMiddleware:
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        _reset()
+        request.organisation = None
+        request.membership = None
+        try:
+            match = _ORGANISATION_PATH.match(request.path_info)
+            if match:
+                if not request.user.is_authenticated:
+                    return redirect_to_login(request.get_full_path())
+                membership = _membership(request, match["slug"])
+                if membership is None:
+                    return as_page(request, NotFoundError())
+                request.organisation, request.membership = membership.tenant, membership
+                connection.set_tenant(membership.tenant)
+                connection.set_viewer(str(membership.tenant_id))
+                request.session["organisation"] = membership.tenant.slug
+            elif request.user.is_authenticated:
+                _prefer_last_organisation(request)
+            response = self.get_response(request)
+            if hasattr(response, "render") and callable(response.render) and not getattr(response, "is_rendered", True):
+                response = response.render()
+            return response
+        finally:
+            _reset()
+
+
+class OperatorMiddleware:
+    """Guards `/admin/` and `/operations/`: operators only, with a second factor, and every organisation's catalog rows."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(("/admin/", "/operations/")):
+            return self.get_response(request)
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        if not request.user.is_staff:
+            # Others need not learn that there is something here.
+            return as_page(request, NotFoundError())
+        if settings.STAFF_MFA_REQUIRED and not is_mfa_enabled(request.user):
+            return HttpResponseRedirect(reverse("mfa_index") + "?reason=operator")
+        connection.set_viewer(PLATFORM)
+        if request.path_info.startswith(_RECORD_PATHS):
+            tenant = Tenant.objects.filter(pk=request.session.get(RECORDS_SESSION_KEY)).first()
+            if tenant is None:
+                return HttpResponseRedirect(reverse("operations-records"))
+            connection.set_tenant(tenant)
+        return self.get_response(request)
+
+
+def _membership(request: HttpRequest, slug: str) -> Membership | None:
+    return (
+        Membership.objects.select_related("tenant")
+        .filter(user=request.user, tenant__slug=slug, tenant__suspended_at=None)
+        .first()
+    )
+
+
+def _prefer_last_organisation(request: HttpRequest) -> None:
+    """Outside `/o/…` a person looks through the organisation that they used last; only catalog rows depend on it."""
+    memberships = Membership.objects.select_related("tenant").filter(user=request.user, tenant__suspended_at=None)
+    last = request.session.get("organisation")
+    chosen = next(iter(sorted(memberships, key=lambda m: (m.tenant.slug != last, m.created_at))), None)
+    if chosen is not None:
+        request.organisation, request.membership = chosen.tenant, chosen
+        connection.set_viewer(str(chosen.tenant_id))
+
+
+def _reset() -> None:
+    connection.set_schema_to_public()
+    connection.set_viewer("")

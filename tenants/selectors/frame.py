@@ -1,0 +1,74 @@
+"""The frame around every page, built once a request and only when a template asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+
+from notifications import selectors as notifications
+from tenants.choices import Right
+from tenants.models import Membership
+
+# label, url name, icon, right that it needs (None: every member)
+_RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
+    ("Calls", "org:calls", "activity", Right.VIEW_CALLS),
+    ("Keys", "org:keys", "key", None),
+    ("Access", "org:access", "shield", None),
+    ("People", "org:people", "people", None),
+    ("Audit", "org:audit", "history", Right.VIEW_AUDIT),
+    ("Settings", "org:settings", "settings", Right.MANAGE_SETTINGS),
+)
+
+
+def build_frame(request: HttpRequest) -> Any:
+    return SimpleLazyObject(lambda: _build(request))
+
+
+def _build(request: HttpRequest) -> dict[str, Any]:
+    user = getattr(request, "user", None)
+    organisation = getattr(request, "organisation", None)
+    membership = getattr(request, "membership", None)
+    signed_in = user is not None and user.is_authenticated
+    return {
+        "user": user if signed_in else None,
+        "organisation": organisation,
+        "membership": membership,
+        "organisations": [
+            {"name": m.tenant.name, "slug": m.tenant.slug, "role": m.get_role_display()} for m in _memberships(user)
+        ]
+        if signed_in
+        else [],
+        "rail": _rail(request, membership) if signed_in else [],
+        "unread": notifications.count_unread(organisation.schema_name, user.pk) if signed_in and organisation else 0,
+        "operator": signed_in and user.is_staff,
+    }
+
+
+def _memberships(user: Any) -> QuerySet[Membership]:
+    return (
+        Membership.objects.select_related("tenant")
+        .filter(user=user, tenant__suspended_at=None)
+        .order_by("tenant__name")
+    )
+
+
+def _rail(request: HttpRequest, membership: Membership | None) -> list[dict[str, Any]]:
+    items = [_item(request, "Discover", reverse("catalog:home"), "search", exact=True)]
+    if membership is not None:
+        items += [
+            _item(request, label, reverse(name, args=[membership.tenant.slug]), icon)
+            for label, name, icon, right in _RAIL
+            if right is None or membership.can(right)
+        ]
+    if request.user.is_staff:
+        items.append(_item(request, "Operations", reverse("admin:index"), "operations"))
+    return items
+
+
+def _item(request: HttpRequest, label: str, url: str, icon: str, *, exact: bool = False) -> dict[str, Any]:
+    here = request.path == url or request.path.startswith("/servers/") if exact else request.path.startswith(url)
+    return {"label": label, "url": url, "icon": icon, "active": here, "section": label.lower()}

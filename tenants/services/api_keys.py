@@ -1,0 +1,98 @@
+"""Issuing and revoking API keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from audit import services as audit
+from core import clock, keys
+from core.errors import InvalidError, NotFoundError
+from tenants.choices import Scope
+from tenants.context import tenant_scope
+from tenants.models import APIKey, Team, Tenant, User
+from tenants.services import revisions
+
+_ENV = {"production": "live", "development": "dev", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key and its text: the only moment at which the text exists."""
+
+    key: APIKey
+    text: str
+
+
+def issue(
+    *,
+    tenant: Tenant,
+    name: str,
+    scopes: Sequence[str],
+    actor: User | None,
+    server_ids: Sequence[UUID] = (),
+    agent: str = "",
+    team: Team | None = None,
+    expires_at: datetime | None = None,
+) -> IssuedKey:
+    """Make a key. Raises InvalidError for an empty name, an unknown scope or a past expiry."""
+    name = name.strip()
+    if not name:
+        raise InvalidError("A key needs a name.", code="tenants.key_name_missing", field="name")
+    if not scopes or not set(scopes) <= set(Scope.values):
+        raise InvalidError(
+            f"Choose at least one of the scopes {', '.join(Scope.values)}.",
+            code="tenants.key_scope_unknown",
+            field="scopes",
+        )
+    if expires_at is not None and expires_at <= clock.now():
+        raise InvalidError("The expiry must be in the future.", code="tenants.key_expiry_past", field="expires_at")
+    if team is not None and team.tenant_id != tenant.pk:
+        raise NotFoundError("There is no such team in this organisation.")
+    text = keys.mint(_ENV[settings.ENVIRONMENT])
+    with transaction.atomic():
+        key = APIKey.objects.create(
+            tenant=tenant,
+            name=name[:100],
+            key_id=text.key_id,
+            secret_digest=keys.digest(text.secret, settings.KEY_PEPPER),
+            env=text.env,
+            scopes=sorted(set(scopes)),
+            server_ids=sorted(set(server_ids)),
+            agent=agent.strip()[:100],
+            team=team,
+            created_by=actor,
+            expires_at=expires_at,
+        )
+        _audit(tenant, "tenants:api_key:issued", actor, key, {"scopes": key.scopes})
+        revisions.touch(tenant.pk)
+    return IssuedKey(key, str(text))
+
+
+def revoke(*, tenant: Tenant, key_id: UUID, actor: User) -> APIKey:
+    """Take a key back; a second time changes nothing. Raises NotFoundError for a key of another organisation."""
+    with transaction.atomic():
+        key = APIKey.objects.select_for_update().filter(tenant=tenant, pk=key_id).first()
+        if key is None:
+            raise NotFoundError("There is no such key in this organisation.")
+        if key.revoked_at is None:
+            key.revoked_at = clock.now()
+            key.save(update_fields=["revoked_at", "updated_at"])
+            _audit(tenant, "tenants:api_key:revoked", actor, key, {})
+            revisions.touch(tenant.pk)
+    return key
+
+
+def _audit(tenant: Tenant, action: str, actor: User | None, key: APIKey, data: dict[str, object]) -> None:
+    with tenant_scope(tenant):
+        audit.record(
+            action,
+            actor=audit.Party("user", str(actor.pk), actor.email) if actor else audit.SYSTEM,
+            target=audit.Party("api_key", str(key.pk), key.name),
+            data=data,
+        )
