@@ -56,28 +56,29 @@ async def run_stack(options: Options) -> int:
     group = ProcessGroup(folder)
     run = asyncio.create_task(_run(options, group), name="run")
     _on_signals(run, group)
-    code = 0
+    failure: Exception | None = None
     try:
         await run
     except asyncio.CancelledError:
-        pass
+        say("")
     except (StartError, OSError) as error:
         # An OSError here comes from the data folder: the disk became full or read-only.
-        complain(f"\n{error}")
-        code = 1
+        failure = error
     finally:
-        await group.stop()
+        with step("Stopping"):
+            await group.stop()
         folder.release()
-    return code
+    if failure is not None:
+        complain(f"\n{failure}")
+    return 1 if failure else 0
 
 
 def _on_signals(run: asyncio.Task[NoReturn], group: ProcessGroup) -> None:
     def stop() -> None:
         if run.done() or run.cancelling():
             group.kill()
-            return
-        say("\nStopping …")
-        run.cancel()
+        else:
+            run.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop)

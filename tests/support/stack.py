@@ -74,7 +74,7 @@ def running_stack(
 ) -> Iterator[RunningStack]:
     """`scripts/up` on a data folder until the block ends. A start that fails shows what it printed."""
     port = port or free_port()
-    said = data / "up.log"
+    said = data / f"up-{port}.log"
     command = [str(ROOT / "scripts" / "up"), "--port", str(port), "--data", str(data), *arguments]
     with said.open("wb") as output:
         supervisor = subprocess.Popen(
