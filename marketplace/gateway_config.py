@@ -1,0 +1,37 @@
+"""From Django's settings to the plain values that the data plane is built with."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from django.conf import settings
+
+from core.egress import AllowList, parse_allow_list
+from gateway.config import Deadlines, GatewayConfig, Limits
+
+
+def build_config() -> GatewayConfig:
+    return GatewayConfig(
+        database_url=_database_url(),
+        redis_url=settings.REDIS_URL,
+        pepper=settings.KEY_PEPPER,
+        session_key=settings.SESSION_SEAL_KEY,
+        public_url=settings.PUBLIC_URL,
+        environment=settings.ENVIRONMENT,
+        egress_allow=egress_allow(),
+        allowed_hosts=frozenset(settings.ALLOWED_HOSTS),
+        limits=Limits(request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX),
+        deadlines=Deadlines(first_byte=settings.GATEWAY_FIRST_BYTE_S, total=settings.GATEWAY_TOTAL_S),
+    )
+
+
+def egress_allow() -> AllowList:
+    return parse_allow_list(settings.EGRESS_ALLOW)
+
+
+def _database_url() -> str:
+    """The connection of Django, whatever it was changed to since the start, such as a test database."""
+    database = settings.DATABASES["default"]
+    user, password = quote(database["USER"], safe=""), quote(database["PASSWORD"], safe="")
+    port = f":{database['PORT']}" if database["PORT"] else ""
+    return f"postgresql://{user}:{password}@{database['HOST']}{port}/{quote(database['NAME'], safe='')}"
