@@ -40,7 +40,7 @@ def record(action: str, *, actor: Party, target: Party | None = None, data: dict
     with transaction.atomic():
         with connection.cursor() as cursor:
             # One writer at a time per schema: the chain has no forks and the sequence no gaps.
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_LOCK_CLASS, connection.schema_name])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(current_schema()))", [_LOCK_CLASS])
         last = AuditEvent.objects.order_by("-sequence").values_list("sequence", "hash").first()
         sequence, previous = (last[0] + 1, bytes(last[1])) if last else (1, chain.GENESIS)
         event = AuditEvent(

@@ -59,12 +59,12 @@ def _ours(exception: Exception) -> MarketplaceError | None:
         case PermissionDenied() | drf.PermissionDenied():
             return ForbiddenError()
         case drf.Throttled():
-            return LimitReachedError(str(exception.detail), retry_after=exception.wait)
+            return LimitReachedError(str(exception.detail), retry_after=getattr(exception, "wait", None))
         case drf.ValidationError():
             return InvalidError("Some fields are not valid.", code="invalid_fields", fields=exception.detail)
         case drf.APIException():
             error = InvalidError(str(exception.detail), code=str(exception.default_code))
-            error.status = exception.status_code  # type: ignore[misc] - the parser's own status, such as 415
+            vars(error)["status"] = exception.status_code  # the parser's own, such as 415
             return error
     return None
 

@@ -45,7 +45,7 @@ def build(role: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
             )
             await send({"type": "http.response.body", "body": _NOT_HERE})
         else:
-            await django_application(scope, receive, send)
+            await django_application(scope, receive, send)  # type: ignore[arg-type]
 
     return application
 

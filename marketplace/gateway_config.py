@@ -20,7 +20,9 @@ def build_config() -> GatewayConfig:
         environment=settings.ENVIRONMENT,
         egress_allow=egress_allow(),
         allowed_hosts=frozenset(settings.ALLOWED_HOSTS),
-        limits=Limits(request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX),
+        limits=Limits(
+            request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX
+        ),
         deadlines=Deadlines(first_byte=settings.GATEWAY_FIRST_BYTE_S, total=settings.GATEWAY_TOTAL_S),
     )
 
@@ -31,7 +33,7 @@ def egress_allow() -> AllowList:
 
 def _database_url() -> str:
     """The connection of Django, whatever it was changed to since the start, such as a test database."""
-    database = settings.DATABASES["default"]
+    database = {name: str(value) for name, value in settings.DATABASES["default"].items()}
     user, password = quote(database["USER"], safe=""), quote(database["PASSWORD"], safe="")
     port = f":{database['PORT']}" if database["PORT"] else ""
     return f"postgresql://{user}:{password}@{database['HOST']}{port}/{quote(database['NAME'], safe='')}"

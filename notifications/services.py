@@ -36,7 +36,7 @@ def notify(
         email_wanted=bool(email),
     )
     if email:
-        jobs.enqueue("notifications.send_waiting", schema_name=connection.schema_name)
+        jobs.enqueue("notifications.send_waiting", schema_name=_active_schema())
     return notification
 
 
@@ -69,6 +69,10 @@ def send_waiting() -> int:
             Notification.objects.filter(pk=waiting.pk).update(emailed_at=clock.now())
         sent += 1
     return sent
+
+
+def _active_schema() -> str:
+    return connection.schema_name  # type: ignore[attr-defined,no-any-return]
 
 
 def _send(notification: Notification) -> None:

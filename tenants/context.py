@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, connection
+from django.db import close_old_connections
+from django.db import connection as django_connection
 from django_tenants.utils import schema_context
 
 if TYPE_CHECKING:
     from tenants.models import Tenant
+    from tenants.postgresql.base import DatabaseWrapper
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 PLATFORM = "platform"
+
+# Django types its connection by the base class; ours is always the backend of tenants.postgresql.
+connection = cast("DatabaseWrapper", django_connection)
 
 
 @contextmanager

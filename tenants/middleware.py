@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from uuid import UUID
 
 from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.db import connection
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from core.errors import NotFoundError
 from core.problems import as_page
-from tenants.context import PLATFORM
+from tenants.context import PLATFORM, connection
 from tenants.models import Membership, Tenant
+from tenants.requests import MarketRequest
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[MarketRequest], HttpResponse]
 
 _ORGANISATION_PATH = re.compile(r"/o/(?P<slug>[^/]+)/")
 RECORDS_SESSION_KEY = "operator_records_tenant"
@@ -32,7 +33,7 @@ class OrganisationMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: MarketRequest) -> HttpResponse:
         _reset()
         request.organisation = None
         request.membership = None
@@ -64,7 +65,7 @@ class OperatorMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: MarketRequest) -> HttpResponse:
         if not request.path_info.startswith(("/admin/", "/operations/")):
             return self.get_response(request)
         if not request.user.is_authenticated:
@@ -76,24 +77,26 @@ class OperatorMiddleware:
             return HttpResponseRedirect(reverse("mfa_index") + "?reason=operator")
         connection.set_viewer(PLATFORM)
         if request.path_info.startswith(_RECORD_PATHS):
-            tenant = Tenant.objects.filter(pk=request.session.get(RECORDS_SESSION_KEY)).first()
+            tenant = Tenant.objects.filter(pk=str(request.session.get(RECORDS_SESSION_KEY) or UUID(int=0))).first()
             if tenant is None:
                 return HttpResponseRedirect(reverse("operations-records"))
             connection.set_tenant(tenant)
         return self.get_response(request)
 
 
-def _membership(request: HttpRequest, slug: str) -> Membership | None:
+def _membership(request: MarketRequest, slug: str) -> Membership | None:
     return (
         Membership.objects.select_related("tenant")
-        .filter(user=request.user, tenant__slug=slug, tenant__suspended_at=None)
+        .filter(user_id=str(request.user.pk), tenant__slug=slug, tenant__suspended_at=None)
         .first()
     )
 
 
-def _prefer_last_organisation(request: HttpRequest) -> None:
+def _prefer_last_organisation(request: MarketRequest) -> None:
     """Outside `/o/…` a person looks through the organisation that they used last; only catalog rows depend on it."""
-    memberships = Membership.objects.select_related("tenant").filter(user=request.user, tenant__suspended_at=None)
+    memberships = Membership.objects.select_related("tenant").filter(
+        user_id=str(request.user.pk), tenant__suspended_at=None
+    )
     last = request.session.get("organisation")
     chosen = next(iter(sorted(memberships, key=lambda m: (m.tenant.slug != last, m.created_at))), None)
     if chosen is not None:

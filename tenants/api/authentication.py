@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import connection
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from core import clock, keys
 from core.errors import UnauthenticatedError
+from tenants.context import connection
 from tenants.models import APIKey, User
 
 # Compared against when the key id is unknown, so that both answers take the same time.

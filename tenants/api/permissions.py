@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 
 from core.errors import ForbiddenError
 from tenants.choices import Scope
+from tenants.models import APIKey
 
 
 class DenyAll(BasePermission):
@@ -20,9 +21,9 @@ class HasScope(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         key = request.auth
-        if key is None:
+        if not isinstance(key, APIKey):
             return False
-        needed = view.required_scope
+        needed: str = view.required_scope  # type: ignore[attr-defined]
         if needed in key.scopes or Scope.ADMIN in key.scopes:
             return True
         raise ForbiddenError(

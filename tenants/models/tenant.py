@@ -43,7 +43,7 @@ class Tenant(TenantMixin, Record):
         return self.name
 
 
-class Domain(DomainMixin):
+class Domain(DomainMixin):  # type: ignore[django-manager-missing]
     """A host name of an organisation."""
 
 

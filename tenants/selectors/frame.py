@@ -32,19 +32,26 @@ def _build(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     organisation = getattr(request, "organisation", None)
     membership = getattr(request, "membership", None)
-    signed_in = user is not None and user.is_authenticated
+    if user is None or not user.is_authenticated:
+        return {
+            "user": None,
+            "organisation": None,
+            "membership": None,
+            "organisations": [],
+            "rail": [],
+            "unread": 0,
+            "operator": False,
+        }
     return {
-        "user": user if signed_in else None,
+        "user": user,
         "organisation": organisation,
         "membership": membership,
         "organisations": [
             {"name": m.tenant.name, "slug": m.tenant.slug, "role": m.get_role_display()} for m in _memberships(user)
-        ]
-        if signed_in
-        else [],
-        "rail": _rail(request, membership) if signed_in else [],
-        "unread": notifications.count_unread(organisation.schema_name, user.pk) if signed_in and organisation else 0,
-        "operator": signed_in and user.is_staff,
+        ],
+        "rail": _rail(request, membership),
+        "unread": notifications.count_unread(organisation.schema_name, user.pk) if organisation else 0,
+        "operator": user.is_staff,
     }
 
 

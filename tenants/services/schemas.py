@@ -11,10 +11,16 @@ import secrets
 from typing import Any
 
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import transaction
 from psycopg import sql
 
+from tenants.context import connection
+
 TEMPLATE_SCHEMA = "tenant_template"
+_CONSTRAINTS = (
+    "SELECT r.relname, c.conname, pg_get_constraintdef(c.oid) FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid"
+    " JOIN pg_namespace n ON n.oid = r.relnamespace WHERE n.nspname = %s"
+)
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -37,6 +43,9 @@ def create(name: str) -> None:
         cursor.execute("SELECT set_config('search_path', '', true)")
         cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
         _copy_tables(cursor, name)
+        _copy_keys(cursor, name)
+        _copy_indexes(cursor, name)
+        _copy_partitions(cursor, name)
         _copy_foreign_keys(cursor, name)
         _copy_triggers(cursor, name)
         _copy_grants(cursor, name)
@@ -57,12 +66,36 @@ def _copy_tables(cursor: Any, name: str) -> None:
     )
     for table, kind, partition_key in cursor.fetchall():
         cursor.execute(
-            sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL){}").format(
+            # Indexes are made apart: copied ones would get invented names, and migrations know them by name.
+            sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL EXCLUDING INDEXES){}").format(
                 sql.Identifier(name, table),
                 sql.Identifier(TEMPLATE_SCHEMA, table),
                 sql.SQL(f" PARTITION BY {partition_key}" if kind == "p" else ""),
             )
         )
+
+
+def _copy_keys(cursor: Any, name: str) -> None:
+    cursor.execute(
+        _CONSTRAINTS + " AND c.contype IN ('p', 'u', 'x') AND NOT r.relispartition ORDER BY r.relname, c.conname",
+        [TEMPLATE_SCHEMA],
+    )
+    _add_constraints(cursor, name)
+
+
+def _copy_indexes(cursor: Any, name: str) -> None:
+    cursor.execute(
+        "SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class r ON r.oid = i.indrelid"
+        " JOIN pg_namespace n ON n.oid = r.relnamespace WHERE n.nspname = %s AND NOT r.relispartition"
+        " AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid) ORDER BY i.indexrelid",
+        [TEMPLATE_SCHEMA],
+    )
+    for (definition,) in cursor.fetchall():
+        # ONLY would leave the index of a partitioned table without those of its partitions.
+        cursor.execute(_moved(definition.replace(" ON ONLY ", " ON ", 1), name).replace("%", "%%"))
+
+
+def _copy_partitions(cursor: Any, name: str) -> None:
     cursor.execute(
         "SELECT c.relname, p.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_inherits i ON i.inhrelid = c.oid"
@@ -80,10 +113,12 @@ def _copy_tables(cursor: Any, name: str) -> None:
 
 def _copy_foreign_keys(cursor: Any, name: str) -> None:
     cursor.execute(
-        "SELECT r.relname, c.conname, pg_get_constraintdef(c.oid) FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid"
-        " JOIN pg_namespace n ON n.oid = r.relnamespace WHERE n.nspname = %s AND c.contype = 'f' AND c.conparentid = 0",
-        [TEMPLATE_SCHEMA],
+        _CONSTRAINTS + " AND c.contype = 'f' AND c.conparentid = 0 ORDER BY r.relname, c.conname", [TEMPLATE_SCHEMA]
     )
+    _add_constraints(cursor, name)
+
+
+def _add_constraints(cursor: Any, name: str) -> None:
     for table, constraint, definition in cursor.fetchall():
         cursor.execute(
             sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from calls import partitions
+from tenants.context import connection
 from tenants.jobs import each_tenant
 from tenants.services import schemas
 
