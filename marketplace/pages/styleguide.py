@@ -195,6 +195,7 @@ def _histories() -> dict[str, Any]:
             {"label": "Scan", "state": "current", "detail": "14 of 60 rules"},
             {"label": "Start", "state": "todo"},
         ],
+        "log": "fetch  2.1 MB from the package index\nscan   14 of 60 rules, no finding",
         "moments": [
             moment,
             moment - timedelta(minutes=5),
