@@ -5,9 +5,13 @@ Called by the publisher after a commit, and by `ModelLoader` when a gateway miss
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import ParamSpec, TypeVar
 from uuid import UUID
+
+from django.db import close_old_connections
 
 from access import selectors as access
 from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
@@ -18,6 +22,9 @@ from catalog.models import Server
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Tenant
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _CALLABLE = {Status.APPROVED, Status.DEPRECATED}
 
@@ -56,23 +63,42 @@ def server_entries(*, slug: str = "", server_id: UUID | None = None) -> list[Ser
         return [_server(server, prices.get(server.pk, {})) for server in servers]
 
 
-class ModelLoader:
-    """The data plane's door to Postgres: synchronous, called in a thread, one connection per call returned to the pool."""
+def _own_connection(method: Callable[P, R]) -> Callable[P, R]:
+    """Take a connection for one call and give it back, also one that broke: no request cycle does it for these threads."""
 
+    @functools.wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        close_old_connections()
+        try:
+            return method(*args, **kwargs)
+        finally:
+            close_old_connections()
+
+    return run
+
+
+class ModelLoader:
+    """The data plane's door to Postgres: synchronous, called in a thread of the gateway."""
+
+    @_own_connection
     def tenant_by_key(self, key_id: str) -> TenantEntry | None:
         with platform_scope():
             tenant_id = APIKey.objects.filter(key_id=key_id).values_list("tenant_id", flat=True).first()
         return tenant_entry(tenant_id) if tenant_id else None
 
+    @_own_connection
     def tenant(self, tenant_id: UUID) -> TenantEntry | None:
         return tenant_entry(tenant_id)
 
+    @_own_connection
     def servers_by_slug(self, slug: str) -> list[ServerEntry]:
         return server_entries(slug=slug)
 
+    @_own_connection
     def server(self, server_id: UUID) -> ServerEntry | None:
         return next(iter(server_entries(server_id=server_id)), None)
 
+    @_own_connection
     def revisions(
         self, tenant_ids: Iterable[UUID], server_ids: Iterable[UUID]
     ) -> tuple[dict[UUID, int], dict[UUID, int]]:
@@ -86,6 +112,7 @@ class ModelLoader:
             )
         return tenants, servers
 
+    @_own_connection
     def touch_keys(self, used: dict[UUID, datetime]) -> None:
         """Store when keys were last used; later moments win."""
         with platform_scope():

@@ -14,7 +14,7 @@ slug_validator = RegexValidator(
 )
 
 
-class Tenant(TenantMixin, Record):
+class Tenant(TenantMixin, Record):  # type: ignore[django-manager-missing]
     """An organisation with a schema of its own: consumer, provider, or both.
 
     `schema_name` is generated and never user text. `revision` grows with every change of a key or grant, and tells gateways
@@ -43,7 +43,7 @@ class Tenant(TenantMixin, Record):
         return self.name
 
 
-class Domain(DomainMixin):  # type: ignore[django-manager-missing]
+class Domain(DomainMixin):
     """A host name of an organisation."""
 
 
