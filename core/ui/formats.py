@@ -48,6 +48,8 @@ def short_amount(amount: Decimal, currency: str) -> str:
         wanted = -int(amount.normalize().as_tuple().exponent)
         places = min(max(places, wanted), SMALL_AMOUNT_PLACES)
     rounded = amount.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    if amount and not rounded:
+        return f"under {Decimal(1).scaleb(-places):f}"  # a price is never shown as nothing
     return f"{rounded:,.{places}f}"
 
 
