@@ -81,39 +81,46 @@ def _install(wanted: str) -> None:
         raise StartError(message)
     _STAMP.unlink(missing_ok=True)
     uv = shutil.which("uv")
-    _create_environment(uv)
-    lock = ("--require-hashes", "-r", str(_lock_file(wanted)))
-    if uv:
-        command = [uv, "pip", "install", "--python", str(_PYTHON), *lock]
-    else:
-        options = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
-        command = [str(_PYTHON), "-m", "pip", "install", *options, *lock]
-    _run(command, "The Python packages could not be installed", count=_package_count(wanted))
+    # Our own Python's pip can fill the environment from outside; that saves installing another one in it.
+    own_pip = uv is None and importlib.util.find_spec("pip") is not None
+    if not _works(needs_pip=uv is None and not own_pip):
+        _create_environment(uv, with_pip=not own_pip)
+    _run(
+        [*_installer(uv, own_pip=own_pip), "--require-hashes", "-r", str(_lock_file(wanted))],
+        "The Python packages could not be installed",
+        count=_package_count(wanted),
+    )
     _STAMP.write_text(json.dumps({name: _state(name) for name in _INSTALLS[wanted]}), encoding="utf-8")
 
 
-def _create_environment(uv: str | None) -> None:
-    if _works():
-        return
+def _installer(uv: str | None, *, own_pip: bool) -> list[str]:
+    if uv:
+        return [uv, "pip", "install", "--python", str(_PYTHON)]
+    pip = [sys.executable, "-m", "pip", "--python", str(_PYTHON)] if own_pip else [str(_PYTHON), "-m", "pip"]
+    # The lock is complete, so nothing is left to resolve; modules are compiled when they are first used.
+    quick = ("--no-deps", "--no-compile", "--disable-pip-version-check", "--no-input", "--progress-bar", "off")
+    return [*pip, "install", *quick]
+
+
+def _create_environment(uv: str | None, *, with_pip: bool) -> None:
     if uv:
         command = [uv, "venv", "--clear", "--no-project", "--python", sys.executable, str(VENV)]
     else:
-        _require_venv_module()
-        command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+        _require_venv_module(with_pip=with_pip)
+        command = [sys.executable, "-m", "venv", "--clear", *(() if with_pip else ("--without-pip",)), str(VENV)]
     _run(command, f"The Python environment {VENV} could not be created")
 
 
-def _works() -> bool:
+def _works(*, needs_pip: bool) -> bool:
     """Whether the environment runs, has a supported Python, and can install what is missing."""
     if not _PYTHON.exists():
         return False
-    check = "import sys; sys.exit(sys.version_info < (3, 11))"
-    needs_pip = "" if shutil.which("uv") else "import pip; "
-    return subprocess.run([_PYTHON, "-c", needs_pip + check], capture_output=True, check=False).returncode == 0
+    check = ("import pip; " if needs_pip else "") + "import sys; sys.exit(sys.version_info < (3, 11))"
+    return subprocess.run([_PYTHON, "-c", check], capture_output=True, check=False).returncode == 0
 
 
-def _require_venv_module() -> None:
-    if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
+def _require_venv_module(*, with_pip: bool) -> None:
+    if importlib.util.find_spec("venv") and (not with_pip or importlib.util.find_spec("ensurepip")):
         return
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     message = (
