@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from core.errors import ForbiddenError
 from tenants.choices import Scope
 from tenants.models import APIKey
+
+if TYPE_CHECKING:
+    # At run time `rest_framework.views` reads the settings that name this module.
+    from rest_framework.views import APIView
 
 
 class DenyAll(BasePermission):
