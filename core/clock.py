@@ -8,7 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _frozen: datetime | None = None
 
@@ -19,9 +21,12 @@ def now() -> datetime:
 
 
 def unix_ms() -> int:
-    if _frozen is not None:
-        return int(_frozen.timestamp() * 1000)
-    return time.time_ns() // 1_000_000
+    return time.time_ns() // 1_000_000 if _frozen is None else to_unix_ms(_frozen)
+
+
+def to_unix_ms(moment: datetime) -> int:
+    """Whole milliseconds since 1970, rounded down. Exact, unlike the float of `timestamp()`."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def monotonic_ms() -> float:

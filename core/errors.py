@@ -48,12 +48,12 @@ class MarketplaceError(Exception):
     def as_problem(self) -> dict[str, Any]:
         """The RFC 9457 members that describe this error."""
         return {
+            **self.data,
             "type": f"urn:mcp-marketplace:error:{self.error_code}",
             "title": self.message,
             "status": self.status,
             "code": self.error_code,
             "next_step": self.next_step,
-            **self.data,
         }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from core import clock
@@ -37,9 +37,9 @@ def uuid7() -> UUID:
 
 def moment_of(value: UUID) -> datetime:
     """When a UUIDv7 was minted, to the millisecond."""
-    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
+    return clock.EPOCH + timedelta(milliseconds=value.int >> 80)
 
 
 def lowest_at(moment: datetime) -> UUID:
     """The smallest id of a moment: a partition bound (no version bits, so it sorts before every real id)."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+    return UUID(int=clock.to_unix_ms(moment) << 80)
