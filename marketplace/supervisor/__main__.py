@@ -50,7 +50,9 @@ def _port(text: str) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    chosen = Options(root=ROOT, data=options.data.resolve(), port=options.port, demo=not options.no_demo)
+    # The demo's people have a password that is written down: never in production.
+    demo = not options.no_demo and os.environ.get("MARKETPLACE_ENV") != "production"
+    chosen = Options(root=ROOT, data=options.data.resolve(), port=options.port, demo=demo)
     return asyncio.run(run_stack(chosen))
 
 

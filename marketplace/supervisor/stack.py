@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from marketplace.supervisor import probes
 from marketplace.supervisor.banner import banner
-from marketplace.supervisor.concurrency import settle, together
+from marketplace.supervisor.concurrency import settle, together, unless_fails
 from marketplace.supervisor.datafolder import DataFolder, read_json, write_env_file, write_private
 from marketplace.supervisor.errors import StartError
 from marketplace.supervisor.group import ProcessGroup, Stage
@@ -27,7 +27,8 @@ from marketplace.supervisor.process import ManagedProcess, ProcessSpec
 from marketplace.supervisor.terminal import complain, say, step
 
 DEMO_SERVERS = ("payments", "text")
-_CELERY = ("-m", "celery", "-A", "celery_app")
+# The checks belong to development and to scripts/check; at every start they would cost a second.
+_CELERY = ("-m", "celery", "-A", "celery_app", "--skip-checks")
 _WORKER_PROCESSES = 2
 # Open streams get this long to finish when the web process is told to stop.
 _WEB_GRACE_S = 8
@@ -119,15 +120,20 @@ class Stack:
         demo = [(name, await self._start_demo_server(name)) for name in self._demo_sockets]
         await self._start_infrastructure()
         with step("Migrating"):
-            await self._manage("setup")
+            await self._manage("setup", "--skip-checks")
         web = await self._start_web()
         worker = await self._start_jobs()
-        if demo:
-            with step("Loading demo data"):
-                await together(*(self._demo_ready(name, server) for name, server in demo))
-                await self._load_demo()
-        with step("Starting processes"):
-            await together(web.wait_ready(self._web_ready), worker.wait_ready(partial(_worker_ready, worker)))
+        processes = asyncio.create_task(
+            together(web.wait_ready(self._web_ready), worker.wait_ready(partial(_worker_ready, worker)))
+        )
+        try:
+            if demo:
+                with step("Loading demo data"):
+                    await unless_fails(self._load_demo(demo), processes)
+            with step("Starting processes"):
+                await processes
+        finally:
+            await settle(processes)
 
     def _base_environment(self) -> dict[str, str]:
         """What every process of the product sees; what the caller set wins over our defaults."""
@@ -201,8 +207,9 @@ class Stack:
         python = (sys.executable, *argv)
         return ProcessSpec(name=name, argv=python, env=self._environment, cwd=self._options.root)
 
-    async def _load_demo(self) -> None:
+    async def _load_demo(self, servers: Sequence[tuple[str, ManagedProcess]]) -> None:
         """Load the demo once; again when the addresses it recorded are no longer those of its servers."""
+        await together(*(self._demo_ready(name, server) for name, server in servers))
         folder = self._group.folder
         stamp = folder.run / "demo.json"
         state = {name: value for name, value in self._environment.items() if name.startswith("MARKETPLACE_DEMO_")}
