@@ -99,6 +99,9 @@ class CallWriter:
         return committed
 
     async def _run(self) -> None:
+        # Connected before the first row, so that readiness means something; a failure here is met again with the first row.
+        with contextlib.suppress(psycopg.Error, OSError):
+            await self._connect()
         attempt = 0
         while True:
             if not self._queue:
@@ -117,7 +120,9 @@ class CallWriter:
                 self.stats.failures += 1
                 log.warning("call writer lost the database: %s", type(exc).__name__)
                 await self._disconnect()
-                self._queue.extendleft(reversed([item for item in group if not item.committed.done()]))
+                # A cancelled future is a caller that left: its row is still owed.
+                again = [item for item in group if not item.committed.done() or item.committed.cancelled()]
+                self._queue.extendleft(reversed(again))
                 self._in_flight = []
                 await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
                 attempt += 1

@@ -94,7 +94,7 @@ class Upstreams:
         except UpstreamBrokenError:
             if len(target.addresses) > 1:
                 turned = (*target.addresses[1:], target.addresses[0])
-                target.addresses, target.pool = turned, self._pool(target.endpoint, turned[0])
+                self._move(target, turned)
             return await target.pool.connect()
 
     async def _open(self, url: str) -> Target:
@@ -104,7 +104,7 @@ class Upstreams:
             return present
         while len(self._targets) >= MAX_TARGETS:
             # Dropping a target only costs its idle connections; replies under way keep theirs.
-            del self._targets[next(iter(self._targets))]
+            self._targets.pop(next(iter(self._targets))).pool.retire()
         target = Target(
             endpoint, _post_head(endpoint), self._pool(endpoint, addresses[0]), addresses, self._loop.time()
         )
@@ -116,6 +116,7 @@ class Upstreams:
             addresses = await egress.resolve_async(target.endpoint, self._config.egress_allow)
         except egress.EgressRefusedError:
             self._targets.pop(url, None)
+            target.pool.retire()
             return
         except MarketplaceError:
             # The name server is away: the checked addresses stay in use until it is back.
@@ -124,7 +125,11 @@ class Upstreams:
             target.refreshing = False
         target.resolved_at = self._loop.time()
         if set(addresses) != set(target.addresses):
-            target.addresses, target.pool = addresses, self._pool(target.endpoint, addresses[0])
+            self._move(target, addresses)
+
+    def _move(self, target: Target, addresses: tuple[str, ...]) -> None:
+        target.pool.retire()
+        target.addresses, target.pool = addresses, self._pool(target.endpoint, addresses[0])
 
     def _pool(self, endpoint: egress.Endpoint, address: str) -> Pool:
         tls = None

@@ -247,6 +247,7 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._all: set[Connection] = set()
         self._opening = 0
+        self._retired = False
         self.busy = 0
 
     @property
@@ -282,6 +283,9 @@ class Pool:
         return conn
 
     def give_back(self, conn: Connection) -> None:
+        if self._retired:
+            conn.abort()
+            return
         conn.idle_since = self.loop.time()
         self._idle.append(conn)
 
@@ -293,6 +297,12 @@ class Pool:
         limit = self.loop.time() - IDLE_S
         while self._idle and (self._idle[0].idle_since < limit or not self._idle[0].usable):
             self._idle.popleft().abort()
+
+    def retire(self) -> None:
+        """Close what is idle now and what is in use when its reply ends."""
+        self._retired = True
+        while self._idle:
+            self._idle.pop().abort()
 
     def close(self) -> None:
         for conn in tuple(self._all):

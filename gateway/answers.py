@@ -1,0 +1,84 @@
+"""Sending answers: the few header lists that the gateway uses, built without copying what never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from gateway.context import CallContext
+from gateway.mcp import errors
+from gateway.mcp.errors import RefusedError
+from gateway.stages.authenticate import CHALLENGE
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+HeaderList = list[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", b"application/problem+json")
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+async def send_json(
+    call: CallContext, send: Send, status: int, body: bytes, *, more: HeaderList | None = None, problem: bool = False
+) -> None:
+    headers = [
+        _PROBLEM if problem else _JSON,
+        (b"content-length", b"%d" % len(body)),
+        (b"x-marketplace-call-id", str(call.call_id).encode()),
+        (b"server-timing", b"gw;dur=%.2f, upstream;dur=%.2f" % (call.elapsed_ms - call.upstream_ms, call.upstream_ms)),
+    ]
+    if more:
+        headers += more
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_bytes(call: CallContext, send: Send, status: int, body: bytes, headers: HeaderList) -> None:
+    """An answer of another server, with the headers that may pass."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-length", b"%d" % len(body)),
+                (b"x-marketplace-call-id", str(call.call_id).encode()),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def start_stream(call: CallContext, send: Send, more: HeaderList) -> None:
+    call.stream_started = True
+    headers = [
+        (b"content-type", b"text/event-stream"),
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"x-accel-buffering", b"no"),
+        (b"x-marketplace-call-id", str(call.call_id).encode()),
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def send_event(send: Send, event: bytes, *, last: bool = False) -> None:
+    await send({"type": "http.response.body", "body": event, "more_body": not last})
+
+
+async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, status: int) -> None:
+    """A refusal in the words of the interface that was used."""
+    call_id = str(call.call_id)
+    more: HeaderList = [_NO_STORE]
+    if refusal.kind.retry_after_s:
+        more.append((b"retry-after", b"%d" % refusal.kind.retry_after_s))
+    if status == 401:
+        more.append((b"www-authenticate", CHALLENGE))
+    elif status == 405:
+        more.append((b"allow", b"POST"))
+    elif status in {408, 413}:
+        # What is left of the body is not waited for.
+        more.append((b"connection", b"close"))
+    if call.interface == "invoke":
+        await send_json(call, send, status, errors.problem(refusal, call_id), more=more, problem=True)
+    else:
+        await send_json(call, send, status, errors.rpc_error(refusal, call.request_id, call_id), more=more)

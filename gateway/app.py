@@ -1,0 +1,170 @@
+"""The data plane as an ASGI application: mounted beside Django, or run alone.
+
+`POST /mcp/{server}` for one server in both protocol eras, `POST /v1/invoke` for a plain call with its usage in the answer.
+Build it with a config and a Loader, call `startup` in the loop that serves it and `shutdown` before that loop ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from calls.writer import CallWriter
+from core import clock
+from gateway import answers
+from gateway.config import GatewayConfig
+from gateway.context import CallContext
+from gateway.feed import Feed
+from gateway.invoke import Invoker
+from gateway.mcp.errors import RefusedError
+from gateway.mcp.session import SessionSeal
+from gateway.pipeline import Pipeline
+from gateway.ports import Loader
+from gateway.stages.authenticate import Authenticator
+from gateway.stages.forward import Forwarder
+from gateway.store import EntryStore
+from gateway.upstream.client import Upstreams
+from gateway.watch import Watch
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+_MCP, _INVOKE = "/mcp/", "/v1/invoke"
+_TOUCH_EVERY_S = 60.0
+_HOUSEKEEPING_S = 2.0
+_LOADER_THREADS = 4
+
+
+class Gateway:
+    def __init__(self, config: GatewayConfig, loader: Loader) -> None:
+        self._config, self._loader = config, loader
+        self._writer = CallWriter(config.database_url, deadline_s=config.deadlines.record)
+        self._executor = ThreadPoolExecutor(_LOADER_THREADS, thread_name_prefix="gateway-loader")
+        self._touches = KeyTouches()
+        self._task: asyncio.Task[None] | None = None
+        self._started = False
+
+    @staticmethod
+    def handles(path: str) -> bool:
+        """Whether the dispatcher should send a path here."""
+        return path.startswith(_MCP) or path == _INVOKE
+
+    @property
+    def is_ready(self) -> bool:
+        """Started, entries current, and rows can be committed."""
+        return self._started and self._feed.is_current() and self._writer.stats.connected
+
+    async def startup(self) -> None:
+        config = self._config
+        self._watch = Watch()
+        self._watch.start()
+        self._store = EntryStore(self._loader, self._executor, config.limits.negative_entries)
+        self._feed = Feed(
+            self._store,
+            self._loader,
+            config.redis_url,
+            poll_interval_s=config.poll_interval_s,
+            stale_after_s=config.stale_after_s,
+        )
+        self._upstreams = Upstreams(config)
+        seal = SessionSeal(config.session_key)
+        forwarder = Forwarder(config, self._upstreams, self._watch, self._writer, seal)
+        self._pipeline = Pipeline(
+            config,
+            store=self._store,
+            feed=self._feed,
+            authenticator=Authenticator(self._store, config.pepper),
+            forwarder=forwarder,
+            writer=self._writer,
+            watch=self._watch,
+            seal=seal,
+            used=self._touches.note,
+        )
+        self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
+        await self._writer.start()
+        self._feed.start()
+        self._task = asyncio.create_task(self._keep_house())
+        self._started = True
+
+    async def shutdown(self) -> None:
+        """Commit what waits, note last uses, close connections."""
+        if not self._started:
+            return
+        self._started = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._feed.stop()
+        await self._writer.stop()
+        with contextlib.suppress(Exception):
+            await self._touch(everything=True)
+        self._watch.stop()
+        await self._upstreams.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        path = scope["path"]
+        if path == _INVOKE:
+            await self._invoker.handle(scope, receive, send)
+        elif path.startswith(_MCP):
+            await self._pipeline.handle_mcp(scope, receive, send, path[len(_MCP) :])
+        else:
+            refusal = RefusedError("gateway.not_found")
+            await answers.send_refusal(CallContext("", "mcp"), send, refusal, refusal.status)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.startup()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_S)
+            try:
+                self._upstreams.reap()
+                await self._touch()
+            except Exception as exc:  # noqa: BLE001 - last-used times are a convenience; calls go on without
+                log.warning("last use of keys not noted: %s", type(exc).__name__)
+
+    async def _touch(self, *, everything: bool = False) -> None:
+        if due := self._touches.due(everything=everything):
+            await self._store.call(self._loader.touch_keys, due)
+
+
+class KeyTouches:
+    """When keys were last used, told to the control plane at most once a minute per key."""
+
+    def __init__(self) -> None:
+        self._used: dict[UUID, datetime] = {}
+        self._told: dict[UUID, datetime] = {}
+
+    def note(self, call: CallContext) -> None:
+        if call.caller is not None:
+            self._used[call.caller.key.api_key_id] = call.occurred_at
+
+    def due(self, *, everything: bool = False) -> dict[UUID, datetime]:
+        """What is to be told at this moment; it counts as told."""
+        now = clock.now()
+        recent = {key for key, at in self._told.items() if (now - at).total_seconds() < _TOUCH_EVERY_S}
+        due = {key: at for key, at in self._used.items() if everything or key not in recent}
+        self._told = {key: at for key, at in self._told.items() if key in recent} | dict.fromkeys(due, now)
+        for key in due:
+            del self._used[key]
+        return due

@@ -1,0 +1,119 @@
+"""What is known of one call as it moves through the stages. Mutable and private to one request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from access.types import Decision, Principal
+from calls.record import Outcome
+from core import clock, ids
+from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
+from gateway.mcp.messages import Message
+
+
+class Caller:
+    """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
+
+    __slots__ = ("decisions", "key", "principal", "tenant")
+
+    def __init__(self, tenant: TenantEntry, key: KeyEntry) -> None:
+        self.tenant, self.key = tenant, key
+        self.principal = Principal(
+            key_id=str(key.api_key_id),
+            user_id=str(key.user_id or ""),
+            agent=key.agent,
+            team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
+        )
+        self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
+
+
+class CallContext:
+    __slots__ = (
+        "arguments_digest",
+        "attempts",
+        "body",
+        "call_id",
+        "caller",
+        "committed",
+        "decision",
+        "error",
+        "headers",
+        "interface",
+        "is_complete",
+        "message",
+        "modern",
+        "occurred_at",
+        "outcome",
+        "price",
+        "protocol",
+        "reason",
+        "request_bytes",
+        "response_bytes",
+        "server",
+        "session_id",
+        "slug",
+        "started_ns",
+        "status",
+        "stream_started",
+        "tool",
+        "upstream_began_ns",
+        "upstream_ms",
+        "upstream_session",
+    )
+
+    def __init__(self, slug: str, interface: str) -> None:
+        self.call_id = ids.uuid7()
+        self.occurred_at = clock.now()
+        self.started_ns = time.perf_counter_ns()
+        self.interface, self.slug = interface, slug
+        self.headers: dict[bytes, bytes] = {}
+        self.modern = False
+        self.protocol = ""
+        self.body = b""
+        self.request_bytes = 0
+        self.message: Message | None = None
+        self.tool = ""
+        self.arguments_digest = ""
+        self.caller: Caller | None = None
+        self.server: ServerEntry | None = None
+        self.decision: Decision | None = None
+        self.price: Price | None = None
+        self.session_id = ""  # what is stored: the seal, never the server's own id
+        self.upstream_session = b""
+        self.reason = ""  # why a stage other than the engine refused
+        self.outcome: Outcome = Outcome.DENIED
+        self.status = 0
+        self.error = ""
+        self.attempts = 0
+        self.upstream_ms = 0.0
+        self.upstream_began_ns = 0
+        self.response_bytes = 0
+        self.is_complete = True  # false when the result asks for more input: such a round is not billed
+        self.stream_started = False
+        self.committed: asyncio.Future[None] | None = None
+
+    @property
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter_ns() - self.started_ns) / 1_000_000
+
+    def note_upstream(self) -> None:
+        """Take the time that the server has needed so far."""
+        self.upstream_ms = (time.perf_counter_ns() - self.upstream_began_ns) / 1_000_000
+
+    @property
+    def request_id(self) -> Any:
+        return self.message.request_id if self.message is not None else None
+
+    @property
+    def is_billable(self) -> bool:
+        """Only a tool call that ran to a good end."""
+        return (
+            self.outcome is Outcome.OK
+            and self.is_complete
+            and self.message is not None
+            and self.message.method == "tools/call"
+        )

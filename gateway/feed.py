@@ -1,0 +1,141 @@
+"""How entries stay current: a push through Valkey within milliseconds, a poll of revisions every second as the safety net.
+
+Either alone is enough. When neither has worked for `stale_after_s`, `is_current` turns false and the pipeline decides nothing
+(closed): a revoked grant must not live on because two stores are away. Valkey being away is logged and otherwise unnoticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+from uuid import UUID
+
+import orjson
+import redis.asyncio as redis
+
+from gateway.entries import server_from_json, tenant_from_json
+from gateway.ports import Loader
+from gateway.store import EntryStore
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "gateway:v1:entries"
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_PING_S = 1.0
+_SILENCE_S = 3.0
+
+
+class Feed:
+    def __init__(
+        self, store: EntryStore, loader: Loader, redis_url: str, *, poll_interval_s: float, stale_after_s: float
+    ) -> None:
+        self._store, self._loader = store, loader
+        self._redis_url = redis_url
+        self._poll_interval_s, self._stale_after_s = poll_interval_s, stale_after_s
+        self._loop = asyncio.get_running_loop()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._polled_at = self._loop.time()
+        self._pushed = False
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._poll_forever()), asyncio.create_task(self._listen_forever())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def is_pushed(self) -> bool:
+        return self._pushed
+
+    def is_current(self) -> bool:
+        """Whether what is held may be decided on."""
+        return self._pushed or self._loop.time() - self._polled_at <= self._stale_after_s
+
+    def apply(self, message: bytes) -> None:
+        """Take one pushed entry. Only what is held matters, and names that are held."""
+        data = orjson.loads(message)
+        body = data.get("body") or {}
+        match data["kind"]:
+            case "tenant":
+                if self._store.holds(tenant_id=UUID(body["tenant_id"])):
+                    self._store.apply_tenant(tenant_from_json(body))
+            case "server":
+                self._store.apply_server(server_from_json(body))
+            case "gone":
+                if "tenant_id" in data:
+                    self._store.drop_tenant(UUID(data["tenant_id"]))
+                if "server_id" in data:
+                    self._store.drop_server(UUID(data["server_id"]))
+
+    async def poll(self) -> None:
+        """Compare the revisions of everything held with the database, and reload what is behind or gone."""
+        tenant_ids, server_ids = self._store.held()
+        tenants, servers = await self._store.call(self._loader.revisions, tenant_ids, server_ids)
+        for tenant_id in tenant_ids:
+            if self._is_behind(tenants.get(tenant_id), self._store.tenant_revision(tenant_id)):
+                await self._store.reload_tenant(tenant_id)
+        for server_id in server_ids:
+            if self._is_behind(servers.get(server_id), self._store.server_revision(server_id)):
+                await self._store.reload_server(server_id)
+        self._polled_at = self._loop.time()
+
+    @staticmethod
+    def _is_behind(current: int | None, held: int | None) -> bool:
+        return held is not None and (current is None or current > held)
+
+    async def _poll_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_interval_s)
+            try:
+                async with asyncio.timeout(self._stale_after_s):
+                    await self.poll()
+            except Exception as exc:  # noqa: BLE001 - whatever the database raises, the next second tries again
+                log.warning("revisions not read: %s", type(exc).__name__)
+
+    async def _listen_forever(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self._listen()
+                attempt = 0
+            except (redis.RedisError, OSError, TimeoutError) as exc:
+                log.warning("push from Valkey is away: %s", type(exc).__name__)
+            finally:
+                self._pushed = False
+            await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+            attempt += 1
+
+    async def _listen(self) -> None:
+        client = redis.from_url(self._redis_url, socket_connect_timeout=2, socket_timeout=5)
+        try:
+            async with client.pubsub() as channel:
+                await channel.subscribe(CHANNEL)
+                # Pushes that were missed while away are caught up before push counts as working.
+                await self.poll()
+                await self._receive(channel)
+        finally:
+            await client.aclose()
+
+    async def _receive(self, channel: Any) -> None:
+        heard = self._loop.time()
+        while True:
+            message = await channel.get_message(timeout=_PING_S)
+            now = self._loop.time()
+            if message is None:
+                if now - heard > _SILENCE_S:
+                    raise TimeoutError("no answer to a ping")
+                await channel.ping()
+                continue
+            heard = now
+            self._pushed = True
+            if message["type"] == "message":
+                self._take(message["data"])
+
+    def _take(self, data: bytes) -> None:
+        try:
+            self.apply(data)
+        except Exception as exc:  # noqa: BLE001 - one bad message must not end the feed; the poll repairs
+            log.warning("pushed entry not understood: %s", type(exc).__name__)

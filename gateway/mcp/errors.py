@@ -1,0 +1,247 @@
+"""Every refusal of the gateway, in one table: stable code, JSON-RPC code, HTTP status, words.
+
+JSON-RPC codes of the protocol are used where the protocol defines the situation (-327xx, -32600, -32601, -32602, -32020).
+Our own codes lie outside -32768..-32000, as the specification asks, and start with the HTTP status they travel with.
+`data` of the JSON-RPC error and the problem document carry the stable code, the reason stored with the call and the next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from access.types import Decision, Reason
+from calls.record import Outcome
+from core.errors import MarketplaceError
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+HEADER_MISMATCH = -32020
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    code: str
+    rpc_code: int
+    status: int
+    message: str
+    next_step: str = ""
+    reason: Reason | None = None
+    outcome: Outcome = Outcome.DENIED
+    retry_after_s: int = 0
+
+
+_KEY_STEP = "Send an API key as `Authorization: Bearer <key>`."
+_SHAPE_STEP = "Correct the request and send it again."
+_ASK_STEP = "Ask an admin of your organisation for access to this server."
+_LATER_STEP = "Try again in a few seconds."
+
+KINDS: dict[str, Kind] = {
+    kind.code: kind
+    for kind in (
+        # HTTP
+        Kind("gateway.host_unknown", INVALID_REQUEST, 421, "This gateway does not answer for that host.", _SHAPE_STEP),
+        Kind(
+            "gateway.origin_refused", INVALID_REQUEST, 403, "Requests from this origin are not accepted.", _SHAPE_STEP
+        ),
+        Kind("gateway.method_not_allowed", INVALID_REQUEST, 405, "Send requests with POST.", _SHAPE_STEP),
+        Kind("gateway.not_found", INVALID_REQUEST, 404, "There is no such endpoint.", "Use /mcp/<server>."),
+        Kind("gateway.headers_invalid", INVALID_REQUEST, 400, "The request's headers are not acceptable.", _SHAPE_STEP),
+        Kind("gateway.header_duplicated", HEADER_MISMATCH, 400, "A header was sent more than once.", _SHAPE_STEP),
+        Kind("gateway.media_type", INVALID_REQUEST, 415, "Send the request as application/json.", _SHAPE_STEP),
+        Kind(
+            "gateway.not_acceptable",
+            INVALID_REQUEST,
+            406,
+            "Accept both application/json and text/event-stream.",
+            _SHAPE_STEP,
+        ),
+        Kind("gateway.too_large", INVALID_REQUEST, 413, "The request is too large.", "Send a smaller request."),
+        Kind("gateway.body_timeout", INVALID_REQUEST, 408, "The request's body did not arrive in time.", _SHAPE_STEP),
+        # the caller
+        Kind("access.unauthenticated", 40100, 401, "No valid API key was given.", _KEY_STEP),
+        # the message
+        Kind("gateway.parse_error", PARSE_ERROR, 400, "The body is not valid JSON.", _SHAPE_STEP),
+        Kind(
+            "gateway.request_invalid",
+            INVALID_REQUEST,
+            400,
+            "The message is not a valid request.",
+            _SHAPE_STEP,
+            Reason.REQUEST_INVALID,
+        ),
+        Kind(
+            "gateway.params_invalid",
+            INVALID_PARAMS,
+            400,
+            "The parameters are not valid.",
+            _SHAPE_STEP,
+            Reason.REQUEST_INVALID,
+        ),
+        Kind(
+            "gateway.header_mismatch",
+            HEADER_MISMATCH,
+            400,
+            "A header and the body disagree.",
+            _SHAPE_STEP,
+            Reason.REQUEST_INVALID,
+        ),
+        Kind("gateway.session_unknown", INVALID_REQUEST, 404, "Session not found", "Initialize again."),
+        # the decision
+        Kind(
+            "access.server_unknown",
+            40400,
+            404,
+            "There is no server of that name that you may see.",
+            "Check the name, or search the catalog.",
+            Reason.SERVER_UNKNOWN,
+        ),
+        Kind(
+            "access.server_not_in_key",
+            40301,
+            403,
+            "This API key is limited to other servers.",
+            "Use another key, or create one that covers this server.",
+            Reason.SERVER_NOT_IN_KEY,
+        ),
+        Kind(
+            "access.server_not_ready",
+            50301,
+            503,
+            "This server cannot be called at present.",
+            "See the server's page for its state.",
+            Reason.SERVER_NOT_READY,
+        ),
+        Kind(
+            "access.scope_missing",
+            40302,
+            403,
+            "This API key may not call servers.",
+            "Use a key with the scope invoke.",
+            Reason.SCOPE_MISSING,
+        ),
+        Kind("access.denied", 40300, 403, "Your organisation's policy does not allow this.", _ASK_STEP),
+        Kind("access.method_unknown", METHOD_NOT_FOUND, 404, "The method is not known.", reason=Reason.METHOD_UNKNOWN),
+        Kind(
+            "access.policy_unavailable",
+            50302,
+            503,
+            "Access rules cannot be read right now, so nothing is allowed.",
+            _LATER_STEP,
+            Reason.POLICY_UNAVAILABLE,
+            retry_after_s=2,
+        ),
+        # the server
+        Kind(
+            "upstream.failed",
+            50200,
+            502,
+            "The server did not answer as it should.",
+            "Try again later; the server's page shows its health.",
+            outcome=Outcome.UPSTREAM_ERROR,
+        ),
+        Kind(
+            "upstream.busy",
+            50303,
+            503,
+            "Too many calls to this server are under way.",
+            _LATER_STEP,
+            outcome=Outcome.UPSTREAM_ERROR,
+            retry_after_s=1,
+        ),
+        Kind(
+            "upstream.timeout",
+            50400,
+            504,
+            "The server did not answer in time.",
+            "Try again later, or ask for less at once.",
+            outcome=Outcome.TIMEOUT,
+        ),
+        Kind(
+            "upstream.refused",
+            50201,
+            502,
+            "The server's address may not be connected to.",
+            "Ask the operator to check the server's address.",
+            outcome=Outcome.UPSTREAM_ERROR,
+        ),
+        Kind(
+            "upstream.rpc_error",
+            50202,
+            502,
+            "The server answered with an error.",
+            "Check the arguments against the tool's schema.",
+            outcome=Outcome.TOOL_ERROR,
+        ),
+        Kind("upstream.cancelled", 49900, 499, "The caller left before the answer.", outcome=Outcome.UNKNOWN),
+        # the record
+        Kind(
+            "calls.not_recorded",
+            50300,
+            503,
+            "The call could not be recorded, so its answer is withheld.",
+            _LATER_STEP,
+            outcome=Outcome.UNKNOWN,
+            retry_after_s=2,
+        ),
+        Kind("gateway.internal", -32603, 500, "The gateway failed.", "Tell the operator the call id."),
+    )
+}
+
+
+class RefusedError(MarketplaceError):
+    """A stage's no, with everything that its answer and its record need."""
+
+    def __init__(self, code: str, message: str = "", *, decision: Decision | None = None, detail: str = "") -> None:
+        self.kind = KINDS[code]
+        super().__init__(
+            message or self.kind.message, next_step=self.kind.next_step or self.default_next_step, code=code
+        )
+        self.status = self.kind.status  # type: ignore[misc]
+        self.decision = decision
+        self.detail = detail  # for the record and the operator, not for the caller
+
+    @classmethod
+    def by_policy(cls, decision: Decision) -> RefusedError:
+        """The refusal that a negative decision asks for: its own code, message and next step."""
+        known = "access.method_unknown" if decision.reason is Reason.METHOD_UNKNOWN else "access.denied"
+        refusal = cls(known, decision.message, decision=decision)
+        refusal.error_code = f"access.{decision.reason}"
+        refusal.next_step = decision.next_step or refusal.next_step
+        return refusal
+
+    @property
+    def reason(self) -> Reason | None:
+        return self.decision.reason if self.decision is not None else self.kind.reason
+
+
+def rpc_error(refusal: RefusedError, request_id: Any, call_id: str = "") -> bytes:
+    """A JSON-RPC error message."""
+    decision = refusal.decision
+    data: dict[str, Any] = {
+        "code": refusal.error_code,
+        "reason": str(refusal.reason or ""),
+        "message": refusal.message,
+        "next_step": refusal.next_step,
+        "grant_id": str(decision.grant_id) if decision is not None and decision.grant_id else None,
+        "call_id": call_id or None,
+    }
+    error = {"code": refusal.kind.rpc_code, "message": f"{refusal.message} {refusal.next_step}".strip(), "data": data}
+    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
+
+
+def problem(refusal: RefusedError, call_id: str = "", **more: Any) -> bytes:
+    """An RFC 9457 problem document."""
+    body = refusal.as_problem()
+    if refusal.reason:
+        body["reason"] = str(refusal.reason)
+    if call_id:
+        body["call_id"] = call_id
+    decision = refusal.decision
+    if decision is not None and decision.grant_id:
+        body["grant_id"] = str(decision.grant_id)
+    return orjson.dumps({**body, **more})

@@ -1,0 +1,219 @@
+"""The path of a request through the stages, and the one place where a failure becomes an answer.
+
+guard -> authenticate -> body -> read -> resolve -> authorise -> forward -> meter -> answer. The key is checked before the body is
+read, so that strangers cost little. A stage refuses by raising; from the moment the caller and the message are known, every
+refusal of a request is recorded like every other outcome.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from calls.writer import CallWriter, NotRecordedError
+from core.egress import EgressRefusedError
+from core.errors import MarketplaceError
+from gateway import answers
+from gateway.answers import Send
+from gateway.config import GatewayConfig
+from gateway.context import CallContext
+from gateway.feed import Feed
+from gateway.mcp import messages, versions
+from gateway.mcp.errors import RefusedError
+from gateway.mcp.messages import Message, Shape
+from gateway.mcp.session import SessionSeal
+from gateway.stages import body, guard, meter
+from gateway.stages.authenticate import Authenticator
+from gateway.stages.authorise import authorise
+from gateway.stages.forward import Forwarder, session_owner
+from gateway.stages.resolve import resolve
+from gateway.store import EntryStore, PolicyUnavailableError
+from gateway.upstream.client import ServerBusyError
+from gateway.upstream.http1 import UpstreamBrokenError
+from gateway.watch import ClientGoneError, Watch, WatchedTimeoutError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Scope = MutableMapping[str, Any]
+
+log = logging.getLogger(__name__)
+
+_MAX_TOOL = 256
+
+
+class Pipeline:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        store: EntryStore,
+        feed: Feed,
+        authenticator: Authenticator,
+        forwarder: Forwarder,
+        writer: CallWriter,
+        watch: Watch,
+        seal: SessionSeal,
+        used: Callable[[CallContext], None],
+    ) -> None:
+        self._config, self._store, self._feed = config, store, feed
+        self._authenticator, self._forwarder = authenticator, forwarder
+        self._writer, self._watch, self._seal, self._used = writer, watch, seal, used
+        self._host_names = config.host_names()
+
+    async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
+        call = CallContext(slug, "mcp")
+        try:
+            match scope["method"]:
+                case "POST":
+                    await self._post(call, scope, receive, send)
+                case "GET" | "DELETE":
+                    await self._legacy_stream(call, scope, receive, send)
+                case _:
+                    raise RefusedError("gateway.method_not_allowed")
+        except Exception as exc:  # noqa: BLE001 - the one translator: nothing leaves as a bare 500
+            await self.answer_failure(call, exc, send)
+
+    async def admit(self, call: CallContext, scope: Scope, receive: Receive) -> None:
+        """Up to the body: headers checked, caller known, body read."""
+        headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
+        guard.check_json(headers)
+        call.caller = await self._authenticator.authenticate(headers)
+        self._used(call)
+        call.body = await body.read(receive, headers, self._config, self._watch)
+        call.request_bytes = len(call.body)
+
+    async def decide(self, call: CallContext, method: str, tool: str) -> None:
+        """Find the server, refuse what is wrong with the message, and ask the policy engine."""
+        assert call.caller is not None
+        if not self._feed.is_current():
+            raise PolicyUnavailableError
+        server = await resolve(call, call.caller, self._store)
+        if call.message is not None and call.message.defect is not None:
+            raise call.message.defect
+        if call.interface == "mcp":
+            self._open_session(call)
+        if method == "tools/call":
+            call.price = server.tool_prices.get(tool) or server.price
+        authorise(call, call.caller, server, method, tool)
+
+    async def answer_failure(self, call: CallContext, exc: Exception, send: Send) -> None:
+        """Record what is to be recorded, then say what happened in the words of the interface."""
+        if isinstance(exc, ClientGoneError) and call.message is None:
+            return
+        refusal = translate(exc)
+        if refusal.error_code == "gateway.internal":
+            log.error("gateway failed", exc_info=exc, extra={"call_id": str(call.call_id)})
+        if self._is_recorded(call):
+            if call.committed is None:
+                meter.refuse(call, refusal)
+            try:
+                await meter.commit(call, self._writer)
+            except NotRecordedError as failure:
+                refusal = translate(failure)
+        if isinstance(exc, ClientGoneError):
+            return
+        if call.stream_started:
+            await self._forwarder.end_stream(call, send, refusal)
+        else:
+            await answers.send_refusal(call, send, refusal, _status_for(call, refusal))
+
+    async def _post(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.admit(call, scope, receive)
+        message = call.message = messages.read(call.body, self._config.limits.json_depth)
+        self._note_version(call, message)
+        if message.shape is not Shape.REQUEST:
+            # Any live grant lets the conversation about granted calls go on.
+            await self.decide(call, "ping", "")
+            await self._forwarder.relay_message(call, send)
+            return
+        self._note_tool(call, message)
+        await self.decide(call, message.method, call.tool)
+        await self._forwarder.relay_request(call, receive, send)
+
+    async def _legacy_stream(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
+        call.caller = await self._authenticator.authenticate(headers)
+        self._used(call)
+        if versions.is_modern(headers.get(b"mcp-protocol-version", b"")):
+            raise RefusedError("gateway.method_not_allowed")
+        await self.decide(call, "ping", "")
+        if scope["method"] == "DELETE":
+            await self._forwarder.relay_delete(call, send)
+        elif b"text/event-stream" in guard.accepted_types(headers.get(b"accept", b"")):
+            await self._forwarder.relay_listen(call, receive, send)
+        else:
+            raise RefusedError("gateway.not_acceptable", "Accept text/event-stream.")
+
+    def _note_version(self, call: CallContext, message: Message) -> None:
+        version = call.headers.get(b"mcp-protocol-version", b"").strip()
+        call.modern = versions.is_modern(version)
+        call.protocol = version.decode("latin-1")[:32]
+        if call.modern:
+            message.defect = message.defect or versions.check_modern(message, call.headers)
+        elif message.method == "initialize":
+            call.protocol = str(message.params.get("protocolVersion", ""))[:32]
+
+    @staticmethod
+    def _note_tool(call: CallContext, message: Message) -> None:
+        if message.method == "tools/call":
+            call.tool = (message.name or "")[:_MAX_TOOL]
+            call.arguments_digest = digest_of(message.params.get("arguments"))
+
+    def _open_session(self, call: CallContext) -> None:
+        """Legacy only: turn the client's sealed session id into the server's own."""
+        sealed = call.headers.get(b"mcp-session-id")
+        if sealed is None or call.modern:
+            return
+        sealed = sealed.strip()
+        upstream_id = self._seal.unseal(sealed, session_owner(call))
+        if upstream_id is None:
+            raise RefusedError("gateway.session_unknown")
+        call.upstream_session = upstream_id
+        call.session_id = sealed.rpartition(b".")[2].decode("latin-1")
+
+    @staticmethod
+    def _is_recorded(call: CallContext) -> bool:
+        return call.caller is not None and call.message is not None and call.message.shape is Shape.REQUEST
+
+
+def digest_of(arguments: Any) -> str:
+    """SHA-256 over the arguments in canonical order: tells whether two calls asked the same, without keeping what."""
+    return hashlib.sha256(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)).hexdigest() if arguments else ""
+
+
+def translate(exc: BaseException) -> RefusedError:
+    """Any failure as a refusal of the table."""
+    match exc:
+        case RefusedError():
+            return exc
+        case ClientGoneError():
+            return RefusedError("upstream.cancelled")
+        case WatchedTimeoutError():
+            return RefusedError("upstream.timeout")
+        case UpstreamBrokenError():
+            return RefusedError("upstream.failed", detail=str(exc))
+        case ServerBusyError():
+            return RefusedError("upstream.busy")
+        case EgressRefusedError():
+            return RefusedError("upstream.refused", detail=exc.message)
+        case NotRecordedError():
+            return RefusedError("calls.not_recorded")
+        case PolicyUnavailableError():
+            return RefusedError("access.policy_unavailable")
+        case MarketplaceError():
+            return RefusedError("upstream.failed", detail=exc.message)
+        case _:
+            return RefusedError("gateway.internal", detail=type(exc).__name__)
+
+
+def _status_for(call: CallContext, refusal: RefusedError) -> int:
+    """Legacy clients drop the session on most error statuses, so a decision about a request reaches them as a message."""
+    is_request = call.message is not None and call.message.shape is Shape.REQUEST
+    if call.interface == "mcp" and is_request and not call.modern and refusal.status == refusal.kind.status:
+        is_decision = refusal.kind.reason is not None or refusal.decision is not None
+        if (is_decision or refusal.kind.code.startswith("upstream.")) and refusal.status in {403, 404, 502, 504}:
+            return 200
+    return refusal.status

@@ -1,0 +1,41 @@
+"""Closed: whatever the policy engine does not allow is refused, and so is everything while entries may be stale."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from access import engine
+from access.types import Decision
+from gateway.context import CallContext, Caller
+from gateway.entries import ServerEntry
+from gateway.mcp.errors import RefusedError
+
+_MAX_DECISIONS = 1024
+
+
+def authorise(call: CallContext, caller: Caller, server: ServerEntry, method: str, tool: str) -> None:
+    """Note the decision on the call. Raises RefusedError when it is negative."""
+    if "invoke" not in caller.key.scopes:
+        raise RefusedError("access.scope_missing")
+    decision = call.decision = _decide(caller, server, method, tool, call.occurred_at)
+    if not decision.allowed:
+        raise RefusedError.by_policy(decision)
+
+
+def _decide(caller: Caller, server: ServerEntry, method: str, tool: str, now: datetime) -> Decision:
+    """The engine's answer, kept as long as nothing it depends on can have changed.
+
+    A decision depends on the tenant's entry (the caller is dropped with it), the server's entry (compared here) and on which
+    grants have expired, so it holds until the next expiry.
+    """
+    key = (server.server_id, method, tool)
+    held = caller.decisions.get(key)
+    if held is not None and held[0] is server and (held[2] is None or now < held[2]):
+        return held[1]
+    grants = caller.tenant.grants.get(server.server_id, ())
+    decision = engine.decide(server.policy, grants, caller.principal, method, tool, now)
+    expiries = [grant.expires_at for grant in grants if grant.expires_at is not None and grant.expires_at > now]
+    if len(caller.decisions) >= _MAX_DECISIONS:
+        caller.decisions.clear()
+    caller.decisions[key] = (server, decision, min(expiries) if expiries else None)
+    return decision

@@ -1,0 +1,247 @@
+"""Closed: one attempt at the server, and only what is a proper answer goes back to the caller.
+
+The caller's message is forwarded byte for byte; headers are built from a list of what may pass, never copied. Streams are cut
+at events and passed on at once; the event that carries the answer waits for its row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from calls.record import Outcome
+from calls.writer import CallWriter
+from gateway import answers
+from gateway.answers import HeaderList, Send
+from gateway.config import GatewayConfig
+from gateway.context import CallContext
+from gateway.mcp import errors, outcomes, sse
+from gateway.mcp.errors import RefusedError
+from gateway.mcp.messages import Shape
+from gateway.mcp.session import SessionSeal
+from gateway.stages import meter
+from gateway.upstream.client import Target, Upstreams
+from gateway.upstream.http1 import Reply, UpstreamBrokenError
+from gateway.watch import ClientGoneError, Watch, Watched, WatchedTimeoutError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_TRACE = frozenset({b"traceparent", b"tracestate", b"baggage"})
+_MODERN = _TRACE | {b"mcp-protocol-version", b"mcp-method", b"mcp-name"}
+_LEGACY = _TRACE | {b"mcp-protocol-version", b"last-event-id"}
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+POST_TYPES = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
+_DRAIN_S = 1.0
+_PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
+_ENDLESS = frozenset({"subscriptions/listen"})
+
+
+class Forwarder:
+    def __init__(
+        self, config: GatewayConfig, upstreams: Upstreams, watch: Watch, writer: CallWriter, seal: SessionSeal
+    ) -> None:
+        self._config, self._upstreams, self._watch = config, upstreams, watch
+        self._writer, self._seal = writer, seal
+
+    async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
+        """Send a request to the server, record the call, and answer."""
+        assert call.server is not None
+        assert call.message is not None
+        deadlines = self._config.deadlines
+        target = await self._upstreams.target(call.server.url)
+        request = post(target, call)
+        call.upstream_began_ns = time.perf_counter_ns()
+        with self._watch.over(deadlines.first_byte, receive if call.modern else None) as watched:
+            call.attempts = 1
+            try:
+                reply = await self._upstreams.exchange(target, request)
+                try:
+                    is_endless = call.message.method in _ENDLESS
+                    total = deadlines.stream if is_endless else deadlines.total
+                    idle = deadlines.stream if is_endless else deadlines.idle
+                    last = watched.entered_at + total
+                    watched.extend(idle, last)
+                    call.status = reply.status
+                    if is_event_stream(reply):
+                        await self._relay_stream(call, reply, watched, send, idle, last)
+                        return
+                    data = await reply.read_all(self._config.limits.reply_bytes)
+                finally:
+                    reply.close()
+            finally:
+                call.note_upstream()
+        call.response_bytes = len(data)
+        outcomes.judge_body(call, reply.status, is_json(reply), data)
+        await meter.commit(call, self._writer)
+        await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
+
+    async def relay_message(self, call: CallContext, send: Send) -> None:
+        """Pass on a notification or a client's response: no row, whatever the server says goes back."""
+        assert call.server is not None
+        target = await self._upstreams.target(call.server.url)
+        await self._relay_plain(call, target, post(target, call), send)
+
+    async def relay_delete(self, call: CallContext, send: Send) -> None:
+        assert call.server is not None
+        target = await self._upstreams.target(call.server.url)
+        await self._relay_plain(call, target, bare(target, call, b"DELETE"), send)
+
+    async def relay_listen(self, call: CallContext, receive: Receive, send: Send) -> None:
+        """The legacy GET stream: what the server sends on its own. Answers do not belong here and are dropped."""
+        assert call.server is not None
+        deadlines = self._config.deadlines
+        target = await self._upstreams.target(call.server.url)
+        is_resumed = b"last-event-id" in call.headers
+        with self._watch.over(deadlines.first_byte, receive) as watched:
+            reply = await self._upstreams.exchange(target, bare(target, call, b"GET"))
+            try:
+                if not is_event_stream(reply) or reply.status != 200:
+                    data = await reply.read_all(self._config.limits.reply_bytes)
+                    await self._pass_on(call, reply, data, send)
+                    return
+                watched.extend(deadlines.stream, watched.entered_at + deadlines.stream)
+                await answers.start_stream(call, send, self.passed_headers(call, reply))
+                async for event, message in self._events(reply):
+                    if is_resumed or not sse.is_answer(message):
+                        await answers.send_event(send, event)
+            finally:
+                reply.close()
+        await answers.send_event(send, b"", last=True)
+
+    async def end_stream(self, call: CallContext, send: Send, refusal: RefusedError) -> None:
+        """Close a stream that has begun with an error event in place of the answer."""
+        if call.message is not None and call.message.shape is Shape.REQUEST:
+            data = errors.rpc_error(refusal, call.request_id, str(call.call_id))
+            await answers.send_event(send, sse.event(data), last=True)
+        else:
+            await answers.send_event(send, b"", last=True)
+
+    def passed_headers(self, call: CallContext, reply: Reply) -> HeaderList:
+        """Of the server's headers, those that may reach the client; a session id is sealed first."""
+        passed: HeaderList = []
+        for name, value in reply.headers:
+            if name in _PASSED_HEADERS and not is_event_stream(reply):
+                passed.append((name, value))
+            elif name == b"mcp-session-id" and not call.modern:
+                passed.append((name, self._seal.seal(value, session_owner(call))))
+        return passed
+
+    async def _relay_stream(
+        self, call: CallContext, reply: Reply, watched: Watched, send: Send, idle: float, last: float
+    ) -> None:
+        if reply.status != 200:
+            raise outcomes.not_an_answer(reply.status, "an event stream with an error status")
+        await answers.start_stream(call, send, self.passed_headers(call, reply))
+        resumable = False
+        async for event, message in self._events(reply):
+            watched.extend(idle, last)
+            call.response_bytes += len(event)
+            if not sse.is_answer(message):
+                resumable = resumable or (not call.modern and sse.has_event_id(event))
+                await answers.send_event(send, event)
+                continue
+            assert message is not None
+            if not outcomes.is_answer_to(call, message):
+                continue
+            outcomes.judge(call, message)
+            call.note_upstream()
+            # Shielded: the watch may cancel the wait, never the row.
+            await asyncio.shield(meter.commit(call, self._writer))
+            await answers.send_event(send, event, last=True)
+            await self._drain(reply)
+            return
+        await self._end_without_answer(call, send, resumable=resumable)
+
+    async def _end_without_answer(self, call: CallContext, send: Send, *, resumable: bool) -> None:
+        assert call.message is not None
+        if call.message.method in _ENDLESS:
+            call.outcome = Outcome.OK
+        elif resumable:
+            # A legacy server may drop the stream and give the answer to a GET with Last-Event-ID.
+            call.outcome = Outcome.UNKNOWN
+        else:
+            raise RefusedError("upstream.failed", detail="the stream ended without an answer")
+        await asyncio.shield(meter.commit(call, self._writer))
+        await answers.send_event(send, b"", last=True)
+
+    async def _events(self, reply: Reply):
+        cutter = sse.EventCutter(self._config.limits.reply_bytes)
+        try:
+            while chunk := await reply.read():
+                for event in cutter.feed(chunk):
+                    yield event, sse.message_of(event)
+            for event in cutter.finish():
+                yield event, sse.message_of(event)
+        except (ValueError, sse.EventTooLargeError) as exc:
+            raise UpstreamBrokenError(f"the stream is not usable: {type(exc).__name__}") from exc
+
+    async def _drain(self, reply: Reply) -> None:
+        """Let the server finish its stream, so that the connection can be used again."""
+        with contextlib.suppress(UpstreamBrokenError, TimeoutError, WatchedTimeoutError, ClientGoneError):
+            async with asyncio.timeout(_DRAIN_S):
+                while await reply.read():
+                    pass
+
+    async def _relay_plain(self, call: CallContext, target: Target, request: bytes, send: Send) -> None:
+        with self._watch.over(self._config.deadlines.first_byte):
+            reply = await self._upstreams.exchange(target, request)
+            try:
+                data = await reply.read_all(self._config.limits.reply_bytes)
+            finally:
+                reply.close()
+        await self._pass_on(call, reply, data, send)
+
+    async def _pass_on(self, call: CallContext, reply: Reply, data: bytes, send: Send) -> None:
+        if reply.status in {401, 403, 407} or 300 <= reply.status < 400 or reply.status >= 500:
+            raise RefusedError("upstream.failed", detail=f"HTTP {reply.status}")
+        headers = self.passed_headers(call, reply)
+        if data:
+            headers.append((b"content-type", b"application/json" if is_json(reply) else b"text/plain; charset=utf-8"))
+        await answers.send_bytes(call, send, reply.status, data, headers)
+
+
+def session_owner(call: CallContext) -> str:
+    assert call.caller is not None
+    assert call.server is not None
+    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{call.server.server_id}"
+
+
+def post(target: Target, call: CallContext) -> bytes:
+    return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
+        target.post_head,
+        POST_TYPES,
+        _forwarded(call),
+        len(call.body),
+        call.body,
+    )
+
+
+def bare(target: Target, call: CallContext, method: bytes) -> bytes:
+    """A GET or DELETE of the legacy transport."""
+    accept = b"accept: application/json, text/event-stream\r\n"
+    return b"%b%b%b\r\n" % (target.head(method), accept, _forwarded(call))
+
+
+def _forwarded(call: CallContext) -> bytes:
+    allowed = _MODERN if call.modern else _LEGACY
+    lines = [b"x-marketplace-call-id: %b\r\n" % str(call.call_id).encode()]
+    for name, value in call.headers.items():
+        if name in allowed or (call.modern and name.startswith(b"mcp-param-")):
+            if _CONTROL.search(value) is not None:
+                raise RefusedError("gateway.headers_invalid", f"{name.decode('latin-1')} holds control characters.")
+            lines.append(b"%b: %b\r\n" % (name, value))
+    if call.upstream_session:
+        lines.append(b"mcp-session-id: %b\r\n" % call.upstream_session)
+    return b"".join(lines)
+
+
+def is_event_stream(reply: Reply) -> bool:
+    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"text/event-stream"
+
+
+def is_json(reply: Reply) -> bool:
+    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"application/json"

@@ -1,0 +1,106 @@
+"""Closed: an answer leaves only after the row that describes it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from calls.record import CallRecord
+from calls.writer import CallWriter
+from gateway.context import CallContext
+from gateway.mcp.errors import RefusedError
+from gateway.mcp.versions import META_CLIENT
+
+_ONE, _ZERO = Decimal(1), Decimal(0)
+_MAX_LABEL = 128
+
+
+def commit(call: CallContext, writer: CallWriter) -> asyncio.Future[None]:
+    """Hand the call's row to the writer, once; the future is done when it is committed, or carries NotRecordedError.
+
+    The row is written even when nobody waits for the future any more.
+    """
+    if call.committed is None:
+        call.committed = writer.write(record_of(call))
+    return call.committed
+
+
+def refuse(call: CallContext, refusal: RefusedError) -> None:
+    """Note a refusal on the call, for its row."""
+    call.outcome, call.status = refusal.kind.outcome, refusal.status
+    call.error = f"{refusal.error_code}: {refusal.detail or refusal.message}"
+    if refusal.decision is None and refusal.reason is not None:
+        call.reason = refusal.reason
+
+
+def record_of(call: CallContext) -> CallRecord:
+    caller, server, decision, message = call.caller, call.server, call.decision, call.message
+    assert caller is not None
+    assert message is not None
+    billable = call.is_billable
+    price = call.price
+    record = CallRecord(
+        call_id=call.call_id,
+        schema_name=caller.tenant.schema_name,
+        occurred_at=call.occurred_at,
+        api_key_id=caller.key.api_key_id,
+        user_id=caller.key.user_id,
+        agent=caller.key.agent,
+        session_id=call.session_id,
+        client=_client_of(message.params),
+        interface=call.interface,
+        protocol=call.protocol,
+        method=message.method[:_MAX_LABEL],
+        server_name=call.slug[:_MAX_LABEL],
+        tool=call.tool,
+        arguments_digest=call.arguments_digest,
+        policy_revision=caller.tenant.revision,
+        outcome=call.outcome,
+        http_status=call.status,
+        error=call.error,
+        attempts=call.attempts,
+        latency_ms=round(call.elapsed_ms, 3),
+        upstream_ms=round(call.upstream_ms, 3),
+        request_bytes=call.request_bytes,
+        response_bytes=call.response_bytes,
+        billable=billable,
+        quantity=_ONE if billable else _ZERO,
+        request_id=str(message.request_id)[:_MAX_LABEL],
+        trace_id=_trace_of(call),
+    )
+    if server is not None:
+        record.server_id, record.server_version_id = server.server_id, server.version_id
+        record.provider_id = server.provider_id
+    if decision is not None:
+        record.allowed, record.reason = decision.allowed, decision.reason
+        record.grant_id, record.side_effect = decision.grant_id, decision.side_effect
+        record.trust_required, record.trust_effective = decision.trust_required, decision.trust_effective
+    if call.reason:
+        # Refused before or beside the engine: whatever it said does not count.
+        record.allowed, record.reason = False, call.reason
+    if price is not None:
+        record.price_version_id, record.quoted_price, record.currency = (
+            price.price_version_id,
+            price.rate,
+            price.currency,
+        )
+        record.price = price.rate if billable else _ZERO
+    return record
+
+
+def _client_of(params: dict[str, object]) -> str:
+    """What the client says of itself; display only."""
+    meta = params.get("_meta")
+    info = meta.get(META_CLIENT) if isinstance(meta, dict) else params.get("clientInfo")
+    if not isinstance(info, dict):
+        return ""
+    name, version = info.get("name"), info.get("version")
+    return f"{name}/{version}"[:_MAX_LABEL] if isinstance(name, str) and isinstance(version, str) else ""
+
+
+def _trace_of(call: CallContext) -> str:
+    """The W3C trace id, from the header or from `_meta`."""
+    parent: object = call.headers.get(b"traceparent", b"").decode("latin-1")
+    if not parent and call.message is not None and isinstance(meta := call.message.params.get("_meta"), dict):
+        parent = meta.get("traceparent", "")
+    return parent[3:35] if isinstance(parent, str) and len(parent) >= 55 else ""

@@ -1,0 +1,274 @@
+"""A gateway under test: entries in memory in place of Django, served by uvicorn in a thread or in a process of its own.
+
+The loader is a port, so holding its answers in a dict is a second implementation, not a mock. Everything else is real: HTTP,
+Postgres, Valkey, the upstream servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import uvicorn
+
+from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, SubjectKind, ToolRule, Trust
+from calls.record import COLUMNS
+from core import ids, keys
+from gateway.app import Gateway
+from gateway.config import Deadlines, GatewayConfig, Limits
+from gateway.entries import (
+    KeyEntry,
+    Price,
+    ServerEntry,
+    TenantEntry,
+    server_from_json,
+    server_to_json,
+    tenant_from_json,
+    tenant_to_json,
+)
+
+PEPPER = b"p" * 32
+SESSION_KEY = b"s" * 32
+
+
+class MemoryLoader:
+    """The loader port on dicts. `fail` makes every question raise, as an absent database would."""
+
+    def __init__(self) -> None:
+        self.tenants: dict[UUID, TenantEntry] = {}
+        self.servers: dict[UUID, ServerEntry] = {}
+        self.touched: dict[UUID, datetime] = {}
+        self.questions: list[str] = []
+        self.fail = False
+
+    def _ask(self, question: str) -> None:
+        self.questions.append(question)
+        if self.fail:
+            raise ConnectionError("the database is away")
+
+    def tenant_by_key(self, key_id: str) -> TenantEntry | None:
+        self._ask(f"key {key_id}")
+        return next((tenant for tenant in self.tenants.values() if key_id in tenant.keys), None)
+
+    def tenant(self, tenant_id: UUID) -> TenantEntry | None:
+        self._ask("tenant")
+        return self.tenants.get(tenant_id)
+
+    def servers_by_slug(self, slug: str) -> list[ServerEntry]:
+        self._ask(f"slug {slug}")
+        return [server for server in self.servers.values() if server.slug == slug]
+
+    def server(self, server_id: UUID) -> ServerEntry | None:
+        self._ask("server")
+        return self.servers.get(server_id)
+
+    def revisions(self, tenant_ids: Any, server_ids: Any) -> tuple[dict[UUID, int], dict[UUID, int]]:
+        self._ask("revisions")
+        tenants = {key: self.tenants[key].revision for key in tenant_ids if key in self.tenants}
+        return tenants, {key: self.servers[key].revision for key in server_ids if key in self.servers}
+
+    def touch_keys(self, used: dict[UUID, datetime]) -> None:
+        self._ask("touch")
+        self.touched.update(used)
+
+    def dump(self) -> str:
+        return json.dumps(
+            {
+                "tenants": [tenant_to_json(entry) for entry in self.tenants.values()],
+                "servers": [server_to_json(entry) for entry in self.servers.values()],
+            }
+        )
+
+    @classmethod
+    def load(cls, text: str) -> MemoryLoader:
+        loader, data = cls(), json.loads(text)
+        loader.tenants = {entry.tenant_id: entry for entry in map(tenant_from_json, data["tenants"])}
+        loader.servers = {entry.server_id: entry for entry in map(server_from_json, data["servers"])}
+        return loader
+
+
+@dataclass
+class World:
+    """acme with a key and grants, globex with a key, initech as the owner of public servers."""
+
+    loader: MemoryLoader = field(default_factory=MemoryLoader)
+    schemas: list[str] = field(default_factory=list)
+
+    def tenant(self, slug: str, **changes: Any) -> TenantEntry:
+        schema = f"t_gw{uuid4().hex[:20]}"
+        self.schemas.append(schema)
+        entry = TenantEntry(uuid4(), schema, slug, 1, suspended=False, keys={}, grants={})
+        entry = replace(entry, **changes)
+        self.loader.tenants[entry.tenant_id] = entry
+        return entry
+
+    def key(self, tenant: TenantEntry, **changes: Any) -> tuple[str, KeyEntry]:
+        """A key of a tenant: its text and its entry."""
+        text = keys.mint("test")
+        entry = KeyEntry(
+            key_id=text.key_id,
+            api_key_id=uuid4(),
+            secret_digest=keys.digest(text.secret, PEPPER),
+            scopes=frozenset({"invoke"}),
+            server_ids=frozenset(),
+            user_id=uuid4(),
+            agent="tester",
+            team_id=None,
+            expires_at=None,
+        )
+        entry = replace(entry, **changes)
+        self.change(tenant.tenant_id, keys={**self.loader.tenants[tenant.tenant_id].keys, entry.key_id: entry})
+        return str(text), entry
+
+    def server(self, slug: str, url: str, owner: TenantEntry, **changes: Any) -> ServerEntry:
+        server_id = uuid4()
+        tools = {
+            "echo": ToolRule("echo", Trust.LOW, SideEffect.READ),
+            "add": ToolRule("add", Trust.LOW, SideEffect.READ),
+            "slow": ToolRule("slow", Trust.LOW, SideEffect.READ),
+            "fail": ToolRule("fail", Trust.LOW, SideEffect.READ),
+            "erase": ToolRule("erase", Trust.HIGH, SideEffect.DESTRUCTIVE),
+        }
+        entry = ServerEntry(
+            server_id=server_id,
+            slug=slug,
+            revision=1,
+            owner_tenant_id=owner.tenant_id,
+            owner_team_id=None,
+            provider_id=uuid4(),
+            visibility="public",
+            callable=True,
+            version_id=uuid4(),
+            url=url,
+            policy=ServerPolicy(server_id, PolicyMode.ALLOW_LIST, Trust.LOW, tools),
+            price=Price(uuid4(), Decimal("0.02"), "USD"),
+            tool_prices={},
+        )
+        entry = replace(entry, **changes)
+        self.loader.servers[server_id] = entry
+        return entry
+
+    def grant(self, tenant: TenantEntry, server: ServerEntry, key: KeyEntry, **changes: Any) -> GrantRule:
+        rule = GrantRule(
+            grant_id=ids.uuid7(),
+            server_id=server.server_id,
+            subject_kind=SubjectKind.KEY,
+            subject=str(key.api_key_id),
+            max_trust=Trust.HIGH,
+            side_effects=frozenset({SideEffect.READ}),
+        )
+        rule = replace(rule, **changes)
+        grants = dict(self.loader.tenants[tenant.tenant_id].grants)
+        grants[server.server_id] = (*grants.get(server.server_id, ()), rule)
+        self.change(tenant.tenant_id, grants=grants)
+        return rule
+
+    def change(self, tenant_id: UUID, **changes: Any) -> None:
+        """Change a tenant as the control plane does: with the next revision."""
+        entry = self.loader.tenants[tenant_id]
+        self.loader.tenants[tenant_id] = replace(entry, revision=entry.revision + 1, **changes)
+
+    def change_server(self, server_id: UUID, **changes: Any) -> None:
+        entry = self.loader.servers[server_id]
+        self.loader.servers[server_id] = replace(entry, revision=entry.revision + 1, **changes)
+
+
+ROLE = "marketplace_meter"
+
+
+def make_call_tables(database_url: str, schemas: list[str]) -> None:
+    """The calls table alone, in schemas of their own, writable by the writer's role and by nobody's UPDATE."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(
+            f"DO $$ BEGIN CREATE ROLE {ROLE} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        )
+        with contextlib.suppress(psycopg.Error):
+            conn.execute(f"GRANT {ROLE} TO CURRENT_USER")
+        for schema in schemas:
+            conn.execute(f'CREATE SCHEMA "{schema}"')
+            conn.execute(f'CREATE TABLE "{schema}".calls_call ({columns}, PRIMARY KEY (call_id))')
+            conn.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {ROLE}')
+            conn.execute(f'GRANT SELECT, INSERT ON "{schema}".calls_call TO {ROLE}')
+
+
+def drop_schemas(database_url: str, schemas: list[str]) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        for schema in schemas:
+            conn.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+def rows_of(database_url: str, schema: str) -> list[dict[str, Any]]:
+    """Every call of a tenant, oldest first."""
+    with psycopg.connect(database_url, row_factory=psycopg.rows.dict_row) as conn:
+        return conn.execute(f'SELECT * FROM "{schema}".calls_call ORDER BY call_id').fetchall()
+
+
+def config_for(database_url: str, redis_url: str, *ports: int, **changes: Any) -> GatewayConfig:
+    config = GatewayConfig(
+        database_url=database_url,
+        redis_url=redis_url,
+        pepper=PEPPER,
+        session_key=SESSION_KEY,
+        environment="test",
+        egress_allow=frozenset(("127.0.0.1", port) for port in ports),
+        limits=Limits(),
+        deadlines=Deadlines(first_byte=2.0, idle=2.0, total=5.0, request_body=2.0, connect=1.0),
+    )
+    return replace(config, **changes)
+
+
+def listening_socket() -> socket.socket:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(512)
+    return sock
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[int]:
+    """An ASGI app on a free port, in a thread; the port."""
+    sock = listening_socket()
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=3
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise RuntimeError("the server did not start")
+            threading.Event().wait(0.01)
+        yield sock.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        sock.close()
+
+
+@contextlib.contextmanager
+def running_gateway(config: GatewayConfig, loader: MemoryLoader) -> Iterator[str]:
+    """A gateway in a thread; its base URL."""
+    with serving(Gateway(config, loader)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def process_app() -> Gateway:
+    """The app factory of a gateway in a process of its own, told by environment variables (see `test_durability`)."""
+    loader = MemoryLoader.load(Path(os.environ["GATEWAY_TEST_ENTRIES"]).read_text())
+    ports = [int(port) for port in os.environ["GATEWAY_TEST_PORTS"].split(",")]
+    return Gateway(config_for(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], *ports), loader)
