@@ -122,7 +122,7 @@ class Stack:
         with step("Migrating"):
             await self._manage("setup", "--skip-checks")
         web = await self._start_web()
-        worker = await self._start_jobs()
+        worker = await self._start_worker()
         processes = asyncio.create_task(
             together(web.wait_ready(self._web_ready), worker.wait_ready(partial(_worker_ready, worker)))
         )
@@ -132,6 +132,8 @@ class Stack:
                     await unless_fails(self._load_demo(demo), processes)
             with step("Starting processes"):
                 await processes
+                # Last, because nobody waits for it: it only hands out jobs whose time has come.
+                await self._start_beat()
         finally:
             await settle(processes)
 
@@ -184,14 +186,15 @@ class Stack:
         argv = ("-m", "uvicorn", "marketplace.asgi:application", *options, *limits, *proxies)
         return await self._start("web", *argv, pass_fds=(descriptor,), stop_grace_s=_WEB_GRACE_S + 4.0)
 
-    async def _start_jobs(self) -> ManagedProcess:
-        """Start worker and beat; returns the worker."""
+    async def _start_beat(self) -> None:
+        schedule = str(self._group.folder.run / "beat-schedule")
+        options = ("--loglevel", "INFO", "--schedule", schedule, "--pidfile", "")
+        await self._start("beat", *_CELERY, "beat", *options)
+
+    async def _start_worker(self) -> ManagedProcess:
         # Gossip and mingle coordinate many workers and cost a second of start; here is one.
         quick = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
         worker = ("worker", "--concurrency", str(_WORKER_PROCESSES), *quick)
-        schedule = str(self._group.folder.run / "beat-schedule")
-        beat = ("beat", "--loglevel", "INFO", "--schedule", schedule, "--pidfile", "")
-        await self._start("beat", *_CELERY, *beat)
         return await self._start("worker", *_CELERY, *worker)
 
     async def _start(
