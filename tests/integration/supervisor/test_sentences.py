@@ -42,9 +42,10 @@ def test_an_old_python_is_named_with_the_version_that_is_needed(tmp_path: Path) 
 
 def test_a_port_in_use_names_the_option_that_helps(data: Path) -> None:
     with bound(0) as holder:
-        done = up("--port", str(port_of(holder)), "--data", str(data))
+        port = port_of(holder)
+        done = up("--port", str(port), "--data", str(data))
     assert done.returncode == 1
-    assert done.stderr.strip().endswith(f"scripts/up --port {port_of(holder) + 1}")
+    assert done.stderr.strip().endswith(f"scripts/up --port {port + 1}")
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(data: Path) -> None:
