@@ -127,19 +127,22 @@ _CHECKS: tuple[tuple[str, frozenset[Reason]], ...] = (
 
 
 def trace(reason: Reason | str) -> tuple[Step, ...]:
-    """The checks behind a stored reason: those before the deciding one passed, those after it did not run."""
+    """The checks behind a stored reason: those before the deciding one passed, those after it did not run.
+
+    A policy that only observes asks nothing of grants. Of a reason that is not known, no check is claimed to have passed.
+    """
     if reason == Reason.POLICY_UNAVAILABLE:
         return (
             Step("The policy could be read", "failed", "The request was refused because nothing could be decided."),
         )
     steps: list[Step] = []
-    decided = False
+    decided = reason not in set(Reason)
     for rule, reasons in _CHECKS:
         failed = reason in reasons
         steps.append(
             Step(rule, "failed" if failed else "skipped" if decided else "passed", str(reason) if failed else "")
         )
-        decided = decided or failed
+        decided = decided or failed or (reason == Reason.OBSERVED and Reason.TOOL_UNKNOWN in reasons)
     return tuple(steps)
 
 
