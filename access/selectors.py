@@ -7,12 +7,29 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from access import engine
 from access.models import Grant
-from access.types import GrantRule, Principal, SideEffect, SubjectKind, Trust
+from access.types import (
+    Decision,
+    GrantRule,
+    PolicyMode,
+    Principal,
+    Reason,
+    ServerPolicy,
+    SideEffect,
+    SubjectKind,
+    ToolRule,
+    Trust,
+)
+from catalog.choices import Status
+from catalog.models import Server
 from core import clock
+from tenants.choices import Scope
+from tenants.models import APIKey, Tenant
 
 # Ended grants stay in the compiled policy this long, so that a refusal can say "expired" or "revoked" and not just "none".
 _REMEMBER_ENDED = timedelta(days=30)
+_CALLABLE = {Status.APPROVED, Status.DEPRECATED}
 
 
 def list_grants() -> QuerySet[Grant]:
@@ -52,6 +69,61 @@ def to_rule(grant: Grant) -> GrantRule:
         expires_at=grant.expires_at,
         revoked_at=grant.revoked_at,
     )
+
+
+def compile_policy(server: Server) -> ServerPolicy:
+    """What the engine needs to know of a server, from its approved version."""
+    tools = server.current_version.tools.all() if server.current_version else []
+    return ServerPolicy(
+        server_id=server.pk,
+        mode=PolicyMode(server.policy_mode),
+        required_trust=Trust.parse(server.required_trust),
+        tools={
+            tool.name: ToolRule(
+                name=tool.name,
+                required_trust=Trust.parse(tool.required_trust),
+                side_effect=SideEffect(tool.side_effect) if tool.side_effect else None,
+            )
+            for tool in tools
+        },
+    )
+
+
+def is_callable(server: Server) -> bool:
+    """Whether a gateway would forward anything to the server at all."""
+    return server.status in _CALLABLE and server.gateway_enabled and server.current_version_id is not None
+
+
+def list_keys(tenant: Tenant) -> QuerySet[APIKey]:
+    """The organisation's keys, the newest first."""
+    return APIKey.objects.filter(tenant=tenant).select_related("created_by", "team")
+
+
+def explain_call(key: APIKey, server: Server, method: str, tool: str) -> Decision:
+    """What a gateway would decide at this moment for a call with this key, with the steps of the decision.
+
+    The checks before the engine are those of the gateway's stages, in their order.
+    """
+    if key.state != "active":
+        return _refuse(Reason.MISSING_IDENTITY, f"The key is {key.state}.")
+    if key.server_ids and server.pk not in key.server_ids:
+        return _refuse(Reason.SERVER_NOT_IN_KEY, "The key is limited to other servers.")
+    if not is_callable(server):
+        return _refuse(Reason.SERVER_NOT_READY, "The server cannot be called at present.")
+    if Scope.INVOKE not in key.scopes:
+        return _refuse(Reason.SCOPE_MISSING, "The key lacks the scope invoke.")
+    principal = Principal(
+        key_id=str(key.pk),
+        user_id=str(key.created_by_id or ""),
+        agent=key.agent,
+        team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
+    )
+    rules = [rule for rule in compile_rules() if rule.server_id == server.pk]
+    return engine.explain(compile_policy(server), rules, principal, method, tool, clock.now())
+
+
+def _refuse(reason: Reason, message: str) -> Decision:
+    return Decision(False, reason, message, steps=engine.trace(reason))
 
 
 def _live() -> Q:

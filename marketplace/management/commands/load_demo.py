@@ -8,8 +8,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from catalog import inventory
 from core.errors import MarketplaceError
-from marketplace.demo import data, inventory
+from marketplace.demo import data
 from tenants.context import platform_scope
 
 

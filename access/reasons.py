@@ -1,0 +1,115 @@
+"""The reasons of decisions in words, for people: what it is called in a list, why it fell so, what to do.
+
+The engine's own message names the caller's case at the moment of the call; these words stand beside a stored reason later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from access.types import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`why` may name {tool}, {effect}, {required} and {effective}. `remedy` says who can change it: access, key, or nobody."""
+
+    short: str
+    why: str
+    next_step: str = ""
+    remedy: str = ""
+
+
+_ASK = "Give the caller access to this server."
+
+WORDS: dict[Reason, Words] = {
+    Reason.ALLOWED: Words("Allowed by a grant", "A live grant covers this caller and what it asked for."),
+    Reason.OBSERVED: Words(
+        "Allowed, observed only", "The server's policy only observes: calls are recorded and none is refused."
+    ),
+    Reason.MISSING_IDENTITY: Words(
+        "No identity", "The caller could not be told apart from strangers.", "Send a valid API key.", "key"
+    ),
+    Reason.NO_MATCHING_GRANT: Words("No grant", "No grant covers this caller on this server.", _ASK, "access"),
+    Reason.GRANT_EXPIRED: Words(
+        "Grant expired", "The caller's grant had reached its end.", "Give access again, with a later end.", "access"
+    ),
+    Reason.GRANT_REVOKED: Words(
+        "Grant revoked",
+        "The caller's grant had been revoked.",
+        "Give access again if the caller should have it.",
+        "access",
+    ),
+    Reason.TOOL_UNKNOWN: Words(
+        "Unknown tool",
+        "The approved version of the server has no tool named “{tool}”.",
+        "List the server's tools and use one of their names.",
+    ),
+    Reason.TOOL_NOT_GRANTED: Words(
+        "Tool not granted",
+        "The caller's grants name other tools, not “{tool}”.",
+        "Give a grant that names the tool.",
+        "access",
+    ),
+    Reason.TOOL_SIDE_EFFECT_UNKNOWN: Words(
+        "Side effect unknown",
+        "It is not declared whether “{tool}” reads, writes or destroys.",
+        "Ask the provider to declare the tool's side effect.",
+    ),
+    Reason.SIDE_EFFECT_NOT_ALLOWED: Words(
+        "Side effect not allowed",
+        "“{tool}” is {effect}, and no grant of the caller allows that.",
+        "Give a grant that allows {effect} calls.",
+        "access",
+    ),
+    Reason.TRUST_TOO_LOW: Words(
+        "Trust too low",
+        "Needs {required} trust; the grant gives {effective}.",
+        "Give a grant with {required} trust.",
+        "access",
+    ),
+    Reason.METHOD_UNKNOWN: Words(
+        "Unknown method", "The gateway carries no method of that name.", "Use a method of the Model Context Protocol."
+    ),
+    Reason.SCOPE_MISSING: Words(
+        "Key may not call", "The key lacks the scope “invoke”.", "Use a key with the scope invoke.", "key"
+    ),
+    Reason.SERVER_UNKNOWN: Words(
+        "Unknown server",
+        "There is no server of that name that this organisation may see.",
+        "Check the name, or search the catalog.",
+    ),
+    Reason.SERVER_NOT_IN_KEY: Words(
+        "Server not in key", "The key is limited to other servers.", "Create a key that covers this server.", "key"
+    ),
+    Reason.SERVER_NOT_READY: Words(
+        "Server not open",
+        "The server is not approved, or its gateway access is switched off.",
+        "See the server's page for its state.",
+    ),
+    Reason.REQUEST_INVALID: Words(
+        "Request not valid",
+        "The request was malformed, or its headers and its body disagreed.",
+        "Correct the request and send it again.",
+    ),
+    Reason.POLICY_UNAVAILABLE: Words(
+        "Policy unavailable",
+        "Access rules could not be read, and nothing is allowed without them.",
+        "Repeat the call in a few seconds.",
+    ),
+}
+_OTHER = Words(
+    "Refused", "The gateway refused the request before asking the policy.", "See the error for what to change."
+)
+
+
+def words_for(reason: str, *, tool: str = "", effect: str = "", required: str = "", effective: str = "") -> Words:
+    """The words of a stored reason, filled in for one call."""
+    words = WORDS.get(Reason(reason), _OTHER) if reason in set(Reason) else _OTHER
+    facts = {
+        "tool": tool or "the request",
+        "effect": effect or "of an unknown kind",
+        "required": required or "more",
+        "effective": effective or "less",
+    }
+    return Words(words.short, words.why.format(**facts), words.next_step.format(**facts), words.remedy)
