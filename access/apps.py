@@ -3,3 +3,9 @@ from django.apps import AppConfig
 
 class AccessConfig(AppConfig):
     name = "access"
+
+    def ready(self) -> None:
+        from access.usable import GrantSource  # noqa: PLC0415 - models are loaded only now
+        from catalog.selectors import usable  # noqa: PLC0415
+
+        usable.register(GrantSource())

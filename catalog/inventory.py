@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import httpx
 from django.conf import settings
 
 from catalog.errors import ServerAnswerError, ServerMethodError
@@ -63,7 +64,8 @@ def read(url: str, *, allow: egress.AllowList | None = None, bounds: Bounds = BO
     that may not be used or that wants a sign-in, UpstreamError and UpstreamTimeoutError for what the server does wrong.
     """
     allowed = egress.parse_allow_list(settings.EGRESS_ALLOW) if allow is None else allow
-    with http.client(allowed, max_reply_bytes=bounds.bytes) as client:
+    timeout = httpx.Timeout(min(10.0, bounds.seconds), connect=3.0)
+    with http.client(allowed, timeout=timeout, max_reply_bytes=bounds.bytes) as client:
         dialect = _open(Wire(client, url, Budget.of(bounds.bytes, bounds.seconds)))
         try:
             return _inventory(dialect, bounds)

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import logging
+
+from catalog import health
+from core.jobs import task
+
+log = logging.getLogger(__name__)
+
+
+@task("catalog.check_health", max_retries=0, time_limit=240)
+def check_health() -> None:
+    """Check the listed servers. Not retried: the next run is minutes away and begins with those that were not reached."""
+    counts = health.check_listed()
+    if counts["down"] or counts["degraded"]:
+        log.info("servers checked", extra={"counts": counts})
