@@ -54,13 +54,29 @@ def record(action: str, *, actor: Party, target: Party | None = None, data: dict
             target_type=target.type,
             target_id=target.id,
             target_label=target.label[:254],
-            data=data or {},
+            data=_storable(data or {}),
             request_id=current_request_id(),
             previous_hash=previous,
         )
         event.hash = chain.digest(settings.AUDIT_KEY, previous, content_of(event))
         event.save(force_insert=True)
     return event
+
+
+def _storable(value: Any) -> Any:
+    """What jsonb gives back exactly as it was given, so that the hash of a row can be repeated from the database.
+
+    Fractions and big exponents are rewritten by jsonb, and some characters refused by it: both become harmless text.
+    """
+    match value:
+        case None | bool() | int():
+            return value
+        case dict():
+            return {_storable(str(key)): _storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_storable(item) for item in value]
+        case _:
+            return str(value).replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def content_of(event: AuditEvent) -> dict[str, Any]:
