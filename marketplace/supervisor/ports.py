@@ -45,6 +45,9 @@ def bound(port: int) -> socket.socket:
     """A listening socket, to be inherited by a process. Raises OSError; port 0 is any free one."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Accepted sockets inherit it. uvicorn takes an inherited socket for a Unix one and would leave it off, and an answer
+    # in two writes would then wait 40 ms for the caller's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind((LOOPBACK, port))
     except (OSError, OverflowError):
