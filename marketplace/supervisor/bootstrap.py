@@ -8,13 +8,16 @@ so that a second start costs nothing. The dev lock holds everything of the run l
 import fcntl
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from marketplace.supervisor.errors import StartError
@@ -25,6 +28,9 @@ VENV = ROOT / ".venv"
 _PYTHON = VENV / "bin" / "python"
 _STAMP = VENV / "marketplace-stamp.json"
 _INSTALLS = {"run": ("run",), "dev": ("run", "dev")}
+_NOT_INSTALLED = "The Python packages could not be installed"
+_INSTALLERS = 2
+_REQUIREMENT = re.compile(r"^(?=[A-Za-z0-9])", re.MULTILINE)
 _REPORT_EVERY = 10
 _TAIL_LINES = 15
 
@@ -85,12 +91,26 @@ def _install(wanted: str) -> None:
     own_pip = uv is None and importlib.util.find_spec("pip") is not None
     if not _works(needs_pip=uv is None and not own_pip):
         _create_environment(uv, with_pip=not own_pip)
-    _run(
-        [*_installer(uv, own_pip=own_pip), "--require-hashes", "-r", str(_lock_file(wanted))],
-        "The Python packages could not be installed",
-        count=_package_count(wanted),
-    )
+    installer = _installer(uv, own_pip=own_pip)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [_lock_file(wanted)] if uv else _split(_lock_file(wanted), Path(folder))
+        _run([[*installer, "--require-hashes", "-r", str(part)] for part in parts], _NOT_INSTALLED, progress=True)
     _STAMP.write_text(json.dumps({name: _state(name) for name in _INSTALLS[wanted]}), encoding="utf-8")
+
+
+def _split(lock: Path, folder: Path) -> list[Path]:
+    """The lock in parts, one for each installer that runs at once.
+
+    pip spends most of its time on one core, reading index pages. The parts can be installed side by
+    side because the lock is complete: no part has to know what another brings.
+    """
+    requirements = _REQUIREMENT.split(lock.read_text(encoding="utf-8"))[1:]
+    parts = []
+    for number in range(_INSTALLERS):
+        part = folder / f"part-{number}.txt"
+        part.write_text("".join(requirements[number::_INSTALLERS]), encoding="utf-8")
+        parts.append(part)
+    return parts
 
 
 def _installer(uv: str | None, *, own_pip: bool) -> list[str]:
@@ -108,7 +128,7 @@ def _create_environment(uv: str | None, *, with_pip: bool) -> None:
     else:
         _require_venv_module(with_pip=with_pip)
         command = [sys.executable, "-m", "venv", "--clear", *(() if with_pip else ("--without-pip",)), str(VENV)]
-    _run(command, f"The Python environment {VENV} could not be created")
+    _run([command], f"The Python environment {VENV} could not be created")
 
 
 def _works(*, needs_pip: bool) -> bool:
@@ -129,28 +149,28 @@ def _require_venv_module(*, with_pip: bool) -> None:
     raise StartError(message)
 
 
-def _package_count(wanted: str) -> int:
-    return len(re.findall(r"^\S+==", _lock_file(wanted).read_text(encoding="utf-8"), re.MULTILINE))
+def _run(commands: list[list[str]], failure: str, *, progress: bool = False) -> None:
+    """Run commands side by side; their own output appears only when one fails."""
+    collected = itertools.count(1)
 
+    def run(command: list[str]) -> tuple[int, str]:
+        said: list[str] = []
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said.append(line)
+                if progress and line.startswith("Collecting ") and (count := next(collected)) % _REPORT_EVERY == 0:
+                    say(f"{count} packages … ", end="")
+        return process.returncode, "".join(said[-_TAIL_LINES:])
 
-def _run(command: list[str], failure: str, *, count: int = 0) -> None:
-    """Run an installer, showing how far it is; its own output appears only when it fails."""
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV)}
-    said: list[str] = []
-    collected = 0
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
-    ) as installer:
-        assert installer.stdout is not None
-        for line in installer.stdout:
-            said.append(line)
-            if line.startswith("Collecting "):
-                collected += 1
-                if collected % _REPORT_EVERY == 0:
-                    say(f"{collected} of at most {count} packages … ", end="")
-    if installer.returncode != 0:
-        message = f"{failure} (exit {installer.returncode}):\n{''.join(said[-_TAIL_LINES:])}".rstrip()
-        raise StartError(message)
+    with ThreadPoolExecutor(max_workers=len(commands)) as pool:
+        for code, tail in pool.map(run, commands):
+            if code != 0:
+                message = f"{failure} (exit {code}):\n{tail}".rstrip()
+                raise StartError(message)
 
 
 if __name__ == "__main__":
