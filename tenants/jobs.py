@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from django_tenants.utils import schema_exists
 
@@ -30,8 +31,9 @@ def tenant_task(name: str, **options: Any) -> Callable[[Callable[..., None]], An
 
 
 def live_tenant(tenant_id: str) -> Tenant:
+    """Raises NotFoundError for whatever is not the id of an organisation that work may be done for."""
     with platform_scope():
-        tenant = Tenant.objects.filter(pk=tenant_id, suspended_at=None).first()
+        tenant = Tenant.objects.filter(pk=tenant_id, suspended_at=None).first() if _is_uuid(tenant_id) else None
         if tenant is None or not schema_exists(tenant.schema_name):
             raise NotFoundError("The organisation of this job is gone or suspended.", code="tenants.job_refused")
         return tenant
@@ -41,3 +43,11 @@ def each_tenant() -> list[Tenant]:
     """Every organisation that work may be done for."""
     with platform_scope():
         return list(Tenant.objects.filter(suspended_at=None).order_by("schema_name"))
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
