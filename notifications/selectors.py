@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.db.models.lookups import IsNull
 from django_tenants.utils import schema_context
 
 from notifications.models import Notification
@@ -13,6 +14,10 @@ from notifications.models import Notification
 def inbox(recipient_id: UUID) -> QuerySet[Notification]:
     """Newest first, of the active schema."""
     return Notification.objects.filter(recipient_id=recipient_id)
+
+
+def unread_first(recipient_id: UUID) -> QuerySet[Notification]:
+    return inbox(recipient_id).order_by(IsNull("read_at", True).desc(), "-created_at")
 
 
 def count_unread(schema_name: str, recipient_id: UUID) -> int:

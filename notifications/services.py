@@ -30,7 +30,8 @@ def notify(
         recipient_id=recipient_id,
         email=email,
         kind=kind,
-        title=title[:200],
+        # One line: it becomes the subject of a mail, and a header with a line break is refused by the mailer for ever.
+        title=" ".join(title.split())[:200],
         body=body,
         url=url,
         email_wanted=bool(email),
@@ -66,7 +67,9 @@ def send_waiting() -> int:
             except (OSError, SMTPException):
                 Notification.objects.filter(pk=waiting.pk).update(email_attempts=F("email_attempts") + 1)
                 return sent
-            Notification.objects.filter(pk=waiting.pk).update(emailed_at=clock.now())
+            # A link that was mailed to an address alone may carry a token; it is not kept longer than the mail needs it.
+            url = waiting.url if waiting.recipient_id else ""
+            Notification.objects.filter(pk=waiting.pk).update(emailed_at=clock.now(), url=url)
         sent += 1
     return sent
 

@@ -9,6 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 
+from access.web import explain, grants, keys
+from audit.web import views as audit
+from marketplace.pages import calls
+from notifications.web import views as notifications
+from tenants.choices import Right
+from tenants.web import people, settings
+from tenants.web.guards import needs
+
 app_name = "org"
 
 
@@ -18,4 +26,24 @@ def home(request: HttpRequest, org: str) -> HttpResponse:
 
 urlpatterns = [
     path("", home, name="home"),
+    path("calls/", calls.call_list, name="calls"),
+    path("calls/<uuid:call_id>/", calls.call_detail, name="call"),
+    path("keys/", keys.key_list, name="keys"),
+    path("keys/new/", keys.key_create, name="key-create"),
+    path("keys/<uuid:key_id>/revoke/", keys.key_revoke, name="key-revoke"),
+    path("access/", grants.grant_list, name="access"),
+    path("access/new/", grants.grant_create, name="grant-create"),
+    path("access/explain/", explain.explain, name="access-explain"),
+    path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
+    path("people/", people.people_list, name="people"),
+    path("people/invitations/", people.invitation_create, name="invitation-create"),
+    path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),
+    path("people/teams/", people.team_create, name="team-create"),
+    path("people/teams/<uuid:team_id>/add/", people.team_member_add, name="team-member-add"),
+    path("people/teams/<uuid:team_id>/remove/", people.team_member_remove, name="team-member-remove"),
+    path("people/<uuid:membership_id>/role/", people.member_change, name="member-change"),
+    path("people/<uuid:membership_id>/remove/", people.member_remove, name="member-remove"),
+    path("settings/", settings.organisation_settings, name="settings"),
+    path("audit/", needs(Right.VIEW_AUDIT)(audit.audit_log), name="audit"),
+    path("notifications/", notifications.inbox, name="notifications"),
 ]

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Lower
 
+from core import clock
 from core.models import Record
 from tenants.choices import ROLE_RIGHTS, Right, Role
 from tenants.models.tenant import Team, Tenant
@@ -49,3 +50,7 @@ class Invitation(Record):
                 name="invitation_one_open_per_email",
             )
         ]
+
+    @property
+    def expired(self) -> bool:
+        return self.accepted_at is None and self.expires_at <= clock.now()

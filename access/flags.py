@@ -1,0 +1,26 @@
+"""Switches of access."""
+
+from __future__ import annotations
+
+from tenants.flags import Flag, Kind, Scope, declare
+
+declare(
+    "access",
+    "Access",
+    Flag(
+        "enterprise_policies_enabled",
+        Kind.BOOL,
+        False,
+        "Organisation-wide policies apply on top of grants.",
+        Scope.BOTH,
+        awaits="organisation policies",
+    ),
+    Flag(
+        "group_based_permissions",
+        Kind.BOOL,
+        False,
+        "Groups of an identity provider give roles and team memberships.",
+        Scope.BOTH,
+        awaits="identity provider groups",
+    ),
+)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.decorators import action
+
+from audit.admin import AuditedAdmin, operator
+from catalog.models import Provider, Server, ServerVersion, Tool
+from catalog.services import servers
+from core import clock
+from core.admin import ReadOnlyAdmin
+from core.errors import MarketplaceError
+
+
+@admin.register(Provider)
+class ProviderAdmin(AuditedAdmin):
+    list_display = ("name", "slug", "tenant", "website", "verified_at")
+    list_select_related = ("tenant",)
+    search_fields = ("name", "slug", "tenant__name")
+    readonly_fields = ("tenant", "slug", "verified_at")
+    actions: ClassVar[list[str]] = ["verify"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @action(description="Mark as verified", permissions=["change"])
+    def verify(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        for provider in queryset.filter(verified_at=None):
+            provider.verified_at = clock.now()
+            provider.save(update_fields=["verified_at", "updated_at"])
+            self._record(request, provider, "verified", {})
+            messages.success(request, f"{provider.name} is verified.")
+
+
+@admin.register(Server)
+class ServerAdmin(ReadOnlyAdmin):
+    """Listings of all organisations. The owner changes a listing; operators approve it, through the service."""
+
+    list_display = ("name", "slug", "owner_tenant", "visibility", "status", "badge", "health", "approved_at")
+    list_select_related = ("owner_tenant",)
+    list_filter = ("status", "visibility", "category", "health")
+    search_fields = ("name", "slug", "owner_tenant__name")
+    actions: ClassVar[list[str]] = ["approve"]
+
+    @action(description="Approve", permissions=["operate"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[Server]) -> None:
+        for server in queryset:
+            try:
+                servers.approve(server=server, actor=operator(request))
+            except MarketplaceError as error:
+                messages.error(request, f"{server.name}: {error.message}")
+            else:
+                messages.success(request, f"{server.name} is approved.")
+
+
+@admin.register(ServerVersion)
+class ServerVersionAdmin(ReadOnlyAdmin):
+    list_display = ("server", "version", "protocol", "tool_count", "created_at")
+    list_select_related = ("server",)
+    search_fields = ("server__name", "server__slug", "version")
+
+
+@admin.register(Tool)
+class ToolAdmin(ReadOnlyAdmin):
+    list_display = ("name", "version", "required_trust", "side_effect")
+    list_select_related = ("version",)
+    list_filter = ("required_trust", "side_effect")
+    search_fields = ("name", "version__server__slug")

@@ -1,0 +1,187 @@
+"""Switches of parts that have no package of their own: installations and repositories of servers."""
+
+from __future__ import annotations
+
+from tenants.flags import Flag, Kind, Scope, declare
+
+_INSTALLS = "installations"
+_REPOSITORIES = "repositories"
+_RUNTIMES = ("docker", "python", "nodejs", "binary")
+_DAYS_MAX, _HOURS_MAX = 365, 24 * 365
+
+declare(
+    "installs",
+    "Installations",
+    Flag("allow_marketplace_installs", Kind.BOOL, True, "Servers may be installed.", Scope.BOTH, awaits=_INSTALLS),
+    Flag(
+        "require_admin_approval_by_default",
+        Kind.BOOL,
+        False,
+        "An admin approves each installation first.",
+        Scope.BOTH,
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "approval_workflow_enabled",
+        Kind.BOOL,
+        False,
+        "Approvals follow the steps that the organisation defines.",
+        Scope.BOTH,
+        awaits="approval workflows",
+    ),
+    Flag(
+        "default_installation_timeout",
+        Kind.INT,
+        600,
+        "How long an installation may take.",
+        minimum=10,
+        maximum=7200,
+        unit="seconds",
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "auto_cleanup_failed_installs", Kind.BOOL, True, "What a failed installation left is removed.", awaits=_INSTALLS
+    ),
+    Flag(
+        "installation_cleanup_interval",
+        Kind.INT,
+        3600,
+        "How often remains of installations are looked for.",
+        minimum=60,
+        unit="seconds",
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "max_concurrent_installs",
+        Kind.INT,
+        3,
+        "How many installations run at the same time.",
+        minimum=1,
+        maximum=1000,
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "max_servers_per_user",
+        Kind.INT,
+        50,
+        "How many servers one person may have installed.",
+        Scope.BOTH,
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "max_server_memory_mb",
+        Kind.INT,
+        512,
+        "Memory that one installed server may use.",
+        Scope.BOTH,
+        minimum=16,
+        unit="MB",
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "max_server_storage_mb",
+        Kind.INT,
+        1024,
+        "Storage that one installed server may use.",
+        Scope.BOTH,
+        minimum=1,
+        unit="MB",
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "installation_isolation_mode",
+        Kind.CHOICE,
+        "container",
+        "How an installed server is kept apart from the machine.",
+        choices=("container", "sandbox", "process"),
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "supported_runtimes",
+        Kind.LIST,
+        list(_RUNTIMES),
+        "Kinds of servers that may be installed.",
+        choices=_RUNTIMES,
+        awaits=_INSTALLS,
+    ),
+    Flag("docker_enabled", Kind.BOOL, True, "Servers may run as containers.", awaits=_INSTALLS),
+    Flag("python_venv_enabled", Kind.BOOL, True, "Servers may run in Python environments.", awaits=_INSTALLS),
+    Flag("nodejs_enabled", Kind.BOOL, True, "Servers may run on Node.js.", awaits=_INSTALLS),
+    Flag("binary_execution_enabled", Kind.BOOL, False, "Servers may run as plain programs.", awaits=_INSTALLS),
+    Flag(
+        "auto_update_enabled",
+        Kind.BOOL,
+        False,
+        "Installed servers follow their versions.",
+        Scope.BOTH,
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "auto_update_security_patches",
+        Kind.BOOL,
+        True,
+        "Security patches are installed without asking.",
+        Scope.BOTH,
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "update_check_interval",
+        Kind.INT,
+        24,
+        "How often updates are looked for.",
+        minimum=1,
+        maximum=_HOURS_MAX,
+        unit="hours",
+        awaits=_INSTALLS,
+    ),
+    Flag(
+        "rollback_retention_days",
+        Kind.INT,
+        7,
+        "How long the version before an update is kept.",
+        maximum=_DAYS_MAX,
+        unit="days",
+        awaits=_INSTALLS,
+    ),
+    Flag("dtx_support_enabled", Kind.BOOL, False, "Desktop extensions may be listed.", awaits="desktop extensions"),
+    Flag(
+        "dtx_streamable_http_enabled",
+        Kind.BOOL,
+        False,
+        "Desktop extensions may be served over Streamable HTTP.",
+        awaits="desktop extensions",
+    ),
+    Flag(
+        "dtx_desktop_integration",
+        Kind.BOOL,
+        False,
+        "Desktop extensions may be handed to desktop clients.",
+        awaits="desktop extensions",
+    ),
+)
+
+declare(
+    "repositories",
+    "Repositories",
+    Flag(
+        "default_repository_sync_interval",
+        Kind.INT,
+        24,
+        "How often a repository is read.",
+        minimum=1,
+        maximum=_HOURS_MAX,
+        unit="hours",
+        awaits=_REPOSITORIES,
+    ),
+    Flag(
+        "allow_untrusted_repositories",
+        Kind.BOOL,
+        False,
+        "Repositories that no operator vouches for may be added.",
+        Scope.BOTH,
+        awaits=_REPOSITORIES,
+    ),
+    Flag("enable_github_repositories", Kind.BOOL, True, "GitHub repositories may be added.", awaits=_REPOSITORIES),
+    Flag("enable_docker_repositories", Kind.BOOL, True, "Container registries may be added.", awaits=_REPOSITORIES),
+    Flag("enable_local_repositories", Kind.BOOL, True, "Folders of this machine may be added.", awaits=_REPOSITORIES),
+)

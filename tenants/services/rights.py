@@ -1,0 +1,45 @@
+"""Asking for a right, and naming who can help when it is missing."""
+
+from __future__ import annotations
+
+from core.errors import ForbiddenError
+from tenants.choices import ROLE_RIGHTS, Right, Role
+from tenants.models import Membership
+
+_HELPERS_MAX = 3
+
+_WHAT = {
+    Right.VIEW_CALLS: "see calls",
+    Right.MANAGE_KEYS: "manage keys",
+    Right.MANAGE_ACCESS: "manage access",
+    Right.MANAGE_PEOPLE: "manage people",
+    Right.MANAGE_SETTINGS: "change settings",
+    Right.VIEW_AUDIT: "see the audit log",
+    Right.VIEW_BILLING: "see billing",
+}
+
+
+def require(membership: Membership, right: Right) -> None:
+    """Raise ForbiddenError, with the people to ask, unless the membership carries the right."""
+    if membership.can(right):
+        return
+    role = Role(membership.role).label.lower()
+    raise ForbiddenError(
+        f"Your role in this organisation, {role}, does not let you {_WHAT[right]}.",
+        code="tenants.right_missing",
+        next_step=f"Ask {who_can(membership, right)}.",
+        right=str(right),
+    )
+
+
+def who_can(membership: Membership, right: Right) -> str:
+    """The people of the same organisation who have a right, owners first, as a sentence part."""
+    roles = [role for role, rights in ROLE_RIGHTS.items() if right in rights]
+    people = (
+        Membership.objects.select_related("user")
+        .filter(tenant_id=membership.tenant_id, role__in=roles, user__is_active=True)
+        .exclude(pk=membership.pk)
+        .order_by("created_at")
+    )
+    owners_first = sorted(people, key=lambda person: person.role != Role.OWNER)[:_HELPERS_MAX]
+    return " or ".join(person.user.email for person in owners_first) or "an operator of the platform"
