@@ -29,6 +29,7 @@ ICONS: dict[str, str] = {
     "eye": '<path d="M1.4 8S3.8 3.6 8 3.6 14.6 8 14.6 8 12.2 12.4 8 12.4 1.4 8 1.4 8z"/><circle cx="8" cy="8" r="2"/>',
     "filter": '<path d="M2 4h12M4.4 8h7.2M6.6 12h2.8"/>',
     "gauge": '<path d="M2.8 12.4a6.2 6.2 0 1 1 10.4 0"/><path d="m8 9.4 2.8-3.6"/>',
+    "history": '<path d="M2.4 8a5.6 5.6 0 1 0 1.8-4.1L2.4 5.6"/><path d="M2.4 2.6v3h3M8 5v3.2l2 1.4"/>',
     "inbox": '<path d="m1.8 9 2-5.6h8.4l2 5.6v3.6H1.8z"/><path d="M1.8 9h3.6l1 1.8h3.2l1-1.8h3.6"/>',
     "info": '<circle cx="8" cy="8" r="6.2"/><path d="M8 7.4v3.8M8 4.9V5"/>',
     "key": '<circle cx="5" cy="11" r="2.8"/><path d="m7 9 6.4-6.4M10.8 5.2l2 2"/>',
@@ -69,6 +70,9 @@ ICONS: dict[str, str] = {
     '<path d="M10.6 3.4a2.4 2.4 0 0 1 0 4.4M12.2 9.8c1.5.6 2.3 1.8 2.4 3.6"/>',
     "x": '<path d="m3.6 3.6 8.8 8.8M12.4 3.6l-8.8 8.8"/>',
 }
+
+# Words that pages use for a drawing which has another name.
+ICONS |= {"activity": ICONS["calls"], "people": ICONS["users"], "operations": ICONS["gauge"]}
 
 # Names also arrive as data (rail items); a page must not fail for want of a picture. Literal names
 # in templates are checked by the template lint.

@@ -25,7 +25,7 @@ NAMED_ELSEWHERE = ("account/", "allauth/", "mfa/", "socialaccount/", "usersessio
 COMMENT = re.compile(r"\{% comment.*?endcomment %\}|\{#.*?#\}|<!--.*?-->", re.DOTALL)
 TAG = re.compile(r"<([a-zA-Z][\w-]*)((?:\{%.*?%\}|\{\{.*?\}\}|\"[^\"]*\"|'[^']*'|[^>\"'])*)>", re.DOTALL)
 TEMPLATE_CODE = re.compile(r"\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
-ICON = re.compile(r"\{% icon \"([^\"]+)\"")
+ICON = re.compile(r"(?:\{% icon \"|\{% include [^%]*icon=\")([^\"]+)\"")
 DATA_SCRIPT = ('type="application/json"', 'type="importmap"')
 
 

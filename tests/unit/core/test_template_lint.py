@@ -26,6 +26,7 @@ class TestLintSource:
             '<a href="javascript:go()">',
             '<img src="x.png">',
             '{% icon "no-such-icon" %}',
+            '{% include "components/_button.html" with label="Go" icon="no-such-icon" only %}',
         ],
     )
     def test_one_fault_is_one_finding(self, source):
