@@ -6,7 +6,9 @@ The engine's own message names the caller's case at the moment of the call; thes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from access import engine
 from access.types import Reason
 
 
@@ -20,6 +22,7 @@ class Words:
     remedy: str = ""
 
 
+_OBSERVED_AT = 3  # the check of the method and the tool, the last one before grants
 _ASK = "Give the caller access to this server."
 
 WORDS: dict[Reason, Words] = {
@@ -113,3 +116,22 @@ def words_for(reason: str, *, tool: str = "", effect: str = "", required: str = 
         "effective": effective or "less",
     }
     return Words(words.short, words.why.format(**facts), words.next_step.format(**facts), words.remedy)
+
+
+def trace_rows(reason: str, why: str) -> list[dict[str, Any]]:
+    """The steps behind a stored reason for components/_trace.html, with the deciding one marked; none for an unknown reason."""
+    if reason not in set(Reason):
+        return []
+    steps = engine.trace(reason)
+    # A policy that only observes decides before any grant is looked at.
+    last = _OBSERVED_AT if reason == Reason.OBSERVED else len(steps) - 1
+    deciding = next((index for index, step in enumerate(steps) if step.outcome == "failed"), last)
+    return [
+        {
+            "label": step.rule,
+            "state": step.outcome if index <= deciding else "skipped",
+            "detail": why if index == deciding else "",
+            "deciding": index == deciding,
+        }
+        for index, step in enumerate(steps)
+    ]

@@ -23,6 +23,8 @@ from access.types import (
 )
 from catalog.choices import Status
 from catalog.models import Server
+from catalog.selectors.listing import visible_to
+from catalog.types import Viewer
 from core import clock
 from tenants.choices import Scope
 from tenants.models import APIKey, Tenant
@@ -34,6 +36,10 @@ _CALLABLE = {Status.APPROVED, Status.DEPRECATED}
 
 def list_grants() -> QuerySet[Grant]:
     return Grant.objects.select_related("server", "server__provider")
+
+
+def live_grants() -> QuerySet[Grant]:
+    return Grant.objects.filter(_live())
 
 
 def live_grants_on(server_id: UUID) -> QuerySet[Grant]:
@@ -87,6 +93,11 @@ def compile_policy(server: Server) -> ServerPolicy:
             for tool in tools
         },
     )
+
+
+def callable_servers(viewer: Viewer) -> QuerySet[Server]:
+    """Servers that this viewer may know of and that a gateway would forward to."""
+    return visible_to(viewer).filter(status__in=_CALLABLE, gateway_enabled=True).exclude(current_version=None)
 
 
 def is_callable(server: Server) -> bool:

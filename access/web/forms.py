@@ -1,0 +1,148 @@
+"""Forms of keys and grants. They check shape and visibility; the services keep the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from access.types import SideEffect, Trust
+from access.web.subjects import Choices
+from access.web.terms import DEFAULT_EXPIRY, DEFAULT_LEVEL, EFFECT_CHOICES, EXPIRIES, LEVELS, TRUST_LABELS
+from catalog.models import Server, Tool
+from core.errors import MarketplaceError
+from tenants.choices import Scope
+
+# More than fit a page; further servers are reached from their own page.
+SERVERS_SHOWN = 60
+
+_SCOPE_LABELS = [
+    (Scope.INVOKE.value, "Call servers"),
+    (Scope.CATALOG_READ.value, "Read the catalog through the API"),
+    (Scope.ADMIN.value, "Administer the organisation through the API, its call log included"),
+]
+
+
+class ServiceForm(forms.Form):
+    """A form whose service may refuse: the refusal stands beside the field that it is about."""
+
+    def refuse(self, error: MarketplaceError) -> None:
+        field = error.data.get("field")
+        self.add_error(field if field in self.fields else None, f"{error.message} {error.next_step}".strip())
+
+
+class KeyForm(ServiceForm):
+    name = forms.CharField(max_length=100, help_text="What it is for, such as “Invoice agent, staging”.")
+    servers = forms.ModelMultipleChoiceField(
+        queryset=Server.objects.none(),
+        required=False,
+        label="Servers it may call",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None chosen: the key can call nothing until somebody gives it, its agent or its creator access.",
+    )
+    level = forms.ChoiceField(
+        label="What it may do there",
+        choices=[(name, level.label) for name, level in LEVELS.items()],
+        initial=DEFAULT_LEVEL,
+        widget=forms.RadioSelect,
+        help_text="Calls beyond this are refused and recorded. Finer choices are made under Access.",
+    )
+    only_these = forms.BooleanField(
+        label="Refuse this key on every other server",
+        required=False,
+        initial=True,
+        help_text="Without this, it may also use servers that its creator or its agent is granted.",
+    )
+    agent = forms.CharField(
+        max_length=100,
+        required=False,
+        label="Agent name",
+        help_text="The agent that will use it; shown with every call.",
+    )
+    expiry = forms.ChoiceField(label="Expires", choices=EXPIRIES, initial=DEFAULT_EXPIRY)
+    scopes = forms.MultipleChoiceField(
+        choices=_SCOPE_LABELS,
+        initial=[Scope.INVOKE, Scope.CATALOG_READ],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    def __init__(self, *args: Any, servers: QuerySet[Server], first: Iterable[Server] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.offered = _in_order(servers, first)
+        self.more = max(servers.count() - len(self.offered), 0)
+        field = self.fields["servers"]
+        assert isinstance(field, forms.ModelMultipleChoiceField)
+        field.queryset = servers
+        field.choices = [(server.pk, _server_label(server)) for server in self.offered]
+
+
+class GrantForm(ServiceForm):
+    subject = forms.ChoiceField(required=False, label="Who")
+    agent = forms.CharField(
+        max_length=100, required=False, label="Or an agent by name", help_text="Any key that carries this agent name."
+    )
+    tools = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="Only these tools",
+        help_text="None chosen: every tool that the rest of the grant allows, later ones included.",
+    )
+    side_effects = forms.MultipleChoiceField(
+        choices=EFFECT_CHOICES, initial=[SideEffect.READ], widget=forms.CheckboxSelectMultiple, label="May"
+    )
+    max_trust = forms.ChoiceField(
+        choices=TRUST_LABELS,
+        initial=Trust.LOW.word,
+        widget=forms.RadioSelect,
+        label="Up to which trust",
+        help_text="A tool that needs more is refused.",
+    )
+    expiry = forms.ChoiceField(label="Ends", choices=EXPIRIES, initial=DEFAULT_EXPIRY)
+    note = forms.CharField(
+        max_length=500, required=False, label="Why", help_text="Kept with the grant, for the next reader."
+    )
+
+    def __init__(self, *args: Any, subjects: Choices, tools: Iterable[Tool], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        subject, named = self.fields["subject"], self.fields["tools"]
+        assert isinstance(subject, forms.ChoiceField)
+        assert isinstance(named, forms.ChoiceField)
+        subject.choices = [("", "Choose…"), *subjects]
+        named.choices = [(tool.name, _tool_label(tool)) for tool in tools]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if bool(cleaned.get("subject")) == bool(cleaned.get("agent")) and "subject" not in self.errors:
+            self.add_error("subject", "Choose who the grant is for, or name an agent; one of the two.")
+        return cleaned
+
+
+def _in_order(servers: QuerySet[Server], first: Iterable[Server]) -> list[Server]:
+    """The wanted ones on top, then the others by name, as many as fit."""
+    ordered = {server.pk: server for server in first}
+    for server in servers.order_by("name")[:SERVERS_SHOWN]:
+        ordered.setdefault(server.pk, server)
+    return list(ordered.values())[:SERVERS_SHOWN]
+
+
+def _server_label(server: Server) -> SafeString:
+    version = server.current_version
+    count = version.tool_count if version else 0
+    return format_html(
+        '<span>{} <span class="muted">by {} · {} tool{}</span></span>',
+        server.name,
+        server.provider.name,
+        count,
+        "" if count == 1 else "s",
+    )
+
+
+def _tool_label(tool: Tool) -> SafeString:
+    needs = (
+        f"{tool.get_side_effect_display() if tool.side_effect else 'Effect unknown'}, needs {tool.required_trust} trust"
+    )
+    return format_html('<span><code>{}</code> <span class="muted">{}</span></span>', tool.name, needs)

@@ -1,0 +1,151 @@
+"""Pages of access: who may use which server, giving and revoking it, and what would happen on a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from access import selectors
+from access.models import Grant
+from access.services import grants
+from access.types import SideEffect, SubjectKind, Trust
+from access.web.forms import GrantForm
+from access.web.subjects import chosen_subject, subject_choices
+from access.web.terms import expiry
+from access.web.viewing import get_server, servers_by_id, viewer_of
+from catalog.models import Server
+from catalog.selectors.listing import visible_to
+from core import clock
+from core.errors import MarketplaceError, NotFoundError
+from tenants.choices import Right
+from tenants.requests import OrganisationRequest
+from tenants.services.rights import require, who_can
+
+PAGE_SIZE = 50
+_STATES = [("active", "Active"), ("ended", "Revoked or expired"), ("all", "All")]
+_SERVERS_SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRow:
+    grant: Grant
+    server: Server | None  # None when the server is no longer for these eyes
+
+
+@require_safe
+def grant_list(request: OrganisationRequest, org: str) -> HttpResponse:
+    state, everything = request.GET.get("state", "active"), selectors.list_grants()
+    page = Paginator(_filtered(everything, request, state), PAGE_SIZE).get_page(request.GET.get("page"))
+    can_manage = request.membership.can(Right.MANAGE_ACCESS)
+    servers = servers_by_id(request, everything.order_by().values_list("server_id", flat=True).distinct())
+    context = {
+        "page": page,
+        "rows": [GrantRow(grant, servers.get(grant.server_id)) for grant in page.object_list],
+        "any": everything.exists(),
+        "states": [
+            {"label": label, "url": _query(request, state=name), "active": name == state} for name, label in _STATES
+        ],
+        "servers": sorted(servers.values(), key=lambda server: server.name),
+        "kinds": list(SubjectKind),
+        "chosen": {name: request.GET.get(name, "") for name in ("server", "kind", "q")} | {"state": state},
+        "filtered": any(request.GET.get(name) for name in ("server", "kind", "q")),
+        "tabs": tabs(org, "grants"),
+        "can_manage": can_manage,
+        "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_ACCESS),
+    }
+    return render(request, "access/grants.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def grant_create(request: OrganisationRequest, org: str) -> HttpResponse:
+    require(request.membership, Right.MANAGE_ACCESS)
+    slug = request.GET.get("server", "")
+    if not slug:
+        servers = visible_to(viewer_of(request)).exclude(current_version=None).order_by("name")[:_SERVERS_SHOWN]
+        return render(request, "access/grant_server.html", {"servers": servers})
+    server, subjects = get_server(request, slug), subject_choices(request.organisation)
+    tools = list(server.current_version.tools.all()) if server.current_version else []
+    form = GrantForm(request.POST or None, initial=_asked(request), subjects=subjects, tools=tools)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            grant = grants.give(
+                tenant=request.organisation,
+                server=server,
+                subject=chosen_subject(subjects, data["subject"], data["agent"]),
+                actor=request.user,
+                max_trust=data["max_trust"],
+                side_effects=data["side_effects"],
+                tools=data["tools"],
+                expires_at=expiry(data["expiry"]),
+                note=data["note"],
+            )
+        except MarketplaceError as error:
+            form.refuse(error)
+        else:
+            messages.success(request, f"{grant.subject_label} may use {server.name} from this moment on.")
+            return redirect("org:access", org)
+    context = {"form": form, "server": server, "callable": selectors.is_callable(server)}
+    return render(request, "access/grant_create.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def grant_revoke(request: OrganisationRequest, org: str, grant_id: UUID) -> HttpResponse:
+    require(request.membership, Right.MANAGE_ACCESS)
+    if request.method == "POST":
+        grant = grants.revoke(tenant=request.organisation, grant_id=grant_id, actor=request.user)
+        messages.success(request, f"The access of {grant.subject_label or grant.subject} is revoked.")
+        return redirect("org:access", org)
+    found = selectors.list_grants().filter(pk=grant_id).first()
+    if found is None:
+        raise NotFoundError("There is no such grant in this organisation.")
+    server = servers_by_id(request, [found.server_id]).get(found.server_id)
+    return render(request, "access/grant_revoke.html", {"grant": found, "server": server})
+
+
+def tabs(org: str, active: str) -> list[dict[str, Any]]:
+    return [
+        {"label": "Grants", "url": reverse("org:access", args=[org]), "active": active == "grants"},
+        {"label": "What would happen", "url": reverse("org:access-explain", args=[org]), "active": active == "explain"},
+    ]
+
+
+def _filtered(rows: QuerySet[Grant], request: OrganisationRequest, state: str) -> QuerySet[Grant]:
+    ended = Q(revoked_at__isnull=False) | Q(expires_at__lte=clock.now())
+    rows = {"active": rows.exclude(ended), "ended": rows.filter(ended)}.get(state, rows)
+    if slug := request.GET.get("server"):
+        rows = rows.filter(server__slug=slug)
+    if kind := request.GET.get("kind"):
+        rows = rows.filter(subject_kind=kind)
+    if words := request.GET.get("q", "").strip()[:100]:
+        rows = rows.filter(Q(subject_label__icontains=words) | Q(subject__iexact=words))
+    return rows
+
+
+def _query(request: OrganisationRequest, **changes: str) -> str:
+    query = request.GET.copy()
+    query.pop("page", None)
+    for name, value in changes.items():
+        query[name] = value
+    return "?" + query.urlencode()
+
+
+def _asked(request: OrganisationRequest) -> dict[str, Any]:
+    """What the address asks for, such as the link beside a refused call; the form checks it like typed input."""
+    asked: dict[str, Any] = {name: request.GET[name] for name in ("subject", "agent") if name in request.GET}
+    if request.GET.get("trust") in {trust.word for trust in Trust}:
+        asked["max_trust"] = request.GET["trust"]
+    if request.GET.get("effect") in set(SideEffect):
+        asked["side_effects"] = [request.GET["effect"]]
+    if "tool" in request.GET:
+        asked["tools"] = request.GET.getlist("tool")
+    return asked

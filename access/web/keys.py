@@ -1,0 +1,159 @@
+"""Pages of an organisation's keys: list, create, shown once, revoke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from access import selectors
+from access.services.connect import connect
+from access.web.forms import KeyForm
+from access.web.terms import LEVELS, expiry
+from access.web.viewing import get_server, servers_by_id, viewer_of
+from catalog import snippets
+from catalog.models import Server
+from core import clock
+from core.errors import MarketplaceError, NotFoundError
+from tenants.choices import Right, Scope
+from tenants.models import APIKey
+from tenants.requests import OrganisationRequest
+from tenants.services import api_keys
+from tenants.services.api_keys import IssuedKey
+from tenants.services.rights import require, who_can
+
+PAGE_SIZE = 50
+FIRST_CALLS_SHOWN = 3
+_STATES = [("active", "Active"), ("ended", "Revoked or expired"), ("all", "All")]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    key: APIKey
+    servers: list[str]
+    hidden: int  # servers of the key that this person may not see
+
+
+@require_safe
+def key_list(request: OrganisationRequest, org: str) -> HttpResponse:
+    state = request.GET.get("state", "active")
+    keys = selectors.list_keys(request.organisation)
+    ended = Q(revoked_at__isnull=False) | Q(expires_at__lte=clock.now())
+    wanted = {"active": keys.exclude(ended), "ended": keys.filter(ended)}.get(state, keys)
+    page = Paginator(wanted, PAGE_SIZE).get_page(request.GET.get("page"))
+    can_manage = request.membership.can(Right.MANAGE_KEYS)
+    context = {
+        "page": page,
+        "rows": _rows(request, list(page.object_list)),
+        "states": [{"label": label, "url": f"?state={name}", "active": name == state} for name, label in _STATES],
+        "any": keys.exists(),
+        "can_manage": can_manage,
+        "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_KEYS),
+    }
+    return render(request, "access/keys.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_create(request: OrganisationRequest, org: str) -> HttpResponse:
+    require(request.membership, Right.MANAGE_KEYS)
+    wanted = request.GET.get("server", "")
+    first = [get_server(request, wanted)] if wanted else []
+    servers = selectors.callable_servers(viewer_of(request))
+    initial = {"servers": [server.pk for server in first]}
+    form = KeyForm(
+        request.POST or None, initial=initial, servers=servers, first=servers.filter(pk__in=initial["servers"])
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            return _created(request, form, _issue(request, form))
+        except MarketplaceError as error:
+            form.refuse(error)
+    context = {"form": form, "closed": [server for server in first if not selectors.is_callable(server)]}
+    return render(request, "access/key_create.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_revoke(request: OrganisationRequest, org: str, key_id: UUID) -> HttpResponse:
+    require(request.membership, Right.MANAGE_KEYS)
+    key = selectors.list_keys(request.organisation).filter(pk=key_id).first()
+    if key is None:
+        raise NotFoundError("There is no such key in this organisation.")
+    if request.method == "POST":
+        api_keys.revoke(tenant=request.organisation, key_id=key.pk, actor=request.user)
+        messages.success(request, f"“{key.name}” is revoked. Calls with it are refused from this moment on.")
+        return redirect("org:keys", org)
+    return render(request, "access/key_revoke.html", {"key": key})
+
+
+def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey:
+    data = form.cleaned_data
+    servers = list(data["servers"])
+    if servers:
+        # The key comes with grants, and giving access is a right of its own.
+        require(request.membership, Right.MANAGE_ACCESS)
+    level = LEVELS[data["level"]]
+    return connect(
+        tenant=request.organisation,
+        name=data["name"],
+        scopes=data["scopes"],
+        servers=servers,
+        actor=request.user,
+        agent=data["agent"],
+        expires_at=expiry(data["expiry"]),
+        only_these_servers=data["only_these"],
+        max_trust=level.trust.word,
+        side_effects=level.side_effects,
+    )
+
+
+def _created(request: OrganisationRequest, form: KeyForm, issued: IssuedKey) -> HttpResponse:
+    """The one page that shows the key; no cache and no history keeps it."""
+    servers = list(form.cleaned_data["servers"])
+    context = {
+        "issued": issued,
+        "servers": servers,
+        "level": LEVELS[form.cleaned_data["level"]],
+        "can_invoke": Scope.INVOKE in issued.key.scopes,
+        "first_calls": _first_calls(servers, issued.text),
+        "next_url": reverse("org:keys", args=[request.organisation.slug]),
+    }
+    response = render(request, "access/key_created.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _first_calls(servers: list[Server], key: str) -> list[dict[str, Any]]:
+    """How to use each server with this key, as far as they are worth showing."""
+    return [
+        {
+            "server": server,
+            "snippets": [*_curl(server, key), *snippets.for_server(settings.PUBLIC_URL, server.slug, key)],
+        }
+        for server in servers[:FIRST_CALLS_SHOWN]
+    ]
+
+
+def _curl(server: Server, key: str) -> list[snippets.Snippet]:
+    tool = server.current_version.tools.first() if server.current_version else None
+    return [snippets.invoke_with_curl(settings.PUBLIC_URL, server.slug, tool.name, key)] if tool else []
+
+
+def _rows(request: OrganisationRequest, keys: list[APIKey]) -> list[KeyRow]:
+    servers = servers_by_id(request, (pk for key in keys for pk in key.server_ids))
+    return [
+        KeyRow(
+            key=key,
+            servers=[servers[pk].name for pk in key.server_ids if pk in servers],
+            hidden=sum(pk not in servers for pk in key.server_ids),
+        )
+        for key in keys
+    ]
