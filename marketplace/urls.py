@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularJSONAPIView
 
 from marketplace.pages import development, health, landing, operations
 
@@ -21,7 +21,7 @@ urlpatterns = [
     path("operations/records/", operations.choose_records, name="operations-records"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketplace.pages.api_urls")),
-    path("api/v1/openapi.json", SpectacularAPIView.as_view(), name="openapi"),
+    path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
 ]

@@ -1,2 +1,11 @@
+from django.urls import path
+
+from catalog.web import views
+
 app_name = "catalog"
-urlpatterns: list = []
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("suggest/", views.suggest, name="suggest"),
+    path("servers/<slug:slug>/", views.server, name="server"),
+    path("servers/<slug:slug>/ask/", views.ask, name="access-ask"),
+]

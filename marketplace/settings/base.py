@@ -201,6 +201,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    "ENUM_NAME_OVERRIDES": {"SideEffectEnum": "catalog.choices.SideEffect"},
 }
 
 # Loopback and private addresses that servers of this installation may have, as host:port.

@@ -1,0 +1,217 @@
+"""What the page of a server shows, one tab at a time: a tab's queries run only when it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.urls import reverse
+
+from catalog import snippets
+from catalog.cards import Action, Card, Standing, build_card, health_of
+from catalog.choices import SideEffect
+from catalog.models import Server
+from catalog.selectors import detail, extras, usable, usage
+from catalog.selectors.extras import ServerPrices
+from catalog.web.viewers import scene_of, standing_of
+from core import clock
+from tenants.choices import Right
+from tenants.requests import MarketRequest
+from tenants.services.rights import who_can
+
+TOOLS_PAGE_SIZE = 50
+VERSIONS_MAX = 10
+FIND_CHARS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The server of a page, and who looks at it."""
+
+    request: MarketRequest
+    server: Server
+    card: Card
+    prices: ServerPrices
+    standing: Standing
+    usable: bool
+
+    def may(self, right: Right) -> bool:
+        return self.request.membership is not None and self.request.membership.can(right)
+
+
+def build(request: MarketRequest, slug: str) -> dict[str, Any]:
+    """The context of the page. Raises NotFoundError for a server that this viewer may not know of."""
+    subject = _subject(request, slug)
+    tabs = [tab for tab in _TABS if tab.name != "usage" or subject.may(Right.VIEW_CALLS)]
+    wanted = request.GET.get("tab", "")
+    tab = next((each for each in tabs if each.name == wanted), tabs[0])
+    return {
+        "server": subject.server,
+        "card": subject.card,
+        "health": health_of(subject.server, clock.now()),
+        "usable": subject.usable,
+        "action": page_action(subject),
+        "tab": tab.name,
+        "tab_template": f"catalog/_tab_{tab.name}.html",
+        "tabs": [_tab_link(subject, each, open_tab=tab.name) for each in tabs],
+        **tab.build(subject),
+    }
+
+
+def _subject(request: MarketRequest, slug: str) -> Subject:
+    scene, standing = scene_of(request), standing_of(request)
+    server = detail.get_server(scene.viewer, slug)
+    prices = extras.prices([server.pk]).get(server.pk, extras.FREE)
+    is_usable = server.pk in scene.usable
+    card = build_card(
+        server,
+        url=reverse("catalog:server", args=[server.slug]),
+        now=clock.now(),
+        price=prices.shown,
+        standing=standing,
+        usable=is_usable,
+    )
+    return Subject(request, server, card, prices, standing, is_usable)
+
+
+def page_action(subject: Subject) -> Action | None:
+    """The one primary action of the page, for this person's rights. None when nothing can be done with the server yet."""
+    card = subject.card
+    if not subject.standing.signed_in:
+        return Action("Sign in to use it", f"{reverse('account_login')}?{urlencode({'next': card.url})}", primary=True)
+    if not subject.standing.organisation:
+        return Action("Create an organisation", reverse("organisation-create"), primary=True)
+    if not card.gateway.ready:
+        return None
+    if subject.usable:
+        return Action("Use it", f"{card.url}?tab=install", primary=True)
+    if subject.may(Right.MANAGE_KEYS):
+        return Action("Create a key", _org_url(subject, "org:key-create"), primary=True)
+    return Action("Request access", f"{card.url}?tab=access", primary=True)
+
+
+def _overview(subject: Subject) -> dict[str, Any]:
+    server, version = subject.server, subject.server.current_version
+    return {
+        "effects": [
+            {"effect": effect, "trust": trust, "number": number} for effect, trust, number in detail.count_needs(server)
+        ],
+        "version": version,
+        "about": (version.server_info if version else {}),
+        "tag_urls": [(tag, "/?" + urlencode({"q": tag})) for tag in server.tags],
+        "versions": [
+            {
+                "at": each.created_at,
+                "title": f"Version {each.version}",
+                "detail": f"{each.tool_count} tools, protocol {each.protocol}",
+                "kind": "ok" if each.pk == server.current_version_id else "",
+            }
+            for each in detail.list_versions(server, VERSIONS_MAX)
+        ],
+    }
+
+
+def _tools(subject: Subject) -> dict[str, Any]:
+    text = subject.request.GET.get("find", "").replace("\x00", "").strip()[:FIND_CHARS_MAX]
+    page = Paginator(detail.list_tools(subject.server, text), TOOLS_PAGE_SIZE).get_page(
+        subject.request.GET.get("page", "1")
+    )
+    return {
+        "find": text,
+        "page": page,
+        "tools": [
+            {
+                "tool": tool,
+                "price": subject.prices.of_tool(tool.name),
+                "input_schema": tool.definition.get("inputSchema"),
+                "output_schema": tool.definition.get("outputSchema"),
+            }
+            for tool in page.object_list
+        ],
+    }
+
+
+def _install(subject: Subject) -> dict[str, Any]:
+    slug = subject.server.slug
+    tool = detail.list_tools(subject.server).filter(side_effect=SideEffect.READ).first()
+    made = snippets.for_server(settings.PUBLIC_URL, slug)
+    if tool is not None:
+        made.append(snippets.invoke_with_curl(settings.PUBLIC_URL, slug, tool.name))
+    return {
+        "snippets": made,
+        "gateway_url": f"{settings.PUBLIC_URL}/mcp/{slug}",
+        "placeholder": snippets.KEY_PLACEHOLDER,
+        "key_url": _org_url(subject, "org:key-create") if subject.may(Right.MANAGE_KEYS) else "",
+    }
+
+
+def _access(subject: Subject) -> dict[str, Any]:
+    organisation, membership = subject.request.organisation, subject.request.membership
+    may_give = subject.may(Right.MANAGE_ACCESS)
+    return {
+        "needs": [
+            {"effect": effect, "trust": trust, "number": number}
+            for effect, trust, number in detail.count_needs(subject.server)
+        ],
+        "organisation": organisation,
+        "holders": usable.holders(organisation, subject.server.pk),
+        "grant_url": _org_url(subject, "org:grant-create") if may_give else "",
+        "helpers": who_can(membership, Right.MANAGE_ACCESS) if membership is not None and not may_give else "",
+    }
+
+
+def _security(subject: Subject) -> dict[str, Any]:
+    return {
+        "version": subject.server.current_version,
+        "tools": detail.list_tools(subject.server)[:TOOLS_PAGE_SIZE],
+    }
+
+
+def _usage(subject: Subject) -> dict[str, Any]:
+    organisation = subject.request.organisation
+    assert organisation is not None  # the tab exists only for members
+    found = usage.usage_of(organisation, subject.server.pk)
+    return {
+        "organisation": organisation,
+        "usage": found,
+        "hours": [(f"{hour:%d %b %H:%M} UTC", counts) for hour, counts in found.hours],
+        "series": ["answered", "denied", "failed"],
+        "calls_url": f"{reverse('org:calls', args=[organisation.slug])}?{urlencode({'server': subject.server.slug})}",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    name: str
+    label: str
+    build: Callable[[Subject], dict[str, Any]]
+
+
+_TABS = (
+    Tab("overview", "Overview", _overview),
+    Tab("tools", "Tools", _tools),
+    Tab("install", "Install", _install),
+    Tab("access", "Access", _access),
+    Tab("security", "Security", _security),
+    Tab("usage", "Usage", _usage),
+)
+
+
+def _tab_link(subject: Subject, tab: Tab, *, open_tab: str) -> dict[str, Any]:
+    first = tab.name == _TABS[0].name
+    return {
+        "label": tab.label,
+        "url": subject.card.url if first else f"{subject.card.url}?tab={tab.name}",
+        "active": tab.name == open_tab,
+        "count": subject.card.tool_count if tab.name == "tools" else None,
+    }
+
+
+def _org_url(subject: Subject, name: str) -> str:
+    assert subject.request.organisation is not None  # asked only where a right was found
+    query = urlencode({"server": subject.server.slug})
+    return f"{reverse(name, args=[subject.request.organisation.slug])}?{query}"

@@ -1,0 +1,65 @@
+"""Pages of the catalog: home, one server, and asking for access to it. Open to everybody, richer for members."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from catalog import facets
+from catalog.selectors import detail, search
+from catalog.services.asking import ask_for_access
+from catalog.web import detail as server_page
+from catalog.web import home as home_page
+from catalog.web.viewers import scene_of, viewer_of
+from core.errors import ConflictError, NotFoundError
+from tenants.requests import MarketRequest
+
+SUGGESTIONS_MAX = 8
+
+
+@require_safe
+def home(request: MarketRequest) -> HttpResponse:
+    return render(request, "catalog/home.html", home_page.build(request))
+
+
+@require_safe
+def server(request: MarketRequest, slug: str) -> HttpResponse:
+    return render(request, "catalog/server.html", server_page.build(request, slug))
+
+
+@require_safe
+def suggest(request: MarketRequest) -> JsonResponse:
+    """What the command palette offers for a few letters."""
+    query = facets.parse(dict(request.GET.lists()), personal=False)
+    found = search.search(scene_of(request), query)[:SUGGESTIONS_MAX] if query.text else []
+    items = [
+        {"label": row.name, "url": reverse("catalog:server", args=[row.slug]), "kind": row.provider.name}
+        for row in found
+    ]
+    return JsonResponse({"items": items})
+
+
+@require_POST
+@login_required
+def ask(request: MarketRequest, slug: str) -> HttpResponse:
+    if request.organisation is None:
+        raise NotFoundError("Access belongs to an organisation, and you are in none.")
+    wanted = detail.get_server(viewer_of(request), slug)
+    give_url = f"{reverse('org:grant-create', args=[request.organisation.slug])}?{urlencode({'server': wanted.slug})}"
+    try:
+        told = ask_for_access(
+            organisation=request.organisation,
+            person=request.user,  # type: ignore[arg-type] - signed in
+            server=wanted,
+            url=give_url,
+        )
+        messages.success(request, f"Asked {', '.join(told[:3])}. Calls work as soon as one of them gives access.")
+    except ConflictError as error:
+        messages.info(request, f"{error.message} {error.next_step}")
+    return redirect(f"{reverse('catalog:server', args=[wanted.slug])}?tab=access")

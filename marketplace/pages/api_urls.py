@@ -1,0 +1,11 @@
+"""The REST API, `/api/v1/…`, composed of the apps' parts."""
+
+from django.urls import include, path
+
+from marketplace.pages import api_schema  # noqa: F401 - the document's description of keys registers itself
+
+app_name = "api"
+urlpatterns = [
+    path("", include("catalog.api.urls")),
+    path("", include("calls.api.urls")),
+]
