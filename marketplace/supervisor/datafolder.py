@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 from collections.abc import Mapping
@@ -153,11 +154,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_env_file(path: Path, values: Mapping[str, str]) -> None:
-    write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
+    """Write NAME=value lines, quoted so that a shell can read them too."""
+    write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """The NAME=value lines of a file; comments and blank lines are skipped."""
+    """The NAME=value lines of a file, read as a shell would; comments and blank lines are skipped."""
     lines = path.read_text(encoding="utf-8").splitlines()
     pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+    return {name.strip(): "".join(shlex.split(value)) for name, _, value in pairs}

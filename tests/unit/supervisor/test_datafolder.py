@@ -1,10 +1,11 @@
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from marketplace.supervisor.datafolder import DataFolder, read_env_file
+from marketplace.supervisor.datafolder import DataFolder, read_env_file, write_env_file
 from marketplace.supervisor.errors import StartError
 from marketplace.supervisor.ports import LOOPBACK, listen, port_of
 
@@ -71,3 +72,12 @@ def test_env_files_are_read_without_comments_and_quotes(tmp_path: Path) -> None:
     path = tmp_path / "demo.env"
     path.write_text('# a comment\n\nURL="http://localhost"\nKEY=a=b\n', encoding="utf-8")
     assert read_env_file(path) == {"URL": "http://localhost", "KEY": "a=b"}
+
+
+def test_written_values_come_back_here_and_in_a_shell(tmp_path: Path) -> None:
+    path = tmp_path / "demo.env"
+    values = {"LOGINS": "alice (owner of 'acme'), bob; $HOME \\ `id`", "EMPTY": ""}
+    write_env_file(path, values)
+    assert read_env_file(path) == values
+    shell = ["sh", "-c", '. "$0"; printf "%s" "$LOGINS"', str(path)]
+    assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == values["LOGINS"]
