@@ -67,7 +67,7 @@ class CallWriter:
         self._wake: asyncio.Event = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._conn: psycopg.AsyncConnection | None = None
-        self._statements: dict[str, sql.Composed] = {}
+        self._statements: dict[str, bytes] = {}
         self._closing = False
         self.stats = WriterStats()
 
@@ -200,7 +200,7 @@ class CallWriter:
             if not item.committed.done():
                 item.committed.set_exception(NotRecordedError())
 
-    def _statement(self, schema: str) -> sql.Composed:
+    def _statement(self, schema: str) -> bytes:
         statement = self._statements.get(schema)
         if statement is None:
             statement = self._statements[schema] = rows.insert_statement(schema)

@@ -24,7 +24,7 @@ async def send_json(
     headers = [
         _PROBLEM if problem else _JSON,
         (b"content-length", b"%d" % len(body)),
-        (b"x-marketplace-call-id", str(call.call_id).encode()),
+        (b"x-marketplace-call-id", call.call_id_text),
         (b"server-timing", b"gw;dur=%.2f, upstream;dur=%.2f" % (call.elapsed_ms - call.upstream_ms, call.upstream_ms)),
     ]
     if more:
@@ -41,7 +41,7 @@ async def send_bytes(call: CallContext, send: Send, status: int, body: bytes, he
             "status": status,
             "headers": [
                 (b"content-length", b"%d" % len(body)),
-                (b"x-marketplace-call-id", str(call.call_id).encode()),
+                (b"x-marketplace-call-id", call.call_id_text),
                 *headers,
             ],
         }
@@ -55,7 +55,7 @@ async def start_stream(call: CallContext, send: Send, more: HeaderList) -> None:
         (b"content-type", b"text/event-stream"),
         (b"cache-control", b"no-cache, no-transform"),
         (b"x-accel-buffering", b"no"),
-        (b"x-marketplace-call-id", str(call.call_id).encode()),
+        (b"x-marketplace-call-id", call.call_id_text),
         *more,
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -67,7 +67,7 @@ async def send_event(send: Send, event: bytes, *, last: bool = False) -> None:
 
 async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, status: int) -> None:
     """A refusal in the words of the interface that was used."""
-    call_id = str(call.call_id)
+    call_id = call.call_id_text.decode()
     more: HeaderList = [_NO_STORE]
     if refusal.kind.retry_after_s:
         more.append((b"retry-after", b"%d" % refusal.kind.retry_after_s))

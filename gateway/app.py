@@ -76,7 +76,7 @@ class Gateway:
         )
         self._upstreams = Upstreams(config)
         seal = SessionSeal(config.session_key)
-        forwarder = Forwarder(config, self._upstreams, self._watch, self._writer, seal)
+        forwarder = Forwarder(config, self._upstreams, self._writer, seal)
         self._pipeline = Pipeline(
             config,
             store=self._store,
@@ -121,7 +121,7 @@ class Gateway:
             await self._pipeline.handle_mcp(scope, receive, send, path[len(_MCP) :])
         else:
             refusal = RefusedError("gateway.not_found")
-            await answers.send_refusal(CallContext("", "mcp"), send, refusal, refusal.status)
+            await answers.send_refusal(CallContext("", "mcp", self._watch.request()), send, refusal, refusal.status)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -13,6 +13,7 @@ from calls.record import Outcome
 from core import clock, ids
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from gateway.mcp.messages import Message
+from gateway.watch import Watched
 
 
 class Caller:
@@ -37,6 +38,7 @@ class CallContext:
         "attempts",
         "body",
         "call_id",
+        "call_id_text",
         "caller",
         "committed",
         "decision",
@@ -63,10 +65,13 @@ class CallContext:
         "upstream_began_ns",
         "upstream_ms",
         "upstream_session",
+        "watched",
     )
 
-    def __init__(self, slug: str, interface: str) -> None:
+    def __init__(self, slug: str, interface: str, watched: Watched) -> None:
+        self.watched = watched
         self.call_id = ids.uuid7()
+        self.call_id_text = str(self.call_id).encode()
         self.occurred_at = clock.now()
         self.started_ns = time.perf_counter_ns()
         self.interface, self.slug = interface, slug

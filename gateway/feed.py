@@ -37,14 +37,19 @@ class Feed:
         self._tasks: list[asyncio.Task[None]] = []
         self._polled_at = self._loop.time()
         self._pushed = False
+        self._stopping = False
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._poll_forever()), asyncio.create_task(self._listen_forever())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping = True
+        pending = set(self._tasks)
+        while pending:
+            # Again and again: a client library that times out at the same moment swallows a cancellation.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.5)
 
     @property
     def is_pushed(self) -> bool:
@@ -87,7 +92,7 @@ class Feed:
         return held is not None and (current is None or current > held)
 
     async def _poll_forever(self) -> None:
-        while True:
+        while not self._stopping:
             await asyncio.sleep(self._poll_interval_s)
             try:
                 async with asyncio.timeout(self._stale_after_s):
@@ -97,7 +102,7 @@ class Feed:
 
     async def _listen_forever(self) -> None:
         attempt = 0
-        while True:
+        while not self._stopping:
             try:
                 await self._listen()
                 attempt = 0

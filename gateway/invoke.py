@@ -45,16 +45,18 @@ class Invoker:
         self._watch, self._writer = watch, writer
 
     async def handle(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        call = CallContext("", "invoke")
+        call = CallContext("", "invoke", self._watch.request())
         try:
-            if scope["method"] != "POST":
-                raise RefusedError("gateway.method_not_allowed")
-            await self._pipeline.admit(call, scope, receive)
-            self._read(call)
-            await self._pipeline.decide(call, "tools/call", call.tool)
-            message = await self._call_tool(call)
-            outcomes.judge(call, message)
-            await self._answer(call, send, message)
+            with call.watched:
+                if scope["method"] != "POST":
+                    raise RefusedError("gateway.method_not_allowed")
+                await self._pipeline.admit(call, scope, receive)
+                self._read(call)
+                await self._pipeline.decide(call, "tools/call", call.tool)
+                message = await self._call_tool(call)
+                call.watched.settle()
+                outcomes.judge(call, message)
+                await self._answer(call, send, message)
         except Exception as exc:  # noqa: BLE001 - translated in one place
             await self._pipeline.answer_failure(call, exc, send)
 
@@ -83,14 +85,14 @@ class Invoker:
         target = await self._upstreams.target(call.server.url)
         call.upstream_began_ns = time.perf_counter_ns()
         try:
-            with self._watch.over(self._config.deadlines.total):
-                call.attempts = 1
-                if target.modern is not False:
-                    message = await self._call_modern(call, target)
-                    if message is not None:
-                        target.modern = True
-                        return message
-                return await self._call_legacy(call, target)
+            call.watched.phase(self._config.deadlines.total)
+            call.attempts = 1
+            if target.modern is not False:
+                message = await self._call_modern(call, target)
+                if message is not None:
+                    target.modern = True
+                    return message
+            return await self._call_legacy(call, target)
         finally:
             call.note_upstream()
 
@@ -183,7 +185,7 @@ class Invoker:
         return await self._upstreams.exchange(
             target,
             b"%b%bx-marketplace-call-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
-            % (target.post_head, forward.POST_TYPES, str(call.call_id).encode(), headers, len(body), body),
+            % (target.post_head, forward.POST_TYPES, call.call_id_text, headers, len(body), body),
         )
 
     async def _send_and_forget(self, call: CallContext, target: Target, headers: bytes, body: bytes) -> None:
@@ -194,7 +196,7 @@ class Invoker:
             reply.close()
 
     async def _end_session(self, call: CallContext, target: Target, headers: bytes) -> None:
-        head = target.head(b"DELETE") + b"x-marketplace-call-id: %b\r\n" % str(call.call_id).encode()
+        head = target.head(b"DELETE") + b"x-marketplace-call-id: %b\r\n" % call.call_id_text
         reply = await self._upstreams.exchange(target, head + headers + b"\r\n")
         try:
             await reply.read_all(self._config.limits.reply_bytes)
@@ -214,7 +216,7 @@ def usage(call: CallContext) -> dict[str, Any]:
     """What the call was and what it cost; money as text, exact."""
     decision, price = call.decision, call.price
     return {
-        "call_id": str(call.call_id),
+        "call_id": call.call_id_text.decode(),
         "server": call.slug,
         "tool": call.tool,
         "outcome": str(call.outcome),

@@ -64,15 +64,16 @@ class Pipeline:
         self._host_names = config.host_names()
 
     async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
-        call = CallContext(slug, "mcp")
+        call = CallContext(slug, "mcp", self._watch.request())
         try:
-            match scope["method"]:
-                case "POST":
-                    await self._post(call, scope, receive, send)
-                case "GET" | "DELETE":
-                    await self._legacy_stream(call, scope, receive, send)
-                case _:
-                    raise RefusedError("gateway.method_not_allowed")
+            with call.watched:
+                match scope["method"]:
+                    case "POST":
+                        await self._post(call, scope, receive, send)
+                    case "GET" | "DELETE":
+                        await self._legacy_stream(call, scope, receive, send)
+                    case _:
+                        raise RefusedError("gateway.method_not_allowed")
         except Exception as exc:  # noqa: BLE001 - the one translator: nothing leaves as a bare 500
             await self.answer_failure(call, exc, send)
 
@@ -82,7 +83,9 @@ class Pipeline:
         guard.check_json(headers)
         call.caller = await self._authenticator.authenticate(headers)
         self._used(call)
-        call.body = await body.read(receive, headers, self._config, self._watch)
+        call.watched.phase(self._config.deadlines.request_body)
+        call.body = await body.read(receive, headers, self._config.limits.request_bytes)
+        call.watched.settle()
         call.request_bytes = len(call.body)
 
     async def decide(self, call: CallContext, method: str, tool: str) -> None:
@@ -104,8 +107,10 @@ class Pipeline:
         if isinstance(exc, ClientGoneError) and call.message is None:
             return
         refusal = translate(exc)
+        if isinstance(exc, WatchedTimeoutError) and call.message is None:
+            refusal = RefusedError("gateway.body_timeout")
         if refusal.error_code == "gateway.internal":
-            log.error("gateway failed", exc_info=exc, extra={"call_id": str(call.call_id)})
+            log.error("gateway failed", exc_info=exc, extra={"call_id": call.call_id_text.decode()})
         if self._is_recorded(call):
             if call.committed is None:
                 meter.refuse(call, refusal)

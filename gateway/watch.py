@@ -1,13 +1,14 @@
 """Deadlines and disconnects of the calls in flight, kept by one timer instead of one per call.
 
-A call enters with a deadline and, where a lost client means cancellation, with its `receive`. Every tick the watch cancels
-what is overdue and starts to listen for the disconnect of calls that are not answered quickly; a quick call pays for two set
-operations. The cancelled call asks `item.reason` why: it was the watch, or, when empty, somebody else.
+A request is watched from its first byte to its answer, in phases: each sets its own deadline and, where a lost client means
+cancellation, hands over its `receive`. Every tick the watch cancels what is overdue and starts to listen for the disconnect of
+calls that are not answered quickly, so that a quick call pays for little more than two set operations.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
@@ -26,21 +27,20 @@ class ClientGoneError(Exception):
 
 
 class Watched:
-    """One call in flight, as a context manager that turns the watch's cancellation into an exception."""
+    """One request, as a context manager that turns the watch's cancellation into an exception."""
 
-    __slots__ = ("_listener", "_watch", "deadline", "entered_at", "reason", "receive", "task")
+    __slots__ = ("_began_at", "_deadline", "_last", "_listener", "_receive", "_task", "_watch", "reason")
 
-    def __init__(self, watch: Watch, deadline: float, receive: Receive | None) -> None:
+    def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self.deadline, self.receive = deadline, receive
-        self.reason = ""
-        self.entered_at = watch.loop.time()
+        self._deadline = self._last = self._began_at = math.inf
+        self._receive: Receive | None = None
         self._listener: asyncio.Task[None] | None = None
-        task = asyncio.current_task()
-        assert task is not None
-        self.task: asyncio.Task[Any] = task
+        self._task: asyncio.Task[Any] | None = None
+        self.reason = ""
 
     def __enter__(self) -> Watched:
+        self._task = asyncio.current_task()
         self._watch.items.add(self)
         return self
 
@@ -50,28 +50,49 @@ class Watched:
         self._watch.items.discard(self)
         if self._listener is not None:
             self._listener.cancel()
-        if kind is asyncio.CancelledError and self.reason:
-            self.task.uncancel()
+        if kind is asyncio.CancelledError and self.reason and self._task is not None:
+            self._task.uncancel()
             raise (WatchedTimeoutError if self.reason == "timeout" else ClientGoneError) from error
 
-    def extend(self, seconds: float, at_most: float) -> None:
-        """Move the deadline to so many seconds from now, but not past a moment."""
-        self.deadline = min(self._watch.loop.time() + seconds, at_most)
+    def phase(self, seconds: float, receive: Receive | None = None, *, total: float = math.inf) -> None:
+        """From here on so many seconds, and never more than `total`. With `receive`, a disconnect cancels too."""
+        now = self._began_at = self._watch.loop.time()
+        self._last = now + total
+        self._deadline = min(now + seconds, self._last)
+        self._hear(receive)
 
-    def cancel(self, reason: str) -> None:
-        if not self.reason:
+    def extend(self, seconds: float) -> None:
+        """So many seconds from now, within the phase's total."""
+        self._deadline = min(self._watch.loop.time() + seconds, self._last)
+
+    def settle(self) -> None:
+        """No deadline and no disconnect any more: what is left must be done whether or not somebody waits."""
+        self._deadline = math.inf
+        self._hear(None)
+
+    def look(self, now: float) -> None:
+        """The watch's tick."""
+        if now >= self._deadline:
+            self._cancel("timeout")
+        elif self._receive is not None and self._listener is None and now - self._began_at >= TICK_S:
+            self._listener = asyncio.create_task(self._await_disconnect(self._receive))
+
+    def _hear(self, receive: Receive | None) -> None:
+        self._receive = receive
+        if self._listener is not None and receive is None:
+            self._listener.cancel()
+            self._listener = None
+
+    def _cancel(self, reason: str) -> None:
+        if not self.reason and self._task is not None:
             self.reason = reason
-            self.task.cancel()
-
-    def listen(self) -> None:
-        if self.receive is not None and self._listener is None:
-            self._listener = asyncio.create_task(self._await_disconnect(self.receive))
+            self._task.cancel()
 
     async def _await_disconnect(self, receive: Receive) -> None:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                self.cancel("disconnect")
+                self._cancel("disconnect")
                 return
 
 
@@ -88,15 +109,12 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def over(self, seconds: float, receive: Receive | None = None) -> Watched:
-        """Watch the current task for so many seconds. With `receive`, a disconnect of the client cancels it too."""
-        return Watched(self, self.loop.time() + seconds, receive)
+    def request(self) -> Watched:
+        """Watch the current task, as a context manager."""
+        return Watched(self)
 
     def _tick(self) -> None:
         now = self.loop.time()
-        for item in self.items:
-            if now >= item.deadline:
-                item.cancel("timeout")
-            elif now - item.entered_at >= TICK_S:
-                item.listen()
+        for item in tuple(self.items):
+            item.look(now)
         self._timer = self.loop.call_later(TICK_S, self._tick)

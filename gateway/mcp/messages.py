@@ -19,6 +19,8 @@ from gateway.mcp.errors import RefusedError
 # Members that a decision or a check reads, by their case-folded form.
 _ENVELOPE = {key: key for key in ("jsonrpc", "id", "method", "params", "result", "error")}
 _PARAMS = {key.casefold(): key for key in ("name", "uri", "arguments", "_meta", "taskId", "protocolVersion")}
+# Members spelt exactly so cannot be mistaken for one another; what holds only these needs no closer look.
+_EXACT = frozenset({*_ENVELOPE.values(), *_PARAMS.values()})
 _NAME_KEYS = {
     "tools/call": "name",
     "prompts/get": "name",
@@ -140,12 +142,14 @@ def _ambiguity(data: dict[str, Any], params: dict[str, Any], body: bytes) -> Ref
             "gateway.request_invalid", "Two keys of the message differ in case only, or one is misspelt."
         )
     meta = params.get("_meta")
-    if isinstance(meta, dict) and len({key.casefold() for key in meta}) != len(meta):
+    if isinstance(meta, dict) and len(set(map(str.casefold, meta))) != len(meta):
         return RefusedError("gateway.request_invalid", "Two keys of `_meta` differ in case only.")
     return None
 
 
 def _has_look_alike(members: dict[str, Any], known: dict[str, str]) -> bool:
+    if all(map(_EXACT.__contains__, members)):
+        return False
     folded = {key.casefold(): key for key in members}
     return len(folded) != len(members) or any(known.get(fold, key) != key for fold, key in folded.items())
 

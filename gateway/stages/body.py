@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.config import GatewayConfig
 from gateway.mcp.errors import RefusedError
-from gateway.watch import ClientGoneError, Watch, WatchedTimeoutError
+from gateway.watch import ClientGoneError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -15,16 +14,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _DRAIN_BYTES = 16 * 1024 * 1024
 
 
-async def read(receive: Receive, headers: dict[bytes, bytes], config: GatewayConfig, watch: Watch) -> bytes:
-    """The whole body. Raises RefusedError, or ClientGoneError."""
-    try:
-        with watch.over(config.deadlines.request_body):
-            return await _read(receive, headers, config.limits.request_bytes)
-    except WatchedTimeoutError as exc:
-        raise RefusedError("gateway.body_timeout") from exc
-
-
-async def _read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+async def read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+    """The whole body, of at most `limit` bytes. Raises RefusedError, or ClientGoneError."""
     declared = headers.get(b"content-length", b"")
     if declared and (not declared.isdigit() or int(declared[:20]) > limit):
         if declared.isdigit() and int(declared[:20]) <= _DRAIN_BYTES:

@@ -26,7 +26,6 @@ from gateway.mcp.session import SessionSeal
 from gateway.stages import meter
 from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply, UpstreamBrokenError
-from gateway.watch import ClientGoneError, Watch, Watched, WatchedTimeoutError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -41,10 +40,8 @@ _ENDLESS = frozenset({"subscriptions/listen"})
 
 
 class Forwarder:
-    def __init__(
-        self, config: GatewayConfig, upstreams: Upstreams, watch: Watch, writer: CallWriter, seal: SessionSeal
-    ) -> None:
-        self._config, self._upstreams, self._watch = config, upstreams, watch
+    def __init__(self, config: GatewayConfig, upstreams: Upstreams, writer: CallWriter, seal: SessionSeal) -> None:
+        self._config, self._upstreams = config, upstreams
         self._writer, self._seal = writer, seal
 
     async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
@@ -55,25 +52,25 @@ class Forwarder:
         target = await self._upstreams.target(call.server.url)
         request = post(target, call)
         call.upstream_began_ns = time.perf_counter_ns()
-        with self._watch.over(deadlines.first_byte, receive if call.modern else None) as watched:
-            call.attempts = 1
+        is_endless = call.message.method in _ENDLESS
+        total = deadlines.stream if is_endless else deadlines.total
+        call.watched.phase(deadlines.first_byte, receive if call.modern else None, total=total)
+        call.attempts = 1
+        try:
+            reply = await self._upstreams.exchange(target, request)
             try:
-                reply = await self._upstreams.exchange(target, request)
-                try:
-                    is_endless = call.message.method in _ENDLESS
-                    total = deadlines.stream if is_endless else deadlines.total
-                    idle = deadlines.stream if is_endless else deadlines.idle
-                    last = watched.entered_at + total
-                    watched.extend(idle, last)
-                    call.status = reply.status
-                    if is_event_stream(reply):
-                        await self._relay_stream(call, reply, watched, send, idle, last)
-                        return
-                    data = await reply.read_all(self._config.limits.reply_bytes)
-                finally:
-                    reply.close()
+                call.status = reply.status
+                idle = deadlines.stream if is_endless else deadlines.idle
+                call.watched.extend(idle)
+                if is_event_stream(reply):
+                    await self._relay_stream(call, reply, send, idle)
+                    return
+                data = await reply.read_all(self._config.limits.reply_bytes)
             finally:
-                call.note_upstream()
+                reply.close()
+        finally:
+            call.note_upstream()
+        call.watched.settle()
         call.response_bytes = len(data)
         outcomes.judge_body(call, reply.status, is_json(reply), data)
         await meter.commit(call, self._writer)
@@ -96,26 +93,26 @@ class Forwarder:
         deadlines = self._config.deadlines
         target = await self._upstreams.target(call.server.url)
         is_resumed = b"last-event-id" in call.headers
-        with self._watch.over(deadlines.first_byte, receive) as watched:
-            reply = await self._upstreams.exchange(target, bare(target, call, b"GET"))
-            try:
-                if not is_event_stream(reply) or reply.status != 200:
-                    data = await reply.read_all(self._config.limits.reply_bytes)
-                    await self._pass_on(call, reply, data, send)
-                    return
-                watched.extend(deadlines.stream, watched.entered_at + deadlines.stream)
-                await answers.start_stream(call, send, self.passed_headers(call, reply))
-                async for event, message in self._events(reply):
-                    if is_resumed or not sse.is_answer(message):
-                        await answers.send_event(send, event)
-            finally:
-                reply.close()
+        call.watched.phase(deadlines.first_byte, receive, total=deadlines.stream)
+        reply = await self._upstreams.exchange(target, bare(target, call, b"GET"))
+        try:
+            if not is_event_stream(reply) or reply.status != 200:
+                data = await reply.read_all(self._config.limits.reply_bytes)
+                await self._pass_on(call, reply, data, send)
+                return
+            call.watched.extend(deadlines.stream)
+            await answers.start_stream(call, send, self.passed_headers(call, reply))
+            async for event, message in self._events(reply):
+                if is_resumed or not sse.is_answer(message):
+                    await answers.send_event(send, event)
+        finally:
+            reply.close()
         await answers.send_event(send, b"", last=True)
 
     async def end_stream(self, call: CallContext, send: Send, refusal: RefusedError) -> None:
         """Close a stream that has begun with an error event in place of the answer."""
         if call.message is not None and call.message.shape is Shape.REQUEST:
-            data = errors.rpc_error(refusal, call.request_id, str(call.call_id))
+            data = errors.rpc_error(refusal, call.request_id, call.call_id_text.decode())
             await answers.send_event(send, sse.event(data), last=True)
         else:
             await answers.send_event(send, b"", last=True)
@@ -130,15 +127,13 @@ class Forwarder:
                 passed.append((name, self._seal.seal(value, session_owner(call))))
         return passed
 
-    async def _relay_stream(
-        self, call: CallContext, reply: Reply, watched: Watched, send: Send, idle: float, last: float
-    ) -> None:
+    async def _relay_stream(self, call: CallContext, reply: Reply, send: Send, idle: float) -> None:
         if reply.status != 200:
             raise outcomes.not_an_answer(reply.status, "an event stream with an error status")
         await answers.start_stream(call, send, self.passed_headers(call, reply))
         resumable = False
         async for event, message in self._events(reply):
-            watched.extend(idle, last)
+            call.watched.extend(idle)
             call.response_bytes += len(event)
             if not sse.is_answer(message):
                 resumable = resumable or (not call.modern and sse.has_event_id(event))
@@ -149,8 +144,8 @@ class Forwarder:
                 continue
             outcomes.judge(call, message)
             call.note_upstream()
-            # Shielded: the watch may cancel the wait, never the row.
-            await asyncio.shield(meter.commit(call, self._writer))
+            call.watched.settle()
+            await meter.commit(call, self._writer)
             await answers.send_event(send, event, last=True)
             await self._drain(reply)
             return
@@ -165,7 +160,8 @@ class Forwarder:
             call.outcome = Outcome.UNKNOWN
         else:
             raise RefusedError("upstream.failed", detail="the stream ended without an answer")
-        await asyncio.shield(meter.commit(call, self._writer))
+        call.watched.settle()
+        await meter.commit(call, self._writer)
         await answers.send_event(send, b"", last=True)
 
     async def _events(self, reply: Reply):
@@ -181,18 +177,18 @@ class Forwarder:
 
     async def _drain(self, reply: Reply) -> None:
         """Let the server finish its stream, so that the connection can be used again."""
-        with contextlib.suppress(UpstreamBrokenError, TimeoutError, WatchedTimeoutError, ClientGoneError):
+        with contextlib.suppress(UpstreamBrokenError, TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 while await reply.read():
                     pass
 
     async def _relay_plain(self, call: CallContext, target: Target, request: bytes, send: Send) -> None:
-        with self._watch.over(self._config.deadlines.first_byte):
-            reply = await self._upstreams.exchange(target, request)
-            try:
-                data = await reply.read_all(self._config.limits.reply_bytes)
-            finally:
-                reply.close()
+        call.watched.phase(self._config.deadlines.first_byte)
+        reply = await self._upstreams.exchange(target, request)
+        try:
+            data = await reply.read_all(self._config.limits.reply_bytes)
+        finally:
+            reply.close()
         await self._pass_on(call, reply, data, send)
 
     async def _pass_on(self, call: CallContext, reply: Reply, data: bytes, send: Send) -> None:
@@ -228,7 +224,7 @@ def bare(target: Target, call: CallContext, method: bytes) -> bytes:
 
 def _forwarded(call: CallContext) -> bytes:
     allowed = _MODERN if call.modern else _LEGACY
-    lines = [b"x-marketplace-call-id: %b\r\n" % str(call.call_id).encode()]
+    lines = [b"x-marketplace-call-id: %b\r\n" % call.call_id_text]
     for name, value in call.headers.items():
         if name in allowed or (call.modern and name.startswith(b"mcp-param-")):
             if _CONTROL.search(value) is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from typing import cast
 
 import httptools
 
@@ -92,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._head_done = False
         self._head_bytes = 0
+        self._keep_alive = False
         self._error: UpstreamBrokenError | None = None
         self._paused = False
         self.idle_since = 0.0
@@ -107,7 +109,7 @@ class Connection(asyncio.Protocol):
         assert self._reply is None
         self._parser = httptools.HttpResponseParser(self)
         self._reply = Reply(self)
-        self._head_done, self._head_bytes = False, 0
+        self._head_done, self._head_bytes, self._keep_alive = False, 0, False
         self._started = self._pool.loop.create_future()
         self._pool.busy += 1
         transport.write(request)
@@ -129,8 +131,8 @@ class Connection(asyncio.Protocol):
             return
         self._reply = self._started = self._waiter = None
         self._pool.busy -= 1
-        parser, self._parser = self._parser, None
-        if reply.complete and self.usable and parser is not None and parser.should_keep_alive():
+        self._parser = None
+        if reply.complete and self._keep_alive and self.usable:
             self._pool.give_back(self)
         else:
             self.abort()
@@ -148,8 +150,8 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's, though they do all that one does.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None or self._reply is None or self._reply.complete:
@@ -214,8 +216,10 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         reply = self._reply
-        if reply is not None and self._head_done:
+        if reply is not None and self._head_done and self._parser is not None:
             reply.complete = True
+            # Only here: once the message is done the parser has forgotten what kind it was.
+            self._keep_alive = self._parser.should_keep_alive()
 
     def _notify(self) -> None:
         started, waiter = self._started, self._waiter
