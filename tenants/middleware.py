@@ -20,6 +20,7 @@ from core.errors import NotFoundError
 from core.problems import as_page
 from tenants.context import PLATFORM, connection
 from tenants.models import Membership, Tenant
+from tenants.models.tenant import slug_validator
 from tenants.requests import MarketRequest
 
 GetResponse = Callable[[MarketRequest], HttpResponse]
@@ -85,6 +86,8 @@ class OperatorMiddleware:
 
 
 def _membership(request: MarketRequest, slug: str) -> Membership | None:
+    if not slug_validator.regex.match(slug):  # some of what a path can hold, Postgres would not even compare
+        return None
     return (
         Membership.objects.select_related("tenant")
         .filter(user_id=str(request.user.pk), tenant__slug=slug, tenant__suspended_at=None)
