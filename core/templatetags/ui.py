@@ -55,8 +55,9 @@ def money(amount: Money | Decimal | str | int | None, currency: str = "") -> Saf
     if amount is None:
         return mark_safe('<span class="quiet">unknown</span>')
     if isinstance(amount, Money):
-        amount, currency = amount.major, amount.currency
-    exact = Decimal(amount)
+        exact, currency = amount.major, amount.currency
+    else:
+        exact = Decimal(amount)
     return format_html(
         '<data class="money" value="{}" title="{}">{}<span class="money__currency"> {}</span></data>',
         f"{exact:f}",
@@ -67,9 +68,9 @@ def money(amount: Money | Decimal | str | int | None, currency: str = "") -> Saf
 
 
 @register.filter
-def compact(value: float | Decimal | None) -> str:
+def compact(value: float | None) -> str:
     """4321 as 4.3k; for tiles."""
-    return "unknown" if value is None else formats.compact_number(value)
+    return "unknown" if value is None else formats.compact_number(float(value))
 
 
 @register.inclusion_tag("components/_field.html")

@@ -57,9 +57,9 @@ def exact_amount(amount: Decimal, currency: str) -> str:
     return f"{amount:f} {currency}"
 
 
-def compact_number(value: float | Decimal) -> str:
+def compact_number(value: float) -> str:
     """12 → 12, 4321 → 4.3k, 2500000 → 2.5M; for tiles and axes, where the exact number is a hover away."""
     for limit, suffix in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
         if abs(value) >= limit:
             return f"{float(value) / limit:.1f}".removesuffix(".0") + suffix
-    return f"{float(value):.2f}".rstrip("0").rstrip(".") if value % 1 else f"{int(value)}"
+    return f"{value:.2f}".rstrip("0").rstrip(".") if value % 1 else f"{int(value)}"

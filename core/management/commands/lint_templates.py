@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.template import Template, TemplateDoesNotExist, TemplateSyntaxError, engines
+from django.template import TemplateDoesNotExist, TemplateSyntaxError, engines
 from django.template.loader_tags import ExtendsNode, IncludeNode
 from django.template.utils import InvalidTemplateEngineError
 
@@ -46,7 +47,7 @@ def lint(folder: Path) -> list[Finding]:
         name = path.relative_to(folder).as_posix()
         source = path.read_text(encoding="utf-8")
         findings.extend(lint_source(name, source))
-        findings.extend(Finding(name, 1, text) for text in _reference_faults(name, source))
+        findings.extend(Finding(name, 1, text) for text in _reference_faults(source))
     return sorted(findings)
 
 
@@ -96,22 +97,21 @@ def _is_handler(name: str) -> bool:
     return name.startswith(("on", "hx-on")) and name not in {"on", "only"}
 
 
-def _reference_faults(name: str, source: str) -> Iterator[str]:
-    engine = engines["django"].engine
+def _reference_faults(source: str) -> Iterator[str]:
     try:
-        template = Template(source, engine=engine)
+        template = engines["django"].from_string(source).template  # type: ignore[attr-defined]
     except (TemplateSyntaxError, TemplateDoesNotExist, InvalidTemplateEngineError) as error:
         yield f"does not compile: {error}"
         return
-    for node in template.nodelist.get_nodes_by_type((ExtendsNode, IncludeNode)):
-        expression = node.parent_name if isinstance(node, ExtendsNode) else node.template
-        target = expression.var
-        if not isinstance(target, str):
-            continue  # chosen at run time
-        yield from _target_faults(target, partial=isinstance(node, IncludeNode), inside=name)
+    nodes: Any = template.nodelist
+    for kind in (ExtendsNode, IncludeNode):
+        for node in nodes.get_nodes_by_type(kind):
+            target = (node.parent_name if kind is ExtendsNode else node.template).var
+            if isinstance(target, str):  # otherwise it is chosen at run time
+                yield from _target_faults(target, partial=kind is IncludeNode)
 
 
-def _target_faults(target: str, *, partial: bool, inside: str) -> Iterator[str]:
+def _target_faults(target: str, *, partial: bool) -> Iterator[str]:
     try:
         engines["django"].get_template(target)
     except TemplateDoesNotExist:
@@ -127,7 +127,8 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *_args: object, **_options: object) -> None:
-        folders = [Path(folder) for folder in settings.TEMPLATES[0]["DIRS"]]
+        engine: dict[str, Any] = settings.TEMPLATES[0]
+        folders = [Path(folder) for folder in engine["DIRS"]]
         findings = [finding for folder in folders for finding in lint(folder)]
         if findings:
             raise CommandError("\n".join(map(str, findings)))
