@@ -2,60 +2,37 @@
 
 Full path: API key checked, policy decided, call forwarded, `Call` row committed durably, then answered. All three subjects
 lead to the same upstream with the same request over the same number of connections; gateway and proxy have one process on one
-core, everything else shares another. Rounds take turns, so that a slow minute of the machine hits all alike. Every answer is
-compared with the expected one, and afterwards the rows are counted: answered implies recorded.
+core; upstream, load, database and broker share another. Rounds take turns, so that a slow minute of the machine hits all alike.
+Every answer is compared with the expected one, and afterwards the rows are counted: answered implies recorded.
+
+The upstream reads the message and echoes its text, as the simplest MCP server would; then the shared core, not its own, may be
+the limit of nginx. With `--upstream constant` an nginx answers without reading. The column "us/call" does not depend on either.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
-import json
-import secrets
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from bench import load, machine, nginx, report
-from bench.harness import ROOT, BenchError, Child, Cores, claim_cores, need_programs, running, work_folder
-from bench.load import Measurement, Request
+from bench import load, machine, report, subjects
+from bench.harness import ROOT, BenchError, claim_cores, need_programs, work_folder
+from bench.load import Measurement
 from bench.report import Round
-from bench.world import SLUG, TOOL
-from marketplace.supervisor.infrastructure import Infrastructure, embedded
-from marketplace.supervisor.ports import bound, free_port, port_of
+from bench.subjects import Subject, World
+from marketplace.supervisor.infrastructure import embedded
 from marketplace.supervisor.terminal import say, step
 
 RATIO_BAR = 0.20
 RATIO_AIM = 0.30
 ADDED_BAR_MS = {"p50": 1.5, "p99": 8.0}
 PACED_PER_SECOND = 500
-_PROTOCOL = "2026-07-28"
-_ARGUMENTS = {"text": "hello"}
-_RESULT = {"resultType": "complete", "content": [{"type": "text", "text": "hello"}], "isError": False}
-_ANSWER = json.dumps({"jsonrpc": "2.0", "id": 1, "result": _RESULT}, separators=(",", ":")).encode()
-
-
-@dataclass(frozen=True)
-class Subject:
-    name: str
-    port: int
-    child: Child
-    request: Request
-
-
-@dataclass(frozen=True)
-class World:
-    """What was made for the run."""
-
-    infrastructure: Infrastructure
-    api_key: str
-    schema: str
 
 
 @dataclass(frozen=True)
@@ -95,12 +72,10 @@ def main(arguments: Sequence[str]) -> int:
             data = folder / "data"
             infrastructure = stack.enter_context(embedded(data, throwaway=False))
         facts = machine.describe(cores, infrastructure.database_url, data)
-        subjects, world = _start(stack, folder, cores, infrastructure, options)
-        for subject in subjects:
-            _expect_answer(subject)
-        rounds, warm = _measure(subjects, folder, options)
-        paced = {} if options.no_latency else _pace(subjects, folder, options)
-        memory_mb = subjects[-1].child.rss_mb()
+        compared, world = subjects.start(stack, folder, cores, infrastructure, options)
+        rounds, warm = _measure(compared, folder, options)
+        paced = {} if options.no_latency else _pace(compared, folder, options)
+        memory_mb = compared[-1].child.rss_mb()
         rows = _count(world, rounds["gateway"], [warm["gateway"], *([paced["gateway"]] if paced else [])], options)
     return _conclude(options, facts, rounds, paced, rows, memory_mb)
 
@@ -114,6 +89,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--interface", choices=("mcp", "invoke"), default="mcp", help="POST /mcp/<server> or /v1/invoke"
     )
+    parser.add_argument(
+        "--upstream", choices=("echo", "constant"), default="echo", help="the server behind (default echo)"
+    )
     parser.add_argument("--no-latency", action="store_true", help=f"skip the part at {PACED_PER_SECOND} calls/s")
     parser.add_argument("--require", type=float, metavar="RATIO", help="fail below this share of nginx")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="profile the gateway (cProfile; slows it a lot)")
@@ -123,141 +101,18 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _start(
-    stack: contextlib.ExitStack,
-    folder: Path,
-    cores: Cores,
-    infrastructure: Infrastructure,
-    options: argparse.Namespace,
-) -> tuple[list[Subject], World]:
-    """Everything that is measured, warm enough to answer."""
-    upstream_port = free_port()
-    upstream = stack.enter_context(nginx.answering(upstream_port, _ANSWER, folder))
-    proxy_port = free_port()
-    proxy = stack.enter_context(nginx.proxying(proxy_port, upstream_port, folder, cores.subject))
-    environment = _environment(infrastructure, folder, upstream_port)
-    with step("Migrating, and making organisation, server, key and grant"):
-        made = _make_world(environment, upstream_port)
-    gateway_port, gateway = stack.enter_context(_gateway(environment, folder, cores, options.profile))
-    world = World(infrastructure, made["api_key"], made["schema"])
-    plain = _mcp_request("/mcp", {})
-    to_gateway = _gateway_request(options.interface, world.api_key)
-    subjects = [
-        Subject("direct", upstream_port, upstream, plain),
-        Subject("nginx", proxy_port, proxy, plain),
-        Subject("gateway", gateway_port, gateway, to_gateway),
-    ]
-    with step("Waiting until all three answer"):
-        for subject in subjects:
-            subject.child.wait_until(lambda subject=subject: _ask(subject) is not None)
-    return subjects, world
-
-
-def _environment(infrastructure: Infrastructure, folder: Path, upstream_port: int) -> dict[str, str]:
-    return {
-        **infrastructure.environment(),
-        "MARKETPLACE_SECRET_KEY": secrets.token_hex(24),
-        "MARKETPLACE_ENV": "development",
-        "MARKETPLACE_ROLE": "gateway",
-        "MARKETPLACE_DATA": str(folder),
-        "MARKETPLACE_EGRESS_ALLOW": f"127.0.0.1:{upstream_port}",
-    }
-
-
-def _make_world(environment: Mapping[str, str], upstream_port: int) -> dict[str, str]:
-    url = f"http://127.0.0.1:{upstream_port}/mcp"
-    _run(environment, "manage.py", "setup", "--skip-checks")
-    made: dict[str, str] = json.loads(_run(environment, "-m", "bench.world", "--upstream", url).splitlines()[-1])
-    return made
-
-
-def _run(environment: Mapping[str, str], *command: str) -> str:
-    done = subprocess.run(
-        (sys.executable, *command), cwd=ROOT, env=dict(environment), capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise BenchError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}")
-    return done.stdout
-
-
-@contextlib.contextmanager
-def _gateway(
-    environment: Mapping[str, str], folder: Path, cores: Cores, profile: Path | None
-) -> Iterator[tuple[int, Child]]:
-    """One gateway process as the product runs it, on a core of its own."""
-    with bound(0) as listener:
-        descriptor = listener.fileno()
-        server = ("uvicorn", "marketplace.asgi:application", "--fd", str(descriptor), "--loop", "uvloop")
-        quiet = ("--http", "httptools", "--no-server-header", "--no-access-log", "--no-proxy-headers")
-        launcher = ("-m", "bench.profiled", str(profile.resolve())) if profile else ("-m",)
-        command = (sys.executable, *launcher, *server, *quiet)
-        with running(
-            "gateway", command, folder=folder, core=cores.subject, environment=environment, pass_fds=(descriptor,)
-        ) as child:
-            yield port_of(listener), child
-
-
-def _mcp_request(path: str, extra: Mapping[str, str]) -> Request:
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": _PROTOCOL,
-        "io.modelcontextprotocol/clientCapabilities": {},
-        "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
-    }
-    params = {"name": TOOL, "arguments": _ARGUMENTS, "_meta": meta}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": _PROTOCOL,
-        "Mcp-Method": "tools/call",
-        "Mcp-Name": TOOL,
-        **extra,
-    }
-    body = json.dumps(message, separators=(",", ":")).encode()
-    return Request(path=path, headers=headers, body=body, expected=_ANSWER)
-
-
-def _gateway_request(interface: str, api_key: str) -> Request:
-    authorization = {"Authorization": f"Bearer {api_key}"}
-    if interface == "mcp":
-        return _mcp_request(f"/mcp/{SLUG}", authorization)
-    body = json.dumps({"server": SLUG, "tool": TOOL, "arguments": _ARGUMENTS}, separators=(",", ":")).encode()
-    expected = json.dumps(_RESULT["content"], separators=(",", ":")).encode()
-    headers = {"Content-Type": "application/json", **authorization}
-    return Request(path="/v1/invoke", headers=headers, body=body, expected=expected)
-
-
-def _expect_answer(subject: Subject) -> None:
-    """Raises BenchError when a subject's answer is not the expected one; measuring it would mean nothing."""
-    answer = _ask(subject)
-    if answer is None or answer[0] != 200 or subject.request.expected not in answer[1]:
-        raise BenchError(f"{subject.name} does not answer as expected: {answer}\n{subject.child.tail()}")
-
-
-def _ask(subject: Subject) -> tuple[int, bytes] | None:
-    connection = http.client.HTTPConnection("127.0.0.1", subject.port, timeout=10)
-    try:
-        connection.request("POST", subject.request.path, subject.request.body, dict(subject.request.headers))
-        response = connection.getresponse()
-        return response.status, response.read()
-    except OSError:
-        return None
-    finally:
-        connection.close()
-
-
 def _measure(
-    subjects: Sequence[Subject], folder: Path, options: argparse.Namespace
+    compared: Sequence[Subject], folder: Path, options: argparse.Namespace
 ) -> tuple[dict[str, list[Round]], dict[str, Measurement]]:
     """Warm every subject, then let them take turns."""
     with step("Warming up"):
         warm = {
-            subject.name: _load(subject, folder, options, seconds=max(2.0, options.seconds / 4)) for subject in subjects
+            subject.name: _load(subject, folder, options, seconds=max(2.0, options.seconds / 4)) for subject in compared
         }
-    rounds: dict[str, list[Round]] = {subject.name: [] for subject in subjects}
+    rounds: dict[str, list[Round]] = {subject.name: [] for subject in compared}
     for number in range(1, options.rounds + 1):
         with step(f"Round {number} of {options.rounds}"):
-            for subject in subjects:
+            for subject in compared:
                 rounds[subject.name].append(_round(subject, folder, options))
     return rounds, warm
 
@@ -268,12 +123,12 @@ def _round(subject: Subject, folder: Path, options: argparse.Namespace) -> Round
     return Round(measurement, cpu_s=subject.child.cpu_s() - before)
 
 
-def _pace(subjects: Sequence[Subject], folder: Path, options: argparse.Namespace) -> dict[str, Measurement]:
+def _pace(compared: Sequence[Subject], folder: Path, options: argparse.Namespace) -> dict[str, Measurement]:
     """Every subject at the same moderate rate: what a caller waits when nothing is overloaded."""
     with step(f"Latency at {PACED_PER_SECOND} calls/s"):
         return {
             subject.name: _load(subject, folder, options, seconds=options.seconds, per_second=PACED_PER_SECOND)
-            for subject in subjects
+            for subject in compared
         }
 
 
@@ -299,7 +154,7 @@ def _load(
 
 
 def _count(world: World, rounds: Sequence[Round], others: Sequence[Measurement], options: argparse.Namespace) -> Rows:
-    """Count the rows that the run left. The two single questions before the run are answers too."""
+    """Count the rows that the run left. The single question before the run is an answer too."""
     measurements = [one.measurement for one in rounds] + list(others)
     query = sql.SQL(
         "SELECT count(*), count(*) FILTER (WHERE outcome = 'ok'), count(*) FILTER (WHERE billable AND price > 0) FROM {}"
@@ -308,7 +163,7 @@ def _count(world: World, rounds: Sequence[Round], others: Sequence[Measurement],
         found = connection.execute(query).fetchone()
     assert found is not None
     recorded, recorded_ok, billed = found
-    singles = 2
+    singles = 1
     return Rows(
         recorded=recorded,
         recorded_ok=recorded_ok,
@@ -338,6 +193,7 @@ def _conclude(
         facts,
         {
             "interface": options.interface,
+            "upstream": options.upstream,
             "connections": options.connections,
             "ratio_to_nginx": to_nginx,
             "ratio_to_direct": to_direct,
@@ -350,7 +206,8 @@ def _conclude(
         },
     )
     say(
-        f"\n{options.connections} connections, {options.rounds} rounds of {options.seconds:g} s, interface {options.interface}\n"
+        f"\n{options.connections} connections, {options.rounds} rounds of {options.seconds:g} s, "
+        f"interface {options.interface}, upstream {options.upstream}\n"
     )
     say(report.table(rounds))
     say(f"\ngateway / nginx   {to_nginx:.3f}   (bar {RATIO_BAR:.2f}, aim {RATIO_AIM:.2f})")

@@ -1,0 +1,188 @@
+"""The three things that the gateway benchmark measures, started and answering: direct, nginx, gateway.
+
+They get the same message. Only the gateway is told who asks, and it alone decides and records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from bench import echo, nginx
+from bench.harness import ROOT, BenchError, Child, Cores, running
+from bench.load import Request
+from bench.world import SLUG, TOOL
+from marketplace.supervisor.infrastructure import Infrastructure
+from marketplace.supervisor.ports import bound, free_port, port_of
+from marketplace.supervisor.terminal import step
+
+_PROTOCOL = "2026-07-28"
+_ARGUMENTS = {"text": "hello"}
+_META = {
+    "io.modelcontextprotocol/protocolVersion": _PROTOCOL,
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
+}
+_CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+_MESSAGE = {**_CALL, "params": {"name": TOOL, "arguments": _ARGUMENTS, "_meta": _META}}
+_ANSWER = echo.answer(_MESSAGE)
+
+
+@dataclass(frozen=True)
+class Subject:
+    name: str
+    port: int
+    child: Child
+    request: Request
+
+
+@dataclass(frozen=True)
+class World:
+    """What was made for the run."""
+
+    infrastructure: Infrastructure
+    api_key: str
+    schema: str
+
+
+def start(
+    stack: contextlib.ExitStack,
+    folder: Path,
+    cores: Cores,
+    infrastructure: Infrastructure,
+    options: argparse.Namespace,
+) -> tuple[list[Subject], World]:
+    """Everything that is measured, warm enough to answer."""
+    upstream_port, upstream = stack.enter_context(_upstream(options.upstream, folder))
+    proxy_port = free_port()
+    proxy = stack.enter_context(nginx.proxying(proxy_port, upstream_port, folder, cores.subject))
+    environment = _environment(infrastructure, folder, upstream_port)
+    with step("Migrating, and making organisation, server, key and grant"):
+        made = _make_world(environment, upstream_port)
+    gateway_port, gateway = stack.enter_context(_gateway(environment, folder, cores, options.profile))
+    world = World(infrastructure, made["api_key"], made["schema"])
+    plain = _mcp_request("/mcp", {})
+    to_gateway = _gateway_request(options.interface, world.api_key)
+    subjects = [
+        Subject("direct", upstream_port, upstream, plain),
+        Subject("nginx", proxy_port, proxy, plain),
+        Subject("gateway", gateway_port, gateway, to_gateway),
+    ]
+    with step("Waiting until all three answer"):
+        for subject in subjects:
+            subject.child.wait_until(partial(_answers, subject))
+    return subjects, world
+
+
+def _environment(infrastructure: Infrastructure, folder: Path, upstream_port: int) -> dict[str, str]:
+    return {
+        **infrastructure.environment(),
+        "MARKETPLACE_SECRET_KEY": secrets.token_hex(24),
+        "MARKETPLACE_ENV": "development",
+        "MARKETPLACE_ROLE": "gateway",
+        "MARKETPLACE_DATA": str(folder),
+        "MARKETPLACE_EGRESS_ALLOW": f"127.0.0.1:{upstream_port}",
+    }
+
+
+def _make_world(environment: Mapping[str, str], upstream_port: int) -> dict[str, str]:
+    url = f"http://127.0.0.1:{upstream_port}/mcp"
+    _run(environment, "manage.py", "setup", "--skip-checks")
+    made: dict[str, str] = json.loads(_run(environment, "-m", "bench.world", "--upstream", url).splitlines()[-1])
+    return made
+
+
+def _run(environment: Mapping[str, str], *command: str) -> str:
+    done = subprocess.run(
+        (sys.executable, *command), cwd=ROOT, env=dict(environment), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def _upstream(kind: str, folder: Path) -> Iterator[tuple[int, Child]]:
+    """The server behind all three subjects, on the core of the load."""
+    if kind == "constant":
+        port = free_port()
+        with nginx.answering(port, _ANSWER, folder) as child:
+            yield port, child
+        return
+    with bound(0) as listener:
+        descriptor = listener.fileno()
+        command = (sys.executable, "-m", "bench.echo", "--fd", str(descriptor))
+        with running("upstream", command, folder=folder, pass_fds=(descriptor,)) as child:
+            yield port_of(listener), child
+
+
+@contextlib.contextmanager
+def _gateway(
+    environment: Mapping[str, str], folder: Path, cores: Cores, profile: Path | None
+) -> Iterator[tuple[int, Child]]:
+    """One gateway process as the product runs it, on a core of its own."""
+    with bound(0) as listener:
+        descriptor = listener.fileno()
+        server = ("uvicorn", "marketplace.asgi:application", "--fd", str(descriptor), "--loop", "uvloop")
+        quiet = ("--http", "httptools", "--no-server-header", "--no-access-log", "--no-proxy-headers")
+        launcher = ("-m", "bench.profiled", str(profile.resolve())) if profile else ("-m",)
+        command = (sys.executable, *launcher, *server, *quiet)
+        with running(
+            "gateway", command, folder=folder, core=cores.subject, environment=environment, pass_fds=(descriptor,)
+        ) as child:
+            yield port_of(listener), child
+
+
+def _mcp_request(path: str, extra: Mapping[str, str]) -> Request:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": _PROTOCOL,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": TOOL,
+        **extra,
+    }
+    return Request(path=path, headers=headers, body=orjson.dumps(_MESSAGE), expected=_ANSWER)
+
+
+def _gateway_request(interface: str, api_key: str) -> Request:
+    authorization = {"Authorization": f"Bearer {api_key}"}
+    if interface == "mcp":
+        return _mcp_request(f"/mcp/{SLUG}", authorization)
+    body = orjson.dumps({"server": SLUG, "tool": TOOL, "arguments": _ARGUMENTS})
+    expected = orjson.dumps(orjson.loads(_ANSWER)["result"]["content"])
+    headers = {"Content-Type": "application/json", **authorization}
+    return Request(path="/v1/invoke", headers=headers, body=body, expected=expected)
+
+
+def _answers(subject: Subject) -> bool:
+    """Whether a subject answers yet. Raises BenchError for another answer than the expected: measuring it would mean nothing."""
+    answer = _ask(subject)
+    if answer is None:
+        return False
+    if answer[0] != 200 or subject.request.expected not in answer[1]:
+        raise BenchError(f"{subject.name} does not answer as expected: {answer}\n{subject.child.tail()}")
+    return True
+
+
+def _ask(subject: Subject) -> tuple[int, bytes] | None:
+    connection = http.client.HTTPConnection("127.0.0.1", subject.port, timeout=10)
+    try:
+        connection.request("POST", subject.request.path, subject.request.body, dict(subject.request.headers))
+        response = connection.getresponse()
+        return response.status, response.read()
+    except OSError:
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,39 @@
+"""The upstream of the gateway benchmark."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bench.echo import Echo
+
+
+class Sink:
+    """What a connection would write to."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+
+def request(number: int, text: str) -> bytes:
+    message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"arguments": {"text": text}}}
+    body = json.dumps(message).encode()
+    return b"POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def answers(written: bytes) -> list[Any]:
+    return [json.loads(part.partition(b"\r\n\r\n")[2]) for part in written.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_requests_in_any_pieces_are_answered_in_order_with_their_own_text(size: int) -> None:
+    sink, echo = Sink(), Echo()
+    echo.connection_made(sink)  # type: ignore[arg-type]
+    stream = request(1, "one") + request(2, "two")
+    for start in range(0, len(stream), size):
+        echo.data_received(stream[start : start + size])
+    seen = [(one["id"], one["result"]["content"][0]["text"]) for one in answers(sink.written)]
+    assert seen == [(1, "one"), (2, "two")]
