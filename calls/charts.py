@@ -38,11 +38,11 @@ DEFAULT_PERIOD = "24h"
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One value a step, oldest first. A latency is None where nothing was called: unknown, not zero."""
+    """One value a step, oldest first. Latency and share (percent) are None where nothing was called: unknown, not zero."""
 
     bars: list[tuple[str, list[int]]]
     calls: list[int]
-    denied: list[int]
+    allowed_share: list[float | None]
     median_ms: list[float | None]
 
 
@@ -55,9 +55,13 @@ def series(period: Period, begins: datetime, found: Mapping[datetime, Totals]) -
             for moment, row in zip(moments, rows, strict=True)
         ],
         calls=[row.calls for row in rows],
-        denied=[row.denied for row in rows],
+        allowed_share=[_share(row) for row in rows],
         median_ms=[round(row.median_ms, 1) if row.median_ms is not None else None for row in rows],
     )
+
+
+def _share(row: Totals) -> float | None:
+    return round(100 * row.allowed / row.calls, 1) if row.calls else None
 
 
 def _label(period: Period, moment: datetime) -> str:

@@ -27,6 +27,9 @@ _SCOPE_LABELS = [
 ]
 
 
+_ONE_OF_TWO = "Choose who the grant is for, or name an agent; one of the two."
+
+
 class ServiceForm(forms.Form):
     """A form whose service may refuse: the refusal stands beside the field that it is about."""
 
@@ -81,7 +84,10 @@ class KeyForm(ServiceForm):
 
 
 class GrantForm(ServiceForm):
-    subject = forms.ChoiceField(required=False, label="Who")
+    # Who it is for comes from one of two fields, which no attribute of HTML can say.
+    use_required_attribute = False
+
+    subject = forms.ChoiceField(label="Who", error_messages={"required": _ONE_OF_TWO})
     agent = forms.CharField(
         max_length=100, required=False, label="Or an agent by name", help_text="Any key that carries this agent name."
     )
@@ -111,13 +117,14 @@ class GrantForm(ServiceForm):
         subject, named = self.fields["subject"], self.fields["tools"]
         assert isinstance(subject, forms.ChoiceField)
         assert isinstance(named, forms.ChoiceField)
+        subject.required = not self.data.get("agent")
         subject.choices = [("", "Choose…"), *subjects]
         named.choices = [(tool.name, _tool_label(tool)) for tool in tools]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if bool(cleaned.get("subject")) == bool(cleaned.get("agent")) and "subject" not in self.errors:
-            self.add_error("subject", "Choose who the grant is for, or name an agent; one of the two.")
+            self.add_error("subject", _ONE_OF_TWO)
         return cleaned
 
 

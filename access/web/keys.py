@@ -19,7 +19,7 @@ from access import selectors
 from access.services.connect import connect
 from access.web.forms import KeyForm
 from access.web.terms import LEVELS, expiry
-from access.web.viewing import get_server, servers_by_id, viewer_of
+from access.web.viewing import get_server, servers_by_id, tool_to_try, viewer_of
 from catalog import snippets
 from catalog.models import Server
 from core import clock
@@ -143,8 +143,8 @@ def _first_calls(servers: list[Server], key: str) -> list[dict[str, Any]]:
 
 
 def _curl(server: Server, key: str) -> list[snippets.Snippet]:
-    tool = server.current_version.tools.first() if server.current_version else None
-    return [snippets.invoke_with_curl(settings.PUBLIC_URL, server.slug, tool.name, key)] if tool else []
+    tool = tool_to_try(server)
+    return [snippets.invoke_with_curl(settings.PUBLIC_URL, server.slug, tool, key)] if tool else []
 
 
 def _rows(request: OrganisationRequest, keys: list[APIKey]) -> list[KeyRow]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from access.types import SideEffect
 from catalog.models import Server
 from catalog.selectors.listing import find_server, visible_to
 from catalog.types import Viewer
@@ -33,6 +34,15 @@ def get_server(request: OrganisationRequest, slug: str) -> Server:
 def servers_by_id(request: OrganisationRequest, ids: Iterable[UUID | None]) -> dict[UUID, Server]:
     """Those of the servers that this person may see; what is missing from the answer is not for these eyes."""
     return visible_to(viewer_of(request)).in_bulk({pk for pk in ids if pk is not None})
+
+
+def tool_to_try(server: Server) -> str:
+    """A tool for a first call: one that reads and wants no arguments, if there is one; empty when there is no tool."""
+    tools = list(server.current_version.tools.all()) if server.current_version else []
+    easy = [tool for tool in tools if not (tool.definition.get("inputSchema") or {}).get("required")]
+    harmless = [tool for tool in tools if tool.side_effect == SideEffect.READ]
+    ordered = [*(tool for tool in easy if tool in harmless), *harmless, *tools]
+    return ordered[0].name if ordered else ""
 
 
 class Judged(Protocol):

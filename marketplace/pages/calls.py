@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from access import selectors as access
 from access.reasons import Words, trace_rows, words_for
-from access.web.viewing import grant_url, servers_by_id
+from access.web.viewing import grant_url, servers_by_id, tool_to_try
 from calls import selectors
 from calls.charts import DEFAULT_PERIOD, PERIODS, SERIES, Period
 from calls.models import Call
@@ -35,7 +35,7 @@ from tenants.models import APIKey
 from tenants.requests import OrganisationRequest
 from tenants.services.rights import require, who_can
 
-PAGE_SIZE = 50
+PAGE_SIZE = 25
 _NO_CONTENT = 204
 _TEXT_MAX = 128
 _OUTCOMES = [
@@ -216,8 +216,7 @@ def _tiles(found: Overview, period: Period) -> list[dict[str, Any]]:
             "value": None if share is None else f"{share:.1f}".removesuffix(".0"),
             "unit": "" if share is None else "%",
             "hint": f"{refused:,} refused, {failed:,} failed",
-            "trend": found.series.denied if refused else None,
-            "trend_label": "Refused",
+            "trend": found.series.allowed_share if totals.calls else None,
         },
         {
             "label": "Median latency",
@@ -257,8 +256,8 @@ def _empty(request: OrganisationRequest, asked: Asked) -> dict[str, Any]:
         return {"empty": "period", "widest": _with(asked, period="30d")}
     grant = access.live_grants().select_related("server__current_version").order_by("pk").first()
     server = servers_by_id(request, [grant.server_id]).get(grant.server_id) if grant else None
-    tool = server.current_version.tools.first() if server and server.current_version else None
-    first = snippets.invoke_with_curl(settings.PUBLIC_URL, server.slug, tool.name) if server and tool else None
+    tool = tool_to_try(server) if server else ""
+    first = snippets.invoke_with_curl(settings.PUBLIC_URL, server.slug, tool) if server and tool else None
     return {"empty": "never", "first_call": first, "can_create": request.membership.can(Right.MANAGE_KEYS)}
 
 
