@@ -108,9 +108,9 @@ def build_card(
         trust=server.required_trust,
         auth=AUTH_WORDS[AuthMode(server.auth_mode)],
         tool_count=version.tool_count if version else None,
-        side_effects=sort_effects(server.side_effects),  # type: ignore[attr-defined] - annotated
+        side_effects=sort_effects(server.side_effects),  # type: ignore[attr-defined]  # annotated
         gateway=gateway,
-        policy=policy_of(server, server.undeclared_count),  # type: ignore[attr-defined] - annotated
+        policy=policy_of(server, server.undeclared_count),  # type: ignore[attr-defined]  # annotated
         version=version.version if version else "",
         deployed_at=version.created_at if version else None,
         visibility="" if server.visibility == Visibility.PUBLIC else server.get_visibility_display(),
@@ -149,12 +149,12 @@ def gateway_of(server: Server) -> Readiness:
 
 def policy_of(server: Server, undeclared_count: int) -> Readiness:
     """Whether the policy can decide every tool: a tool whose side effect is not declared is always refused."""
-    mode = "Observe" if server.policy_mode == PolicyMode.OBSERVE else "Allow list"
+    mode = "Observing policy" if server.policy_mode == PolicyMode.OBSERVE else "Allow-list policy"
     if server.current_version is None:
         return Readiness(False, f"{mode}, nothing to decide on")
     if undeclared_count:
         return Readiness(False, f"{mode}, {undeclared_count} tool{'' if undeclared_count == 1 else 's'} undeclared")
-    return Readiness(True, f"{mode} ready")
+    return Readiness(True, mode)
 
 
 def approval_of(server: Server) -> str:

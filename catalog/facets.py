@@ -30,10 +30,13 @@ class Facet:
     folded: bool = False
 
 
+_HEALTH: Choices = tuple(
+    (str(each), str(each.label)) for each in (Health.READY, Health.DEGRADED, Health.DOWN, Health.UNKNOWN)
+)
 CATEGORY = Facet("category", "Category", tuple(Category.choices))
 FACETS: tuple[Facet, ...] = (
     Facet("access", "Access", (("usable", "Usable"), ("required", "Access required")), personal=True),
-    Facet("health", "Health", tuple(Health.choices)),
+    Facet("health", "Health", _HEALTH),
     Facet("trust", "Required trust", tuple(TrustLevel.choices)),
     Facet("owner", "Owner", (("ours", "Our organisation"), ("others", "Others")), personal=True),
     Facet("auth", "Sign-in to the server", tuple(AuthMode.choices)),

@@ -93,7 +93,9 @@ class ServerOut(serializers.ModelSerializer[Server]):
     visibility = serializers.ChoiceField(Visibility.choices)
     provider = PartyOut()
     owner = PartyOut(source="owner_tenant")
-    team = serializers.SlugRelatedField(source="owner_team", slug_field="slug", read_only=True, allow_null=True)
+    team: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
+        source="owner_team", slug_field="slug", read_only=True, allow_null=True
+    )
     version = VersionOut(source="current_version", allow_null=True)
     governance = serializers.SerializerMethodField()
     price = serializers.SerializerMethodField()
@@ -109,14 +111,14 @@ class ServerOut(serializers.ModelSerializer[Server]):
     @extend_schema_field(GovernanceOut)
     def get_governance(self, server: Server) -> dict[str, Any]:
         health, gateway = health_of(server, clock.now()), gateway_of(server)
-        undeclared: int = server.undeclared_count  # type: ignore[attr-defined] - annotated
+        undeclared: int = server.undeclared_count  # type: ignore[attr-defined]  # annotated
         policy = policy_of(server, undeclared)
         return {
             "badge": server.badge,
             "status": server.status,
             "approved_at": server.approved_at,
             "required_trust": server.required_trust,
-            "side_effects": sort_effects(server.side_effects),  # type: ignore[attr-defined] - annotated
+            "side_effects": sort_effects(server.side_effects),  # type: ignore[attr-defined]  # annotated
             "auth_mode": server.auth_mode,
             "gateway": {
                 "ready": gateway.ready,

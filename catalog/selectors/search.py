@@ -5,6 +5,7 @@ Every function starts from `visible_to`, so that what is counted is what may be 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import reduce
@@ -60,7 +61,7 @@ def search(scene: Scene, query: Query) -> QuerySet[Server]:
     if query.order == "updated":
         return with_governance(rows).order_by(F("current_version__created_at").desc(nulls_last=True), "name", "pk")
     if query.order == "relevance":
-        return with_governance(rows.annotate(closeness=_closeness(query.text))).order_by("closeness", "name", "pk")
+        return with_governance(rows).order_by(_closeness(query.text), "name", "pk")
     return with_governance(rows).order_by("name", "pk")
 
 
@@ -104,22 +105,19 @@ def _matching(scene: Scene, query: Query, but: str = "") -> QuerySet[Server]:
         rows = rows.filter(_word(word))
     for name, values in query.chosen.items():
         if name != but:
-            rows = rows.filter(reduce(or_, (_condition(scene, name, value) for value in values)))
+            rows = rows.filter(_any(_condition(scene, name, value) for value in values))
     return rows
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    return reduce(or_, conditions)
 
 
 def _word(word: str) -> Q:
     """Every word of a search must be found somewhere; a tool counts by its name."""
     named = Tool.objects.filter(version=OuterRef("current_version"), name__icontains=word)
-    return (
-        Q(name__icontains=word)
-        | Q(slug__icontains=word)
-        | Q(summary__icontains=word)
-        | Q(description__icontains=word)
-        | Q(provider__name__icontains=word)
-        | Q(tag_text__icontains=word)
-        | Exists(named)
-    )
+    columns = ("name", "slug", "summary", "description", "provider__name", "tag_text")
+    return _any([*(Q(**{f"{column}__icontains": word}) for column in columns), Q(Exists(named))])
 
 
 def _closeness(text: str) -> Case:

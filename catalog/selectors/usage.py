@@ -95,6 +95,7 @@ def _hours(server_id: UUID, now: datetime) -> list[tuple[datetime, tuple[int, in
         .annotate(hour=TruncHour("occurred_at"))
         .values("hour")
         .annotate(**_COUNTS)
+        .values_list("hour", *_COUNTS)
     )
-    found = {row["hour"]: (row["answered"], row["denied"], row["failed"]) for row in rows}
+    found = {hour: (answered, denied, failed) for hour, answered, denied, failed in rows}
     return [(hour, found.get(hour, (0, 0, 0))) for hour in hours]

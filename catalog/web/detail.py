@@ -54,7 +54,7 @@ def build(request: MarketRequest, slug: str) -> dict[str, Any]:
         "card": subject.card,
         "health": health_of(subject.server, clock.now()),
         "usable": subject.usable,
-        "action": page_action(subject),
+        "action": page_action(subject, tab.name),
         "tab": tab.name,
         "tab_template": f"catalog/_tab_{tab.name}.html",
         "tabs": [_tab_link(subject, each, open_tab=tab.name) for each in tabs],
@@ -78,8 +78,9 @@ def _subject(request: MarketRequest, slug: str) -> Subject:
     return Subject(request, server, card, prices, standing, is_usable)
 
 
-def page_action(subject: Subject) -> Action | None:
-    """The one primary action of the page, for this person's rights. None when nothing can be done with the server yet."""
+def page_action(subject: Subject, tab: str) -> Action | None:
+    """The one primary action of the page, for this person's rights. None when nothing can be done with the server yet, or when
+    the open tab is where the action leads."""
     card = subject.card
     if not subject.standing.signed_in:
         return Action("Sign in to use it", f"{reverse('account_login')}?{urlencode({'next': card.url})}", primary=True)
@@ -87,10 +88,12 @@ def page_action(subject: Subject) -> Action | None:
         return Action("Create an organisation", reverse("organisation-create"), primary=True)
     if not card.gateway.ready:
         return None
-    if subject.usable:
+    if subject.usable and tab != "install":
         return Action("Use it", f"{card.url}?tab=install", primary=True)
     if subject.may(Right.MANAGE_KEYS):
         return Action("Create a key", _org_url(subject, "org:key-create"), primary=True)
+    if subject.usable or tab == "access":
+        return None
     return Action("Request access", f"{card.url}?tab=access", primary=True)
 
 
@@ -107,7 +110,7 @@ def _overview(subject: Subject) -> dict[str, Any]:
             {
                 "at": each.created_at,
                 "title": f"Version {each.version}",
-                "detail": f"{each.tool_count} tools, protocol {each.protocol}",
+                "detail": f"{each.tool_count} tool{'' if each.tool_count == 1 else 's'}, protocol {each.protocol}",
                 "kind": "ok" if each.pk == server.current_version_id else "",
             }
             for each in detail.list_versions(server, VERSIONS_MAX)
@@ -145,7 +148,7 @@ def _install(subject: Subject) -> dict[str, Any]:
         "snippets": made,
         "gateway_url": f"{settings.PUBLIC_URL}/mcp/{slug}",
         "placeholder": snippets.KEY_PLACEHOLDER,
-        "key_url": _org_url(subject, "org:key-create") if subject.may(Right.MANAGE_KEYS) else "",
+        "may_make_keys": subject.may(Right.MANAGE_KEYS),
     }
 
 

@@ -35,7 +35,7 @@ def build(request: MarketRequest) -> dict[str, Any]:
         "yours": cards(request, scene, yours),
         "yours_count": len(scene.usable),
         "chips": _categories(scene, query),
-        "facets": [_facet(scene, query, facet) for facet in facets.FACETS if _meant(request, facet)],
+        "facets": _facets(request, scene, query),
         "active": _active(query),
         "sorts": _sorts(query),
         "previous_url": _page_url(query, page.previous_page_number()) if page.has_previous() else "",
@@ -61,8 +61,11 @@ def cards(request: MarketRequest, scene: Scene, servers: Iterable[Server]) -> li
     ]
 
 
-def _meant(request: MarketRequest, facet: Facet) -> bool:
-    return request.organisation is not None or not facet.personal
+def _facets(request: MarketRequest, scene: Scene, query: Query) -> list[dict[str, Any]]:
+    """Facets that can narrow the list: one with a single choice left cannot, unless that choice is what narrows it."""
+    meant = [facet for facet in facets.FACETS if request.organisation is not None or not facet.personal]
+    groups = [_facet(scene, query, facet) for facet in meant]
+    return [group for group in groups if len(group["options"]) > 1 or group["clear_url"]]
 
 
 def _categories(scene: Scene, query: Query) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def ask(request: MarketRequest, slug: str) -> HttpResponse:
     try:
         told = ask_for_access(
             organisation=request.organisation,
-            person=request.user,  # type: ignore[arg-type] - signed in
+            person=request.user,  # type: ignore[arg-type]  # signed in
             server=wanted,
             url=give_url,
         )
