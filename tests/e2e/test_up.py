@@ -11,7 +11,7 @@ import pytest
 from tests.support.processes import is_running, wait_until, wait_until_gone
 from tests.support.stack import RunningStack, data_folder, running_stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.stack
 
 NAMES = {"postgres", "valkey", "web", "worker", "beat", "demo-payments", "demo-text"}
 
