@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import QuerySet, URLField
 from django.http import HttpRequest
 from unfold.decorators import action
 
@@ -22,6 +22,11 @@ class ProviderAdmin(AuditedAdmin):
     search_fields = ("name", "slug", "tenant__name")
     readonly_fields = ("tenant", "slug", "verified_at")
     actions: ClassVar[list[str]] = ["verify"]
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if isinstance(db_field, URLField):
+            options["assume_scheme"] = "https"
+        return super().formfield_for_dbfield(db_field, request, **options)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

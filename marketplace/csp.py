@@ -1,4 +1,4 @@
-"""The content security policy: one for all pages, and a looser one for the operators' admin (docs/adr/0003-admin-csp.md)."""
+"""The content security policy: one for all pages, and a looser one for the operators' admin (docs/adr/0007-admin-csp.md)."""
 
 from __future__ import annotations
 

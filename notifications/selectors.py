@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.lookups import IsNull
 from django_tenants.utils import schema_context
 
@@ -17,7 +17,7 @@ def inbox(recipient_id: UUID) -> QuerySet[Notification]:
 
 
 def unread_first(recipient_id: UUID) -> QuerySet[Notification]:
-    return inbox(recipient_id).order_by(IsNull("read_at", True).desc(), "-created_at")
+    return inbox(recipient_id).order_by(IsNull(F("read_at"), True).desc(), "-created_at")
 
 
 def count_unread(schema_name: str, recipient_id: UUID) -> int:

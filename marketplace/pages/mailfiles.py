@@ -6,7 +6,7 @@ import email
 import email.policy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -71,5 +71,6 @@ def _mail(name: str, message: EmailMessage) -> Mail:
 
 
 def _date(message: EmailMessage) -> datetime | None:
-    header = message["Date"]
-    return getattr(header, "datetime", None)
+    """When it was sent; a zone of "-0000" means UTC without a place (RFC 5322 section 3.3), which Python reads as none."""
+    moment: datetime | None = getattr(message["Date"], "datetime", None)
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -43,7 +43,7 @@ def choose_records(request: MarketRequest) -> HttpResponse:
         request.session.pop(RECORDS_SESSION_KEY, None)
         messages.success(request, "No organisation's records are open.")
         return redirect("operations-records")
-    form = RecordsForm(request.POST or None)
+    form = RecordsForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         tenant = form.cleaned_data["organisation"]
         _record_opening(request, tenant, form.cleaned_data["reason"])

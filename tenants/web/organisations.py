@@ -19,7 +19,7 @@ from tenants.web.forms import OrganisationForm, show_error
 def create(request: MarketRequest) -> HttpResponse:
     """With `?name=` it suggests a short name, which is how the field follows while somebody types."""
     organisations.check_may_found(request.user)  # type: ignore[arg-type] - signed in
-    form = OrganisationForm(request.POST or None, initial=request.GET.dict())
+    form = OrganisationForm(request.POST if request.method == "POST" else None, initial=request.GET.dict())
     if request.method == "POST" and form.is_valid():
         try:
             tenant = organisations.found(**form.cleaned_data, founder=request.user)  # type: ignore[arg-type]

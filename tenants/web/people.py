@@ -58,7 +58,7 @@ def invitation_withdraw(request: OrganisationRequest, org: str, invitation_id: U
 @require_http_methods(["GET", "POST"])
 def member_change(request: OrganisationRequest, org: str, membership_id: UUID) -> HttpResponse:
     rights.require(request.membership, Right.MANAGE_PEOPLE)
-    form = RoleForm(request.POST or None)
+    form = RoleForm(request.POST if request.method == "POST" else None)
     if request.method == "POST":
         try:
             role = form.cleaned_data["role"] if form.is_valid() else request.POST.get("role", "")
