@@ -72,7 +72,7 @@ class TestInbox:
         answer = signed_in(cast.alice).post(INBOX, {"notification": note.pk, "open": "1"})
         assert answer["Location"] == INBOX
 
-    @pytest.mark.parametrize("which", ["nonsense", str(uuid7())])
+    @pytest.mark.parametrize("which", ["nonsense", str(uuid7())], ids=["nonsense", "unknown"])
     def test_an_unknown_one_changes_nothing(self, cast, signed_in, tell, which):
         note = tell("one")
         assert signed_in(cast.alice).post(INBOX, {"notification": which}).status_code == 302

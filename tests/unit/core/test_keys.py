@@ -48,7 +48,10 @@ class TestParse:
         assert keys.parse(TEXT[:length]) is None
 
     @pytest.mark.parametrize(
-        "text", ["", " ", TEXT + "\n", " " + TEXT, TEXT + "x", "x" * 10_000, TEXT.upper(), "mk_____"]
+        "text",
+        ["", " ", TEXT + "\n", " " + TEXT, TEXT + "x", "x" * 10_000, TEXT.upper(), "mk_____"],
+        # The key is random; names of tests have to be the same in every worker.
+        ids=["empty", "blank", "newline", "space before", "character after", "long", "upper case", "underscores"],
     )
     def test_anything_around_or_instead_of_a_key_is_refused(self, text):
         assert keys.parse(text) is None
