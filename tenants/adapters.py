@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -13,7 +14,18 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 
+class _Site:
+    """What allauth's mail templates ask of a site."""
+
+    name = "MCP Marketplace"
+    domain = urlsplit(settings.PUBLIC_URL).netloc
+
+
 class AccountAdapter(DefaultAccountAdapter):
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Mails speak in the product's name, not in that of the host that a request happened to use."""
+        super().send_mail(template_prefix, email, {**context, "current_site": _Site()})
+
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
         return reverse("landing")
 

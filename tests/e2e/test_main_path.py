@@ -88,7 +88,7 @@ def take_key(page) -> str:
     page.get_by_role("heading", name="Payments").wait_for()
     page.get_by_role("link", name=re.compile("Create (a )?key|Get a key|Create key")).first.click()
     page.get_by_label("Name", exact=True).fill("First agent")
-    assert page.get_by_label(re.compile("^Payments")).is_checked()
+    assert page.get_by_role("checkbox", name=re.compile("Payments")).first.is_checked()
     page.get_by_role("button", name="Create key").click()
     page.get_by_role("heading", name="Key created").wait_for()
     text = page.locator(".key-once").inner_text()
