@@ -12,7 +12,7 @@ from billing import services
 from billing.models import PriceVersion
 
 
-class PriceForm(forms.ModelForm):  # type: ignore[type-arg] - not subscriptable at run time
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     def clean_currency(self) -> str:
         currency = self.cleaned_data["currency"].strip().upper()
         if len(currency) != 3 or not currency.isalpha() or not currency.isascii():

@@ -24,6 +24,7 @@ from audit.admin import AuditedAdmin
 from core.admin import ReadOnlyAdmin
 from tenants.models import APIKey, Invitation, Membership, SettingValue, Team, Tenant, User
 from tenants.services import api_keys, organisations
+from tenants.web.guards import person
 
 # allauth registers its own pages when these modules are loaded. Ours replace them: they show no second-factor secret, no
 # token of a social login and no session key.
@@ -74,13 +75,13 @@ class TenantAdmin(ReadOnlyAdmin):
     @action(description="Suspend: nobody enters, no call is allowed", permissions=["operate"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
         for tenant in queryset:
-            organisations.suspend(tenant_id=tenant.pk, operator=request.user)  # type: ignore[arg-type] - signed in
+            organisations.suspend(tenant_id=tenant.pk, operator=person(request))
             messages.success(request, f"{tenant.name} is suspended.")
 
     @action(description="Resume", permissions=["operate"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
         for tenant in queryset:
-            organisations.resume(tenant_id=tenant.pk, operator=request.user)  # type: ignore[arg-type] - signed in
+            organisations.resume(tenant_id=tenant.pk, operator=person(request))
             messages.success(request, f"{tenant.name} is open again.")
 
 
@@ -118,7 +119,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     @action(description="Revoke", permissions=["operate"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
         for key in queryset.select_related("tenant"):
-            api_keys.revoke(tenant=key.tenant, key_id=key.pk, actor=request.user)  # type: ignore[arg-type] - signed in
+            api_keys.revoke(tenant=key.tenant, key_id=key.pk, actor=person(request))
             messages.success(request, f"{key.name} of {key.tenant.name} is revoked.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django import forms
 from django.contrib import messages
 from django.db import transaction
@@ -15,6 +17,7 @@ from tenants.context import platform_scope, tenant_scope
 from tenants.middleware import RECORDS_SESSION_KEY
 from tenants.models import Tenant
 from tenants.requests import MarketRequest
+from tenants.web.guards import person
 from tenants.web.settings import settings_page as show_settings
 
 
@@ -50,14 +53,15 @@ def choose_records(request: MarketRequest) -> HttpResponse:
         request.session[RECORDS_SESSION_KEY] = str(tenant.pk)
         messages.success(request, f"The records of {tenant.name} are open for reading.")
         return redirect("operations-records")
-    opened = Tenant.objects.filter(pk=request.session.get(RECORDS_SESSION_KEY)).first()
+    opened = Tenant.objects.filter(pk=str(request.session.get(RECORDS_SESSION_KEY) or UUID(int=0))).first()
     context = {"form": form, "opened": opened}
     return render(request, "operations/records.html", context, status=422 if form.errors else 200)
 
 
 def _record_opening(request: MarketRequest, tenant: Tenant, reason: str) -> None:
     """Both sides keep the fact: the organisation sees who looked, the platform sees where its operators looked."""
-    actor = audit.Party("operator", str(request.user.pk), request.user.email)  # type: ignore[union-attr] - signed in
+    operator = person(request)
+    actor = audit.Party("operator", str(operator.pk), operator.email)
     target = audit.Party("organisation", str(tenant.pk), tenant.name)
     with transaction.atomic():
         for scope in (tenant_scope(tenant), platform_scope()):

@@ -41,6 +41,7 @@ def _build(request: HttpRequest) -> dict[str, Any]:
             "rail": [],
             "unread": 0,
             "operator": False,
+            "suggest_url": reverse("catalog:suggest"),
         }
     return {
         "user": user,
@@ -52,6 +53,7 @@ def _build(request: HttpRequest) -> dict[str, Any]:
         "rail": _rail(request, membership),
         "unread": notifications.count_unread(organisation.schema_name, user.pk) if organisation else 0,
         "operator": user.is_staff,
+        "suggest_url": reverse("catalog:suggest"),
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from audit import services as audit
 from core.errors import ForbiddenError, InvalidError
@@ -124,7 +125,7 @@ def reset(*, name: str, actor: User, membership: Membership | None = None) -> Se
     return get_setting(name, tenant)
 
 
-def _rows(tenant: Tenant | None):  # type: ignore[no-untyped-def] - a queryset, typed by its manager
+def _rows(tenant: Tenant | None) -> QuerySet[SettingValue]:
     rows = SettingValue.objects.select_related("changed_by").filter(tenant=None)
     if tenant is not None:
         rows = rows | SettingValue.objects.select_related("changed_by").filter(tenant=tenant)

@@ -31,16 +31,16 @@ class InvitationForm(forms.Form):
     )
     role = forms.ChoiceField(initial=Role.MEMBER)
 
-    def __init__(self, *args: Any, roles: list[str], **options: Any) -> None:
-        super().__init__(*args, auto_id="invitation_%s", **options)
+    def __init__(self, data: Any = None, *, roles: list[str]) -> None:
+        super().__init__(data, auto_id="invitation_%s")
         self.fields["role"].choices = [(role, Role(role).label) for role in roles]  # type: ignore[attr-defined]
 
 
 class TeamForm(forms.Form):
     name = forms.CharField(label="Name", max_length=100, widget=forms.TextInput(attrs={"autocomplete": "off"}))
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, auto_id="team_%s", **options)
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="team_%s")
 
 
 class RoleForm(forms.Form):

@@ -1,4 +1,4 @@
-"""Asking for a right before a page of an app that knows no rights."""
+"""Who asks, and with what right: for pages, also those of apps that know no rights."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
 from tenants.choices import Right
+from tenants.models import User
 from tenants.requests import OrganisationRequest
 from tenants.services import rights
 
@@ -27,3 +28,9 @@ def needs(right: Right) -> Callable[[type_view], type_view]:
         return guarded
 
     return decorate
+
+
+def person(request: HttpRequest) -> User:
+    """Who is signed in, on a page that only the signed-in reach."""
+    assert isinstance(request.user, User), "the page is open to the anonymous"
+    return request.user

@@ -12,17 +12,19 @@ from core.errors import ConflictError, InvalidError
 from tenants.requests import MarketRequest
 from tenants.services import onboarding, organisations
 from tenants.web.forms import OrganisationForm, show_error
+from tenants.web.guards import person
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def create(request: MarketRequest) -> HttpResponse:
     """With `?name=` it suggests a short name, which is how the field follows while somebody types."""
-    organisations.check_may_found(request.user)  # type: ignore[arg-type] - signed in
+    founder = person(request)
+    organisations.check_may_found(founder)
     form = OrganisationForm(request.POST if request.method == "POST" else None, initial=request.GET.dict())
     if request.method == "POST" and form.is_valid():
         try:
-            tenant = organisations.found(**form.cleaned_data, founder=request.user)  # type: ignore[arg-type]
+            tenant = organisations.found(**form.cleaned_data, founder=founder)
         except (ConflictError, InvalidError) as error:
             show_error(form, error)
         else:

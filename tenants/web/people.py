@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from django import forms
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from tenants.choices import Right, Role
-from tenants.models import Invitation, Membership
+from tenants.models import Invitation, Membership, Team
 from tenants.requests import OrganisationRequest
 from tenants.selectors import people
 from tenants.services import invitations, memberships, rights, teams
@@ -46,8 +47,8 @@ def invitation_create(request: OrganisationRequest, org: str) -> HttpResponse:
 def invitation_withdraw(request: OrganisationRequest, org: str, invitation_id: UUID) -> HttpResponse:
     rights.require(request.membership, Right.MANAGE_PEOPLE)
     if request.method == "POST":
-        invitation = invitations.withdraw(actor=request.membership, invitation_id=invitation_id)
-        messages.success(request, f"The invitation of {invitation.email} no longer works.")
+        withdrawn = invitations.withdraw(actor=request.membership, invitation_id=invitation_id)
+        messages.success(request, f"The invitation of {withdrawn.email} no longer works.")
         return redirect("org:people", org)
     invitation = people.list_invitations(request.organisation).filter(pk=invitation_id).first()
     if invitation is None:
@@ -121,7 +122,7 @@ def team_member_remove(request: OrganisationRequest, org: str, team_id: UUID) ->
     return _change_team(request, org, team_id, teams.take_out)
 
 
-def _change_team(request: OrganisationRequest, org: str, team_id: UUID, change) -> HttpResponse:  # type: ignore[no-untyped-def] - one of the two services above
+def _change_team(request: OrganisationRequest, org: str, team_id: UUID, change: Callable[..., Team]) -> HttpResponse:
     form = TeamMemberForm(request.POST)
     if not form.is_valid():
         raise InvalidError("Choose a member.", next_step="Go back and choose one from the list.", field="member")

@@ -16,6 +16,7 @@ from tenants.flags import Kind
 from tenants.models import Membership
 from tenants.requests import MarketRequest, OrganisationRequest
 from tenants.services import rights, settings
+from tenants.web.guards import person
 
 
 @require_http_methods(["GET", "POST"])
@@ -55,14 +56,14 @@ def settings_page(
 
 def _change(request: MarketRequest, membership: Membership | None) -> tuple[settings.Setting, str]:
     """The setting after the change, and why there was none."""
-    name, user = request.POST.get("name", ""), request.user
+    name, user = request.POST.get("name", ""), person(request)
     before = settings.get_setting(name, membership.tenant if membership else None)
     try:
         if "reset" in request.POST:
-            return settings.reset(name=name, actor=user, membership=membership), ""  # type: ignore[arg-type] - signed in
+            return settings.reset(name=name, actor=user, membership=membership), ""
         raw: object = request.POST.get("value", "")
         if before.flag.kind == Kind.LIST:
             raw = request.POST.getlist("value")
-        return settings.put(name=name, value=raw, actor=user, membership=membership), ""  # type: ignore[arg-type]
+        return settings.put(name=name, value=raw, actor=user, membership=membership), ""
     except InvalidError as error:
         return before, f"{error.message} {error.next_step}"
