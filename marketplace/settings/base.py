@@ -126,7 +126,7 @@ CELERY_TASK_TIME_LIMIT = 240
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,
     "socket_connect_timeout": 2,
-    # Whoever enqueues waits for this in a request: one more attempt, then the sweep finds the work. Workers wait on their own terms.
+    # A request waits while it enqueues: one more attempt, then the sweep finds the work. Workers wait on their own terms.
     "max_retries": 1,
     "interval_start": 0,
     "interval_step": 0.1,
