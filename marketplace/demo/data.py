@@ -7,7 +7,6 @@ is moved. It goes through the same services as the pages, so that audit log, pol
 from __future__ import annotations
 
 import secrets
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -136,7 +135,7 @@ def load(*, folder: Path, urls: Mapping[str, str], password: str, read: ReadInve
     }
     if values != known:
         # Quoted, so that a shell can read the file too.
-        write_env_file(loaded.env_file, {name: shlex.quote(value) for name, value in values.items()})
+        write_env_file(loaded.env_file, values)
     return loaded
 
 

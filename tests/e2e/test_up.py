@@ -45,6 +45,7 @@ def test_one_command_serves_pages_and_governed_calls(stack: RunningStack) -> Non
     answer = call(stack)
     assert answer.status_code == 200, answer.text
     assert stack.demo["MARKETPLACE_URL"] == stack.url
+    assert stack.demo["MARKETPLACE_DEMO_LOGINS"].startswith("alice@acme.example (")
 
 
 def test_a_second_start_on_the_same_folder_is_refused_in_one_sentence(stack: RunningStack) -> None:
