@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import ListAPIView, RetrieveAPIView
-from rest_framework.pagination import CursorPagination
+from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -28,6 +28,13 @@ class CallPagination(CursorPagination):
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 100
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """A cursor comes back from outside: its position must be an id before the database sees it."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            _uuid("cursor", str(cursor.position))
+        return cursor
 
 
 class CallListAPI(ListAPIView[Call]):

@@ -135,7 +135,7 @@ def serving(script: Script) -> Iterator[FakeServer]:
             seen.append(Seen(self.command, headers, json.loads(body) if body else {}))
             self._send(script(seen[-1]))
 
-        do_DELETE = do_POST
+        do_DELETE = do_POST  # noqa: N815 - the name that http.server looks for
 
         def _send(self, answer: Answer) -> None:
             raw = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
@@ -147,7 +147,7 @@ def serving(script: Script) -> Iterator[FakeServer]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *args: Any) -> None:
             """Tests print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from audit.models import AuditEvent
+from catalog.models import Server
+from catalog.services import servers
+from core.ids import uuid7
+from notifications.models import Notification
+from tenants.context import platform_scope, tenant_scope
+from tests.integration.catalog.test_home import granted, make_call, text_of  # noqa: F401 - the fixture is used by name
+from tests.support.cast import PAYMENTS_TOOLS, make_server
+
+PAGE = "/servers/payments/"
+TABS = ["overview", "tools", "install", "access", "security", "usage"]
+
+
+class TestEveryTab:
+    @pytest.mark.parametrize("tab", TABS)
+    def test_it_opens_for_owner_member_stranger_and_everybody(self, cast, signed_in, client, tab):
+        assert client.get(PAGE, {"tab": tab}).status_code == 200
+        for person in (cast.alice, cast.bob, cast.charlie, cast.olga):
+            assert signed_in(person).get(PAGE, {"tab": tab}).status_code == 200
+
+    def test_an_unknown_tab_is_the_first_one(self, cast, client):
+        assert "What its tools may do" in text_of(client.get(PAGE, {"tab": "<x>"}))
+
+    @pytest.mark.parametrize("tab", TABS)
+    def test_a_server_with_everything_long_or_missing_is_shown(self, cast, client, tab):
+        with platform_scope():
+            bare = make_server(cast.initech, "bare", "<i>" + "n" * 190, summary="", tools=[])
+            Server.objects.filter(pk=bare.pk).update(current_version=None)
+
+        answer = client.get("/servers/bare/", {"tab": tab})
+
+        assert answer.status_code == 200
+        assert "<i>n" not in text_of(answer)
+        assert "Gateway closed: no version" in text_of(answer)
+
+
+class TestWhoMaySee:
+    def test_a_private_server_is_not_there_for_others(self, cast, signed_in, client):
+        assert signed_in(cast.bob).get("/servers/vault/").status_code == 200
+        answer = signed_in(cast.charlie).get("/servers/vault/")
+        assert answer.status_code == 404
+        assert "Vault" not in text_of(answer)
+        client.logout()
+        assert client.get("/servers/vault/").status_code == 404
+
+    def test_an_own_server_comes_before_a_public_one_of_the_same_name(self, cast, signed_in):
+        with platform_scope():
+            make_server(cast.acme, "payments", "Our own payments", visibility="org")
+
+        assert "Our own payments" in text_of(signed_in(cast.bob).get(PAGE))
+        assert "Our own payments" not in text_of(signed_in(cast.charlie).get(PAGE))
+
+    def test_the_servers_own_address_is_never_shown(self, cast, signed_in):
+        for tab in TABS:
+            assert cast.payments.url not in text_of(signed_in(cast.alice).get(PAGE, {"tab": tab}))
+
+
+class TestPrimaryAction:
+    def test_everybody_is_asked_to_sign_in_and_comes_back(self, cast, client):
+        assert "/accounts/login/?next=%2Fservers%2Fpayments%2F" in text_of(client.get(PAGE))
+
+    def test_a_person_without_an_organisation_is_led_to_make_one(self, cast, signed_in):
+        assert "Create an organisation" in text_of(signed_in(cast.olga).get(PAGE))
+
+    def test_who_may_make_keys_is_led_there(self, cast, signed_in):
+        assert "/o/acme/keys/new/?server=payments" in text_of(signed_in(cast.alice).get(PAGE))
+
+    def test_a_member_without_access_requests_it(self, cast, signed_in):
+        page = text_of(signed_in(cast.bob).get(PAGE))
+        assert "Request access" in page
+        assert "/keys/new/" not in page
+
+    def test_a_member_with_access_uses_it(self, cast, signed_in, granted):  # noqa: F811
+        assert "Use it" in text_of(signed_in(cast.bob).get(PAGE))
+
+    def test_a_server_that_cannot_be_called_offers_nothing(self, cast, signed_in):
+        with platform_scope():
+            Server.objects.filter(slug="payments").update(gateway_enabled=False)
+
+        page = text_of(signed_in(cast.alice).get(PAGE))
+        assert "Gateway turned off" in page
+        assert "page-head__actions" not in page
+
+
+class TestTools:
+    def test_each_tool_shows_what_it_does_and_needs(self, cast, client):
+        page = text_of(client.get(PAGE, {"tab": "tools"}))
+
+        for words in ("list_invoices", "Lists invoices, newest first.", "refund_invoice", "Destructive", "High trust",
+                      "invoice_id", "Input schema"):  # fmt: skip
+            assert words in page
+
+    def test_a_tool_can_be_found(self, cast, client):
+        page = text_of(client.get(PAGE, {"tab": "tools", "find": "refund"}))
+        assert "refund_invoice" in page
+        assert "Lists invoices" not in page
+        assert "No tool matches" in text_of(client.get(PAGE, {"tab": "tools", "find": "zzz"}))
+
+    def test_many_tools_have_pages(self, cast, client):
+        with platform_scope():
+            tools = [{**PAYMENTS_TOOLS[0], "name": f"tool_{number}"} for number in range(51)]
+            make_server(cast.initech, "big", "Big", tools=tools)
+
+        assert "Page 1 of 2, 51 tools" in text_of(client.get("/servers/big/", {"tab": "tools"}))
+        second = text_of(client.get("/servers/big/", {"tab": "tools", "page": "2"}))
+        assert "tool_50" in second
+        assert "tab=tools&amp;page=1" in second
+
+    def test_texts_of_a_server_are_text(self, cast, client):
+        with platform_scope():
+            evil = {**PAYMENTS_TOOLS[0], "description": "<script>x</script>", "inputSchema": {"</script>": "<b>"}}
+            make_server(cast.initech, "evil", "Evil", tools=[evil])
+
+        for tab in TABS:
+            page = text_of(client.get("/servers/evil/", {"tab": tab}))
+            assert "<script>x" not in page
+            assert '"</script>"' not in page
+
+
+class TestInstall:
+    def test_snippets_lead_through_the_gateway(self, cast, client, settings):
+        settings.PUBLIC_URL = "https://market.example"
+        page = text_of(client.get(PAGE, {"tab": "install"}))
+
+        assert "https://market.example/mcp/payments" in page
+        for client_name in ("Claude Code", "Claude Desktop", "Cursor", "VS Code", "Windsurf", "Codex", "Gemini CLI"):
+            assert client_name in page
+        assert "list_invoices" in page  # a first call that only reads
+
+
+class TestAccess:
+    def test_members_see_who_has_access_in_their_organisation_only(self, cast, signed_in, granted):  # noqa: F811
+        assert "bob@acme.example" in text_of(signed_in(cast.alice).get(PAGE, {"tab": "access"}))
+        stranger = text_of(signed_in(cast.charlie).get(PAGE, {"tab": "access"}))
+        assert "bob@acme.example" not in stranger
+        assert "Nobody yet" in stranger
+
+    def test_a_member_is_told_who_can_give_access(self, cast, signed_in):
+        page = text_of(signed_in(cast.bob).get(PAGE, {"tab": "access"}))
+        assert "Access is given by alice@acme.example." in page
+
+    def test_everybody_else_is_asked_to_sign_in(self, cast, client):
+        assert "Access belongs to organisations" in text_of(client.get(PAGE, {"tab": "access"}))
+
+
+class TestAsking:
+    def test_those_who_can_give_access_are_told_once(self, cast, signed_in):
+        bob = signed_in(cast.bob)
+
+        first = bob.post(f"{PAGE}ask/", follow=True)
+        second = bob.post(f"{PAGE}ask/", follow=True)
+
+        assert "Asked alice@acme.example" in text_of(first)
+        assert "You have asked already" in text_of(second)
+        with tenant_scope(cast.acme):
+            told = Notification.objects.filter(kind="access.requested")
+            assert [(each.recipient_id, each.email) for each in told] == [(cast.alice.pk, "alice@acme.example")]
+            assert told[0].url == "/o/acme/access/new/?server=payments"
+            assert AuditEvent.objects.filter(action="catalog:access:asked", actor_id=str(cast.bob.pk)).count() == 1
+
+    def test_nobody_asks_for_what_they_may_not_know_of(self, cast, signed_in):
+        assert signed_in(cast.charlie).post("/servers/vault/ask/").status_code == 404
+
+    def test_the_anonymous_sign_in_and_those_without_organisation_cannot_ask(self, cast, signed_in, client):
+        assert client.post(f"{PAGE}ask/")["Location"].startswith("/accounts/login/")
+        assert signed_in(cast.olga).post(f"{PAGE}ask/").status_code == 404
+
+    def test_looking_asks_nothing(self, cast, signed_in):
+        assert signed_in(cast.bob).get(f"{PAGE}ask/").status_code == 405
+
+
+class TestHealth:
+    def test_a_server_that_is_down_says_why(self, cast, client):
+        with platform_scope():
+            servers.record_health(server=cast.payments, health="down", detail="The server could not be reached.")
+
+        assert "The server could not be reached." in text_of(client.get(PAGE))
+
+
+class TestUsage:
+    def test_it_counts_this_organisations_calls_of_this_server(self, cast, signed_in):
+        price = {"billable": True, "quantity": 1, "price": Decimal("0.02")}
+        for fields in (price, {"outcome": "denied", "allowed": False}, {"outcome": "timeout"}):
+            make_call(cast.acme, server_id=cast.payments.pk, latency_ms=40.0, **fields)
+        make_call(cast.acme, server_id=uuid7())
+        make_call(cast.globex, server_id=cast.payments.pk)
+
+        page = text_of(signed_in(cast.bob).get(PAGE, {"tab": "usage"}))
+
+        assert "Spent in 7 days" in page
+        assert 'value="0.0200000000"' in page
+        assert "Failed: 1." in page
+        assert "/o/acme/calls/?server=payments" in page
+
+    def test_without_calls_it_says_so(self, cast, signed_in):
+        assert "No calls in the last 7 days" in text_of(signed_in(cast.charlie).get(PAGE, {"tab": "usage"}))
+
+    def test_everybody_else_has_no_such_tab(self, cast, client):
+        page = text_of(client.get(PAGE, {"tab": "usage"}))
+        assert "tab=usage" not in page
+        assert "What its tools may do" in page
