@@ -1,0 +1,125 @@
+"""What every URL answers to whom. A URL that is missing here fails the build, and so does a line without a URL.
+
+Columns: alice owns acme, bob is a member of it, charlie belongs to globex, nobody has signed in, olga runs the platform.
+The paths name acme and things of acme. 404 and not 403 for another organisation's things: they are not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+type_statuses = int | frozenset[int]
+
+WAYS = frozenset({200, 301, 302, 401, 404})  # pages of a library, whose flows redirect as they need
+OPERATOR = frozenset({200, 301, 302, 403, 404, 405})  # the admin decides by model; never a failure
+
+
+@dataclass(frozen=True)
+class Row:
+    alice: type_statuses
+    bob: type_statuses
+    charlie: type_statuses
+    anonymous: type_statuses
+    olga: type_statuses
+
+    def allows(self, actor: str, status: int) -> bool:
+        wanted = getattr(self, actor)
+        return status == wanted if isinstance(wanted, int) else status in wanted
+
+
+EVERYBODY = Row(200, 200, 200, 200, 200)
+MEMBERS = Row(200, 200, 404, 302, 404)
+MANAGERS = Row(200, 403, 404, 302, 404)
+SENDS_ON = Row(302, 302, 404, 302, 404)
+MANAGERS_SEND_ON = Row(302, 403, 404, 302, 404)
+POST_ONLY = Row(405, 405, 405, 405, 405)
+SIGNED_IN = Row(200, 200, 200, 302, 200)
+OPERATORS = Row(404, 404, 404, 302, 200)
+KEYS_ONLY = Row(401, 401, 401, 401, 401)
+LIBRARY = Row(WAYS, WAYS, WAYS, WAYS, WAYS)
+
+EXPECTED: dict[str, Row] = {
+    "catalog:home": EVERYBODY,
+    "catalog:suggest": EVERYBODY,
+    "catalog:server": Row(200, 200, 404, 404, 404),
+    "catalog:access-ask": POST_ONLY,
+    "landing": Row(302, 302, 302, 302, 302),
+    "organisation-create": SIGNED_IN,
+    # Who holds the link may read it; only the invited address may use it.
+    "invitation-accept": Row(403, 403, 403, 200, 403),
+    "org:home": SENDS_ON,
+    "org:calls": MEMBERS,
+    "org:call": MEMBERS,
+    "org:keys": MEMBERS,
+    "org:key-create": MANAGERS,
+    "org:key-revoke": MANAGERS,
+    "org:access": MEMBERS,
+    "org:grant-create": MANAGERS,
+    "org:grant-revoke": MANAGERS,
+    "org:access-explain": MEMBERS,
+    "org:people": MEMBERS,
+    "org:invitation-create": MANAGERS_SEND_ON,
+    "org:invitation-withdraw": MANAGERS,
+    "org:team-create": MANAGERS_SEND_ON,
+    "org:team-member-add": Row(405, 405, 404, 302, 404),
+    "org:team-member-remove": Row(405, 405, 404, 302, 404),
+    "org:member-change": MANAGERS_SEND_ON,
+    "org:member-remove": MEMBERS,  # bob asks about himself: everybody may leave
+    "org:settings": MEMBERS,
+    "org:audit": MANAGERS,
+    "org:notifications": MEMBERS,
+    "operations-settings": OPERATORS,
+    "operations-records": OPERATORS,
+    "openapi": EVERYBODY,
+    "healthz": EVERYBODY,
+    "readyz": EVERYBODY,
+    # Development only.
+    "styleguide": EVERYBODY,
+    "mailbox": EVERYBODY,
+    "mailbox-mail": Row(404, 404, 404, 404, 404),
+}
+# The longest beginning that fits counts.
+GROUPS: dict[str, Row] = {
+    "admin:": Row(404, 404, 404, 302, OPERATOR),
+    "account_": LIBRARY,
+    "mfa_": LIBRARY,
+    "socialaccount_": LIBRARY,
+    "accounts/social/": LIBRARY,
+    "usersessions_": LIBRARY,
+    "api:": KEYS_ONLY,
+}
+# What bob, a member without rights, gets when he posts to a page of his own organisation.
+BOB_POSTS: dict[str, int] = {
+    "org:home": 302,
+    "org:calls": 405,
+    "org:call": 405,
+    "org:keys": 405,
+    "org:key-create": 403,
+    "org:key-revoke": 403,
+    "org:access": 405,
+    "org:grant-create": 403,
+    "org:grant-revoke": 403,
+    "org:access-explain": 405,
+    "org:people": 405,
+    "org:invitation-create": 403,
+    "org:invitation-withdraw": 403,
+    "org:team-create": 403,
+    "org:team-member-add": 403,
+    "org:team-member-remove": 403,
+    "org:member-change": 403,
+    "org:member-remove": 302,
+    "org:settings": 403,
+    "org:audit": 403,
+    "org:notifications": 302,
+}
+# Posts of bob that are his to make.
+BOB_MAY = {"org:home", "org:member-remove", "org:notifications"}
+# Answers that the holder of a secret link may read, whoever it is.
+BY_LINK = {"invitation-accept"}
+
+
+def expected(name: str) -> Row | None:
+    if name in EXPECTED:
+        return EXPECTED[name]
+    fitting = [prefix for prefix in GROUPS if name.startswith(prefix)]
+    return GROUPS[max(fitting, key=len)] if fitting else None

@@ -1,0 +1,136 @@
+"""Canaries: one row of every kind in an organisation, each carrying a word that occurs nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+
+from access.services import grants
+from audit import services as audit
+from calls import rows
+from calls.record import CallRecord, Outcome
+from catalog.models import Server
+from core import clock
+from core.ids import uuid7
+from notifications.services import notify
+from tenants.choices import Scope
+from tenants.context import platform_scope, tenant_scope
+from tenants.models import Membership, Tenant, User
+from tenants.services import api_keys, invitations, teams
+from tests.support.cast import PAYMENTS_TOOLS, make_server
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What was planted in one organisation. `word` is part of every name and text of it."""
+
+    tenant: Tenant
+    owner: User
+    word: str
+    server: Server
+    key: str  # the text of a key with every scope
+    parameters: dict[str, object]  # values for the parameters of URLs, by their names
+
+    @property
+    def slug(self) -> str:
+        return self.tenant.slug
+
+
+def plant(tenant: Tenant, owner: User) -> Planted:
+    """Fill an organisation. Nothing of it is public."""
+    word = f"canary{uuid7().hex[-12:]}"
+    actor = Membership.objects.select_related("tenant", "user").get(tenant=tenant, user=owner)
+    # Addresses are repeated in answers, so the name in the path is another word.
+    slug = f"hidden{uuid7().hex[-12:]}"
+    with platform_scope():
+        server = make_server(
+            tenant, slug, f"{word} server", visibility="org", summary=f"{word} summary", tools=_tools(word)
+        )
+    issued = api_keys.issue(tenant=tenant, name=f"{word} key", scopes=Scope.values, actor=owner, agent=f"{word}-agent")
+    team = teams.create(actor=actor, name=f"{word} team")
+    invited = invitations.invite(actor=actor, email=f"{word}@elsewhere.example", role="member")
+    with tenant_scope(tenant):
+        grant = grants.give(
+            tenant=tenant,
+            server=server,
+            subject=grants.Subject("key", str(issued.key.pk), f"{word} subject"),
+            actor=owner,
+            note=f"{word} note",
+        )
+        audit.record("test:canary:planted", actor=audit.Party("user", str(owner.pk), f"{word} actor"), data={"w": word})
+        notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
+        call = _call(tenant, server, word, issued.key.pk, grant.pk)
+    colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
+    return Planted(
+        tenant=tenant,
+        owner=owner,
+        word=word,
+        server=server,
+        key=issued.text,
+        parameters={
+            "org": tenant.slug,
+            "slug": server.slug,
+            "call_id": call,
+            "key_id": issued.key.pk,
+            "grant_id": grant.pk,
+            "invitation_id": invited.invitation.pk,
+            "team_id": team.pk,
+            "membership_id": colleague.pk,
+            "notification_id": notification.pk,
+            "token": invited.token,
+        },
+    )
+
+
+def _tools(word: str) -> list[dict[str, object]]:
+    return [{**PAYMENTS_TOOLS[0], "description": f"{word} description"}]
+
+
+def _call(tenant: Tenant, server: Server, word: str, key_id: UUID, grant_id: UUID) -> UUID:
+    record = CallRecord(
+        uuid7(),
+        tenant.schema_name,
+        clock.now() - timedelta(seconds=1),
+        api_key_id=key_id,
+        agent=f"{word}-agent",
+        client=f"{word}-client",
+        method="tools/call",
+        server_id=server.pk,
+        server_name=server.slug,
+        tool=f"{word}_tool",
+        allowed=True,
+        reason="allowed",
+        grant_id=grant_id,
+        outcome=Outcome.OK,
+        http_status=200,
+        billable=True,
+        quantity=Decimal(1),
+        price=Decimal("0.01"),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(rows.insert_statement(tenant.schema_name), rows.encode([record]))
+    return record.call_id
+
+
+def fingerprint(tenant: Tenant) -> dict[str, str]:
+    """A digest of everything that is an organisation's: its whole schema, and its rows in `public`."""
+    with platform_scope(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('%%I.%%I', table_schema, table_name), column_name FROM information_schema.columns"
+            " JOIN information_schema.tables t USING (table_schema, table_name)"
+            " WHERE t.table_type = 'BASE TABLE' AND (table_schema = %s AND ordinal_position = 1"
+            " OR table_schema = 'public' AND column_name IN ('tenant_id', 'owner_tenant_id'))",
+            [tenant.schema_name],
+        )
+        found = {}
+        for table, column in cursor.fetchall():
+            condition = f"WHERE {column} = '{tenant.pk}'" if column.endswith("tenant_id") else ""
+            cursor.execute(f"SELECT md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM {table} t {condition}")
+            found[table] = cursor.fetchone()[0]
+        cursor.execute("SELECT md5(t::text) FROM public.tenants_tenant t WHERE id = %s", [tenant.pk])
+        found["tenant"] = cursor.fetchone()[0]
+    return found

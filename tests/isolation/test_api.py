@@ -1,0 +1,116 @@
+"""The REST API with keys of the right and of the wrong organisation."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from tenants.choices import Scope
+from tenants.services import api_keys
+from tests.isolation.conftest import Stage
+from tests.isolation.planted import fingerprint
+from tests.isolation.test_matrix import ENDPOINTS, NOT_DONE, UNSAFE, named, text_of
+
+API = [endpoint for endpoint in ENDPOINTS if endpoint.name.startswith("api:")]
+WITH_THINGS = [endpoint for endpoint in API if endpoint.parameters]
+LISTS = [endpoint for endpoint in API if not endpoint.parameters]
+
+
+def ask(key: str, path: str, method: str = "get", /, **query: object):
+    client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    return getattr(client, method)(path, query, headers={"Authorization": f"Bearer {key}"})
+
+
+def with_scope(stage: Stage, scope: str) -> str:
+    cast = stage.cast
+    return api_keys.issue(tenant=cast.acme, name="narrow", scopes=[scope], actor=cast.alice).text
+
+
+class TestOwnKey:
+    @named(API)
+    def test_it_shows_what_is_its_organisation_s(self, stage, endpoint):
+        answer = ask(stage.acme.key, endpoint.path(stage.acme.parameters))
+
+        assert answer.status_code == 200
+        assert stage.acme.word in text_of(answer)
+        assert stage.globex.word not in text_of(answer)
+
+    @named(API)
+    def test_a_key_that_may_only_call_reads_nothing(self, stage, endpoint):
+        answer = ask(with_scope(stage, Scope.INVOKE), endpoint.path(stage.acme.parameters))
+
+        assert answer.status_code == 403
+        assert answer.json()["code"] == "tenants.scope_missing"
+        assert stage.acme.word not in text_of(answer)
+
+
+class TestForeignKey:
+    @named(WITH_THINGS)
+    def test_a_thing_of_another_organisation_is_not_there(self, stage, endpoint):
+        answer = ask(stage.globex.key, endpoint.path(stage.acme.parameters))
+
+        assert answer.status_code == 404
+        assert stage.acme.word not in text_of(answer)
+
+    @named(LISTS)
+    def test_lists_hold_nothing_of_another_organisation_whatever_is_asked(self, stage, endpoint):
+        things = {name: str(value) for name, value in stage.acme.parameters.items()}
+        for name, value in {
+            **things,
+            "server": str(stage.acme.server.pk),
+            "server_id": str(stage.acme.server.pk),
+            "key": things["key_id"],
+            "q": "server",
+            "tenant": str(stage.cast.acme.pk),
+            "organisation": "acme",
+            "cursor": "cD0wMDAwMDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDA=",
+        }.items():
+            answer = ask(stage.globex.key, endpoint.path({}), **{name: value})
+
+            assert answer.status_code < 500
+            assert stage.acme.word not in text_of(answer)
+
+    @named(API)
+    def test_it_changes_nothing(self, stage, endpoint):
+        before = fingerprint(stage.cast.acme)
+        for method in UNSAFE:
+            assert ask(stage.globex.key, endpoint.path(stage.acme.parameters), method).status_code in NOT_DONE
+
+        assert fingerprint(stage.cast.acme) == before
+
+    @named(API)
+    def test_the_key_and_not_the_browser_s_session_says_whose_data_it_is(self, stage, endpoint):
+        browser = stage.browsers["alice"]
+        answer = browser.get(
+            endpoint.path(stage.acme.parameters), headers={"Authorization": f"Bearer {stage.globex.key}"}
+        )
+
+        assert answer.status_code == (404 if endpoint.parameters else 200)
+        assert stage.acme.word not in text_of(answer)
+
+
+class TestNoUsableKey:
+    @named(API)
+    def test_nothing_is_shown_and_every_refusal_looks_the_same(self, stage, endpoint):
+        path, key = endpoint.path(stage.acme.parameters), stage.acme.key
+        revoked = api_keys.issue(tenant=stage.cast.acme, name="gone", scopes=Scope.values, actor=stage.cast.alice)
+        api_keys.revoke(tenant=stage.cast.acme, key_id=revoked.key.pk, actor=stage.cast.alice)
+        bad = [revoked.text, key[:-1], key.swapcase(), "mk_test_x", "null", "undefined", key.replace("mk_", "")]
+        answers = [ask(text, path) for text in bad]
+
+        assert {answer.status_code for answer in answers} == {401}
+        assert len({answer.content for answer in answers}) == 1
+        assert all(stage.acme.word not in text_of(answer) for answer in answers)
+
+    @named(API)
+    @pytest.mark.parametrize("actor", ["alice", "charlie", "olga"])
+    def test_a_signed_in_browser_without_a_key_is_nobody(self, stage, endpoint, actor):
+        answer = stage.browsers[actor].get(endpoint.path(stage.acme.parameters))
+
+        assert answer.status_code == 401
+        assert "Bearer" in answer.headers["WWW-Authenticate"]
+
+    def test_two_different_keys_at_once_are_refused(self, stage):
+        headers = {"Authorization": f"Bearer {stage.acme.key}", "X-API-Key": stage.globex.key}
+
+        assert Client().get(API[0].path({}), headers=headers).status_code == 401
