@@ -20,11 +20,12 @@ from core.errors import NotFoundError
 from core.problems import as_page
 from tenants.context import PLATFORM, connection
 from tenants.models import Membership, Tenant
-from tenants.models.tenant import slug_validator
+from tenants.models.tenant import SLUG_REGEX
 from tenants.requests import MarketRequest
 
 GetResponse = Callable[[MarketRequest], HttpResponse]
 
+_SLUG = re.compile(SLUG_REGEX)
 _ORGANISATION_PATH = re.compile(r"/o/(?P<slug>[^/]+)/")
 RECORDS_SESSION_KEY = "operator_records_tenant"
 _RECORD_PATHS = ("/admin/calls/", "/admin/access/", "/admin/audit/")
@@ -86,7 +87,7 @@ class OperatorMiddleware:
 
 
 def _membership(request: MarketRequest, slug: str) -> Membership | None:
-    if not slug_validator.regex.match(slug):  # some of what a path can hold, Postgres would not even compare
+    if not _SLUG.match(slug):  # some of what a path can hold, Postgres would not even compare
         return None
     return (
         Membership.objects.select_related("tenant")

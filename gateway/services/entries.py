@@ -6,7 +6,7 @@ Called by the publisher after a commit, and by `ModelLoader` when a gateway miss
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -113,7 +113,7 @@ class ModelLoader:
         return tenants, servers
 
     @_own_connection
-    def touch_keys(self, used: dict[UUID, datetime]) -> None:
+    def touch_keys(self, used: Mapping[UUID, datetime]) -> None:
         """Store when keys were last used; later moments win."""
         with platform_scope():
             for api_key_id, moment in used.items():

@@ -8,8 +8,9 @@ from django_tenants.models import DomainMixin, TenantMixin
 
 from core.models import Record
 
+SLUG_REGEX = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z"
 slug_validator = RegexValidator(
-    r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z",
+    SLUG_REGEX,
     "Use 1 to 40 lower-case letters, digits and hyphens, beginning and ending with a letter or digit.",
 )
 
