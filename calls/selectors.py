@@ -101,16 +101,18 @@ def has_calls() -> bool:
 def totals(wanted: CallFilter) -> Totals:
     """Counts and latencies; the outcome that is filtered for does not narrow them, or shares would mean nothing."""
     rows = _narrowed(wanted).order_by()
-    return Totals(**rows.aggregate(**_COUNTS), **_latencies(rows))
+    found: dict[str, Any] = rows.aggregate(**_COUNTS) | rows.filter(allowed=True).aggregate(**_PERCENTILES)
+    return Totals(**found)
 
 
 def totals_by_step(wanted: CallFilter, step: timedelta) -> dict[datetime, Totals]:
     """The same for each step of time from `since` on; steps without calls are missing."""
     rows = _narrowed(wanted).order_by().annotate(bin=_bin(step, wanted.since)).values("bin")
-    found = {row.pop("bin"): row for row in rows.annotate(**_COUNTS)}
-    for row in rows.filter(allowed=True).annotate(**_PERCENTILES):
-        found[row.pop("bin")] |= row
-    return {moment: Totals(**row) for moment, row in found.items()}
+    found: dict[datetime, dict[str, Any]] = {}
+    for each in (rows.annotate(**_COUNTS), rows.filter(allowed=True).annotate(**_PERCENTILES)):
+        for row in each:
+            found.setdefault(row["bin"], {}).update(row)
+    return {moment: Totals(**{name: row[name] for name in row if name != "bin"}) for moment, row in found.items()}
 
 
 def spend(wanted: CallFilter, *, midnight: datetime) -> list[Spend]:
@@ -152,10 +154,6 @@ LIMIT %s
 """
 
 _PERCENTILES = {"median_ms": Percentile("latency_ms", 0.5), "p95_ms": Percentile("latency_ms", 0.95)}
-
-
-def _latencies(rows: QuerySet[Call]) -> dict[str, float | None]:
-    return rows.filter(allowed=True).aggregate(**_PERCENTILES)
 
 
 def _bin(step: timedelta, origin: datetime) -> Func:

@@ -76,7 +76,7 @@ def give(
 def revoke(*, tenant: Tenant, grant_id: UUID, actor: User | None) -> Grant:
     """End a grant; a second time changes nothing. Gateways refuse within a second."""
     with transaction.atomic():
-        grant = Grant.objects.select_for_update(of=("self",)).select_related("server").filter(pk=grant_id).first()
+        grant = Grant.objects.select_for_update().filter(pk=grant_id).first()
         if grant is None:
             raise NotFoundError("There is no such grant in this organisation.")
         if grant.revoked_at is None:

@@ -15,6 +15,7 @@ from access.web.subjects import Choices
 from access.web.terms import DEFAULT_EXPIRY, DEFAULT_LEVEL, EFFECT_CHOICES, EXPIRIES, LEVELS, TRUST_LABELS
 from catalog.models import Server, Tool
 from core.errors import MarketplaceError
+from core.ids import uuid7
 from tenants.choices import Scope
 
 # More than fit a page; further servers are reached from their own page.
@@ -72,6 +73,9 @@ class KeyForm(ServiceForm):
         initial=[Scope.INVOKE, Scope.CATALOG_READ],
         widget=forms.CheckboxSelectMultiple,
     )
+
+    # Names this very form: sent a second time, by a reload, it makes no second key.
+    once = forms.CharField(max_length=32, initial=lambda: uuid7().hex, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, servers: QuerySet[Server], first: Iterable[Server] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

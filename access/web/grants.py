@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -44,9 +45,10 @@ class GrantRow:
 @require_safe
 def grant_list(request: OrganisationRequest, org: str) -> HttpResponse:
     state, everything = request.GET.get("state", "active"), selectors.list_grants()
-    page = Paginator(_filtered(everything, request, state), PAGE_SIZE).get_page(request.GET.get("page"))
-    can_manage = request.membership.can(Right.MANAGE_ACCESS)
     servers = servers_by_id(request, everything.order_by().values_list("server_id", flat=True).distinct())
+    rows = _filtered(everything, request, state, servers.values())
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    can_manage = request.membership.can(Right.MANAGE_ACCESS)
     context = {
         "page": page,
         "rows": [GrantRow(grant, servers.get(grant.server_id)) for grant in page.object_list],
@@ -119,11 +121,13 @@ def tabs(org: str, active: str) -> list[dict[str, Any]]:
     ]
 
 
-def _filtered(rows: QuerySet[Grant], request: OrganisationRequest, state: str) -> QuerySet[Grant]:
+def _filtered(
+    rows: QuerySet[Grant], request: OrganisationRequest, state: str, servers: Iterable[Server]
+) -> QuerySet[Grant]:
     ended = Q(revoked_at__isnull=False) | Q(expires_at__lte=clock.now())
     rows = {"active": rows.exclude(ended), "ended": rows.filter(ended)}.get(state, rows)
     if slug := request.GET.get("server"):
-        rows = rows.filter(server__slug=slug)
+        rows = rows.filter(server_id__in=[server.pk for server in servers if server.slug == slug])
     if kind := request.GET.get("kind"):
         rows = rows.filter(subject_kind=kind)
     if words := request.GET.get("q", "").strip()[:100]:

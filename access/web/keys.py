@@ -33,6 +33,7 @@ from tenants.services.rights import require, who_can
 
 PAGE_SIZE = 50
 FIRST_CALLS_SHOWN = 3
+_SENT_FORMS, _SENT_FORMS_MAX = "key_forms_sent", 20
 _STATES = [("active", "Active"), ("ended", "Revoked or expired"), ("all", "All")]
 
 
@@ -73,6 +74,9 @@ def key_create(request: OrganisationRequest, org: str) -> HttpResponse:
         request.POST or None, initial=initial, servers=servers, first=servers.filter(pk__in=initial["servers"])
     )
     if request.method == "POST" and form.is_valid():
+        if _was_sent(request, form.cleaned_data["once"]):
+            messages.info(request, "That key was created already and shown once. Create another if it was not stored.")
+            return redirect("org:keys", org)
         try:
             return _created(request, form, _issue(request, form))
         except MarketplaceError as error:
@@ -92,6 +96,10 @@ def key_revoke(request: OrganisationRequest, org: str, key_id: UUID) -> HttpResp
         messages.success(request, f"“{key.name}” is revoked. Calls with it are refused from this moment on.")
         return redirect("org:keys", org)
     return render(request, "access/key_revoke.html", {"key": key})
+
+
+def _was_sent(request: OrganisationRequest, once: str) -> bool:
+    return once in request.session.get(_SENT_FORMS, [])
 
 
 def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey:
@@ -117,6 +125,8 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey:
 
 def _created(request: OrganisationRequest, form: KeyForm, issued: IssuedKey) -> HttpResponse:
     """The one page that shows the key; no cache and no history keeps it."""
+    sent = request.session.get(_SENT_FORMS, [])
+    request.session[_SENT_FORMS] = [*sent, form.cleaned_data["once"]][-_SENT_FORMS_MAX:]
     servers = list(form.cleaned_data["servers"])
     context = {
         "issued": issued,

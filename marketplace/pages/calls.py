@@ -37,6 +37,7 @@ from tenants.services.rights import require, who_can
 
 PAGE_SIZE = 25
 _NO_CONTENT = 204
+_GRANTS_LOOKED_AT = 20
 _TEXT_MAX = 128
 _OUTCOMES = [
     ("allowed", "Allowed"),
@@ -122,14 +123,13 @@ def call_detail(request: OrganisationRequest, org: str, call_id: UUID) -> HttpRe
     if call is None:
         raise NotFoundError("There is no such call in this organisation.", next_step="See the list of calls.")
     [row] = _rows(request, [call], after=None)
-    version = row.server.versions.filter(pk=call.server_version_id).first() if row.server else None
     context = {
         "row": row,
         "call": call,
         "ending": _ENDINGS.get(Outcome(call.outcome), ("", "")) if call.allowed else ("", ""),
         "trace": trace_rows(call.reason, row.words.why),
         "grant": access.list_grants().filter(pk=call.grant_id).first() if call.grant_id else None,
-        "version": version,
+        "version": _version(row),
         "gateway_ms": max(call.latency_ms - call.upstream_ms, 0),
         "remedy": _remedy(request, row),
     }
@@ -254,11 +254,18 @@ def _empty(request: OrganisationRequest, asked: Asked) -> dict[str, Any]:
         return {"empty": "filter", "widest": _with(asked, period="30d"), "unfiltered": f"?period={asked.period_name}"}
     if selectors.has_calls():
         return {"empty": "period", "widest": _with(asked, period="30d")}
-    grant = access.live_grants().select_related("server__current_version").order_by("pk").first()
-    server = servers_by_id(request, [grant.server_id]).get(grant.server_id) if grant else None
+    granted = access.live_grants().order_by("pk").values_list("server_id", flat=True)[:_GRANTS_LOOKED_AT]
+    server = next(iter(servers_by_id(request, granted).values()), None)
     tool = tool_to_try(server) if server else ""
     first = snippets.invoke_with_curl(settings.PUBLIC_URL, server.slug, tool) if server and tool else None
     return {"empty": "never", "first_call": first, "can_create": request.membership.can(Right.MANAGE_KEYS)}
+
+
+def _version(row: CallRow) -> str:
+    """The label of the release that was called, if the server may still be seen."""
+    if row.server is None or row.call.server_version_id is None:
+        return ""
+    return row.server.versions.filter(pk=row.call.server_version_id).values_list("version", flat=True).first() or ""
 
 
 def _remedy(request: OrganisationRequest, row: CallRow) -> dict[str, str]:

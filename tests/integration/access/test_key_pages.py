@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+import pytest
+
+from access.models import Grant
+from core import keys
+from core.ids import uuid7
+from tenants.context import tenant_scope
+from tenants.models import APIKey
+
+LIST, NEW = "/o/acme/keys/", "/o/acme/keys/new/"
+TEXT = re.compile(r"mk_test_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}")
+
+
+def form(cast, **changes):
+    return {
+        "name": "Invoices",
+        "servers": [str(cast.payments.pk)],
+        "level": "read",
+        "only_these": "on",
+        "agent": "clerk",
+        "expiry": "90",
+        "scopes": ["invoke"],
+        "once": uuid7().hex,
+    } | changes
+
+
+class TestList:
+    def test_it_shows_a_key_and_never_its_secret(self, alice, issued):
+        page = alice.get(LIST).content.decode()
+
+        assert issued.key.prefix in page
+        assert "Payments" in page
+        assert keys.parse(issued.text).secret not in page
+
+    def test_without_keys_the_owner_is_led_to_the_first(self, alice):
+        page = alice.get(LIST).content.decode()
+
+        assert "No keys yet" in page
+        assert NEW in page
+
+    def test_a_member_sees_keys_but_cannot_create_or_revoke(self, bob, issued):
+        page = bob.get(LIST).content.decode()
+
+        assert "Invoices" in page
+        assert "alice@acme.example" in page
+        assert NEW not in page
+        assert "revoke/" not in page
+
+    def test_revoked_keys_are_in_a_list_of_their_own(self, alice, issued):
+        alice.post(f"{LIST}{issued.key.pk}/revoke/")
+
+        assert issued.key.prefix not in alice.get(LIST + "?state=active").content.decode()
+        assert issued.key.prefix in alice.get(LIST + "?state=ended").content.decode()
+
+    def test_another_organisation_does_not_find_the_page(self, charlie):
+        assert charlie.get(LIST).status_code == 404
+
+    def test_the_anonymous_are_asked_to_sign_in(self, client, cast):
+        assert client.get(LIST).headers["Location"].startswith("/accounts/login/")
+
+    def test_a_name_of_the_full_length_is_shown_whole_on_hover(self, alice, cast):
+        alice.post(NEW, form(cast, name="n" * 100))
+
+        assert f'title="{"n" * 100}"' in alice.get(LIST).content.decode()
+
+
+class TestCreate:
+    def test_the_key_is_shown_once_with_a_first_call(self, alice, cast):
+        answer = alice.post(NEW, form(cast))
+        page = answer.content.decode()
+        [text] = set(TEXT.findall(page))
+
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert keys.parse(text)
+        assert "/v1/invoke" in page
+        assert "/mcp/payments" in page
+        assert text not in alice.get(LIST).content.decode()
+
+    def test_it_grants_what_was_chosen(self, alice, cast):
+        alice.post(NEW, form(cast, level="write"))
+
+        key = APIKey.objects.get(name="Invoices")
+        assert (key.tenant_id, key.created_by_id, key.agent) == (cast.acme.pk, cast.alice.pk, "clerk")
+        assert key.server_ids == [cast.payments.pk]
+        with tenant_scope(cast.acme):
+            grant = Grant.objects.get()
+            assert (grant.max_trust, sorted(grant.side_effects)) == ("medium", ["read", "write"])
+            assert grant.expires_at == key.expires_at
+
+    def test_sent_twice_it_makes_one_key(self, alice, cast):
+        data = form(cast)
+        alice.post(NEW, data)
+
+        answer = alice.post(NEW, data, follow=True)
+
+        assert APIKey.objects.filter(name="Invoices").count() == 1
+        assert "created already" in answer.content.decode()
+
+    def test_without_servers_the_next_step_is_named(self, alice, cast):
+        page = alice.post(NEW, form(cast, servers=[])).content.decode()
+
+        assert "/o/acme/access/new/" in page
+        with tenant_scope(cast.acme):
+            assert not Grant.objects.exists()
+
+    def test_the_server_of_the_link_is_chosen(self, alice, cast):
+        page = alice.get(NEW + "?server=payments").content.decode()
+
+        assert re.search(rf'value="{cast.payments.pk}"[^>]*checked', page)
+
+    def test_a_server_that_is_not_for_this_organisation_is_not_found(self, charlie, cast):
+        assert charlie.get("/o/globex/keys/new/?server=vault").status_code == 404
+
+    def test_a_foreign_server_cannot_be_chosen_by_its_id(self, charlie, cast):
+        answer = charlie.post("/o/globex/keys/new/", form(cast, servers=[str(cast.vault.pk)]))
+
+        assert "not one of the available choices" in answer.content.decode()
+        assert not APIKey.objects.filter(name="Invoices").exists()
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"name": ""}, "required"),
+            ({"name": "   "}, "required"),
+            ({"name": "n" * 101}, "at most 100"),
+            ({"scopes": []}, "required"),
+            ({"scopes": ["root"]}, "not one of the available choices"),
+            ({"expiry": "-1"}, "not one of the available choices"),
+            ({"level": "boundless"}, "not one of the available choices"),
+            ({"servers": ["not-an-id"]}, "not a valid UUID"),
+        ],
+    )
+    def test_bad_input_is_named_and_makes_nothing(self, alice, cast, changes, words):
+        answer = alice.post(NEW, form(cast, **changes))
+
+        assert answer.status_code == 200
+        assert words in answer.content.decode()
+        assert not APIKey.objects.filter(tenant=cast.acme).exists()
+
+    def test_a_member_may_not_and_learns_who_may(self, bob, cast):
+        answer = bob.post(NEW, form(cast))
+
+        assert answer.status_code == 403
+        assert "alice@acme.example" in answer.content.decode()
+        assert not APIKey.objects.filter(tenant=cast.acme).exists()
+
+
+class TestRevoke:
+    def test_the_question_names_the_consequence(self, alice, issued):
+        page = alice.get(f"{LIST}{issued.key.pk}/revoke/").content.decode()
+
+        assert "refused within one second" in page
+        assert "csrfmiddlewaretoken" in page
+
+    def test_asking_changes_nothing(self, alice, issued):
+        alice.get(f"{LIST}{issued.key.pk}/revoke/")
+
+        assert APIKey.objects.get(pk=issued.key.pk).state == "active"
+
+    def test_it_takes_the_key_back(self, alice, issued):
+        answer = alice.post(f"{LIST}{issued.key.pk}/revoke/")
+
+        assert answer.headers["Location"] == LIST
+        assert APIKey.objects.get(pk=issued.key.pk).state == "revoked"
+        assert "already revoked" in alice.get(f"{LIST}{issued.key.pk}/revoke/").content.decode()
+
+    def test_a_member_may_not(self, bob, issued):
+        assert bob.post(f"{LIST}{issued.key.pk}/revoke/").status_code == 403
+        assert APIKey.objects.get(pk=issued.key.pk).state == "active"
+
+    def test_a_key_of_another_organisation_is_not_found(self, charlie, issued):
+        assert charlie.post(f"/o/globex/keys/{issued.key.pk}/revoke/").status_code == 404
+        assert charlie.get(f"/o/globex/keys/{issued.key.pk}/revoke/").status_code == 404
+        assert APIKey.objects.get(pk=issued.key.pk).state == "active"
+
+    def test_an_unknown_key_is_not_found(self, alice, cast):
+        assert alice.get(f"{LIST}{UUID(int=1)}/revoke/").status_code == 404
