@@ -37,6 +37,7 @@ def build(request: MarketRequest) -> dict[str, Any]:
         "chips": _categories(scene, query),
         "facets": _facets(request, scene, query),
         "active": _active(query),
+        "clear_url": Query(text=query.text, sort=query.sort).url,
         "sorts": _sorts(query),
         "previous_url": _page_url(query, page.previous_page_number()) if page.has_previous() else "",
         "next_url": _page_url(query, page.next_page_number()) if page.has_next() else "",

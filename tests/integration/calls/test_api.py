@@ -51,7 +51,9 @@ class TestCallList:
 
         assert [row["tool"] for row in rows] == ["slow"]
 
-    @pytest.mark.parametrize("query", [{"server": "x"}, {"outcome": "great"}, {"cursor": b64encode(b"p=hello").decode()}])
+    @pytest.mark.parametrize(
+        "query", [{"server": "x"}, {"outcome": "great"}, {"cursor": b64encode(b"p=hello").decode()}]
+    )
     def test_what_is_not_understood_is_refused(self, acme, query):
         answer = acme(LIST, **query)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from access.services import grants
 from calls.models import Call
@@ -100,6 +102,17 @@ class TestForEverybody:
         page = text_of(client.get("/"))
         assert "<b>bold" not in page
         assert "<img src=x" not in page
+
+    def test_more_servers_need_no_more_queries(self, cast, client):
+        with CaptureQueriesContext(connection) as few:
+            client.get("/")
+        with platform_scope():
+            for number in range(10):
+                make_server(cast.initech, f"many-{number}", f"Many {number:02}")
+        with CaptureQueriesContext(connection) as many:
+            client.get("/")
+
+        assert len(many) == len(few)
 
 
 class TestForMembers:
