@@ -6,11 +6,12 @@ which Postgres cannot store: a caller's odd tool name must never cost a neighbou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 from psycopg import sql
@@ -32,11 +33,15 @@ def insert_statement(schema: str) -> bytes:
 
 def encode(records: Sequence[CallRecord]) -> list[str]:
     """One array literal per column of COLUMNS."""
-    columns = zip(*map(_fields, records), strict=True)
-    return [
-        "{" + ",".join([encoder(value) for value in values]) + "}"
-        for encoder, values in zip(_ENCODERS, columns, strict=True)
-    ]
+    return list(map(_column, _ENCODERS, zip(*map(_fields, records), strict=True)))
+
+
+def _column(encoder: Callable[[Any], str], values: tuple[Any, ...]) -> str:
+    # In a busy moment most columns of a group hold one value: the same server, revision, outcome. It is encoded once.
+    first = values[0]
+    if values.count(first) == len(values):
+        return "{" + ",".join([encoder(first)] * len(values)) + "}"
+    return "{" + ",".join(map(encoder, values)) + "}"
 
 
 def _fresh_text(value: str) -> str:

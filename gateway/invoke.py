@@ -162,19 +162,19 @@ class Invoker:
         limit = self._config.limits.reply_bytes
         call.status = reply.status
         if forward.is_event_stream(reply) and reply.status == 200:
-            cutter = sse.EventCutter(limit)
-            while chunk := await reply.read():
-                for event in cutter.feed(chunk):
-                    message = sse.message_of(event)
-                    if sse.is_answer(message) and message is not None and message.get("id") == request_id:
-                        call.response_bytes = len(event)
-                        return message
+            async for event, found in forward.events(reply, limit):
+                if found is not None and sse.is_answer(found) and found.get("id") == request_id:
+                    call.response_bytes = len(event)
+                    return found
             raise RefusedError("upstream.failed", detail="the stream ended without an answer")
         data = await reply.read_all(limit)
         call.response_bytes = len(data)
         if not forward.is_json(reply):
             raise RefusedError("upstream.failed", detail=f"HTTP {reply.status}, not JSON")
-        message = orjson.loads(data)
+        try:
+            message = orjson.loads(data)
+        except orjson.JSONDecodeError as exc:
+            raise RefusedError("upstream.failed", detail="the reply is not valid JSON") from exc
         if not isinstance(message, dict) or not sse.is_answer(message):
             raise RefusedError("upstream.failed", detail=f"HTTP {reply.status}, no JSON-RPC answer")
         if message.get("id") != request_id and "error" not in message:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from calls.record import Outcome
@@ -102,7 +102,7 @@ class Forwarder:
                 return
             call.watched.extend(deadlines.stream)
             await answers.start_stream(call, send, self.passed_headers(call, reply))
-            async for event, message in self._events(reply):
+            async for event, message in events(reply, self._config.limits.reply_bytes):
                 if is_resumed or not sse.is_answer(message):
                     await answers.send_event(send, event)
         finally:
@@ -132,7 +132,7 @@ class Forwarder:
             raise outcomes.not_an_answer(reply.status, "an event stream with an error status")
         await answers.start_stream(call, send, self.passed_headers(call, reply))
         resumable = False
-        async for event, message in self._events(reply):
+        async for event, message in events(reply, self._config.limits.reply_bytes):
             call.watched.extend(idle)
             call.response_bytes += len(event)
             if not sse.is_answer(message):
@@ -163,17 +163,6 @@ class Forwarder:
         call.watched.settle()
         await meter.commit(call, self._writer)
         await answers.send_event(send, b"", last=True)
-
-    async def _events(self, reply: Reply):
-        cutter = sse.EventCutter(self._config.limits.reply_bytes)
-        try:
-            while chunk := await reply.read():
-                for event in cutter.feed(chunk):
-                    yield event, sse.message_of(event)
-            for event in cutter.finish():
-                yield event, sse.message_of(event)
-        except (ValueError, sse.EventTooLargeError) as exc:
-            raise UpstreamBrokenError(f"the stream is not usable: {type(exc).__name__}") from exc
 
     async def _drain(self, reply: Reply) -> None:
         """Let the server finish its stream, so that the connection can be used again."""
@@ -233,6 +222,19 @@ def _forwarded(call: CallContext) -> bytes:
     if call.upstream_session:
         lines.append(b"mcp-session-id: %b\r\n" % call.upstream_session)
     return b"".join(lines)
+
+
+async def events(reply: Reply, max_bytes: int) -> AsyncIterator[tuple[bytes, dict[str, Any] | None]]:
+    """A stream's events as they arrive, each with the message it carries. Raises UpstreamBrokenError."""
+    cutter = sse.EventCutter(max_bytes)
+    try:
+        while chunk := await reply.read():
+            for event in cutter.feed(chunk):
+                yield event, sse.message_of(event)
+        for event in cutter.finish():
+            yield event, sse.message_of(event)
+    except (ValueError, sse.EventTooLargeError) as exc:
+        raise UpstreamBrokenError(f"the stream is not usable: {type(exc).__name__}") from exc
 
 
 def is_event_stream(reply: Reply) -> bool:
