@@ -111,7 +111,16 @@ def grant_revoke(request: OrganisationRequest, org: str, grant_id: UUID) -> Http
     if found is None:
         raise NotFoundError("There is no such grant in this organisation.")
     server = servers_by_id(request, [found.server_id]).get(found.server_id)
-    return render(request, "access/grant_revoke.html", {"grant": found, "server": server})
+    facts = [
+        {
+            "label": "Who",
+            "value": f"{found.subject_label or found.subject} ({found.get_subject_kind_display().lower()})",
+        },
+        {"label": "Server", "value": server.name if server else "no longer listed"},
+        {"label": "Tools", "value": ", ".join(found.tools) or "every tool"},
+        {"label": "Given by", "value": found.granted_by_label or "system"},
+    ]
+    return render(request, "access/grant_revoke.html", {"grant": found, "facts": facts})
 
 
 def tabs(org: str, active: str) -> list[dict[str, Any]]:
