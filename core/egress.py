@@ -29,8 +29,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 PORTS = frozenset({80, 443, 8080, 8443})
 MAX_URL_LENGTH = 2048
 
-# Ranges that `is_global` calls public or that tunnel to private ones: carrier NAT, IETF protocol assignments (cloud metadata
-# lives there), 6to4 relays, IPv4-compatible, NAT64, Teredo, 6to4, multicast.
+# Ranges that `is_global` calls public or that lead to private ones: carrier NAT, IETF protocol assignments (cloud metadata lives
+# there), 6to4 relays, benchmarks, multicast. Of IPv6 only global unicast is open at all, less Teredo, documentation, 6to4.
 _DENIED = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -41,21 +41,13 @@ _DENIED = tuple(
         "198.18.0.0/15",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "::/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "100::/64",
         "2001::/23",
         "2001:db8::/32",
         "2002::/16",
         "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
     )
 )
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\Z")
 
@@ -147,6 +139,8 @@ def is_denied(address: Address) -> bool:
     """Whether an address is outside the public internet, looking through IPv4 addresses wrapped in IPv6."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        return True
     return not address.is_global or any(address in net for net in _DENIED if net.version == address.version)
 
 
