@@ -18,13 +18,15 @@ _last_ms = -1
 _counter = 0
 
 _COUNTER_MAX = 0xFFF
+# A clock that steps back a little is waited out; one that was set back is followed, or rows would land in a later month.
+_CLOCK_SET_BACK_MS = 10_000
 
 
 def uuid7() -> UUID:
     global _last_ms, _counter  # noqa: PLW0603 - one sequence per process
     ms = clock.unix_ms()
     with _lock:
-        if ms > _last_ms:
+        if ms > _last_ms or ms < _last_ms - _CLOCK_SET_BACK_MS:
             _last_ms, _counter = ms, int.from_bytes(os.urandom(1), "big")
         else:
             _counter += 1

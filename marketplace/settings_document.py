@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,7 +59,7 @@ def _variables() -> Iterator[str]:
     done = subprocess.run(  # noqa: S603 - this interpreter and the constant above
         [sys.executable, "-c", _LIST],
         cwd=settings.BASE_DIR,
-        env={"PATH": os.environ.get("PATH", ""), **_PLACEHOLDERS},
+        env=_PLACEHOLDERS,
         capture_output=True,
         text=True,
         check=True,
