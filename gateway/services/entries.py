@@ -36,7 +36,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         tenant = Tenant.objects.filter(pk=tenant_id).first()
         if tenant is None:
             return None
-        keys = {key.key_id: _key(key) for key in APIKey.objects.filter(tenant=tenant, revoked_at=None)}
+        members = set(tenant.memberships.filter(user__is_active=True).values_list("user_id", flat=True))
+        keys = {key.key_id: _key(key, members) for key in APIKey.objects.filter(tenant=tenant, revoked_at=None)}
     grants: dict[UUID, list[GrantRule]] = {}
     if tenant.suspended_at is None:
         with tenant_scope(tenant):
@@ -120,14 +121,15 @@ class ModelLoader:
                 APIKey.objects.filter(pk=api_key_id).exclude(last_used_at__gte=moment).update(last_used_at=moment)
 
 
-def _key(key: APIKey) -> KeyEntry:
+def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
+    """A key acts on behalf of its maker while they are a member; afterwards only what was granted to the key itself holds."""
     return KeyEntry(
         key_id=key.key_id,
         api_key_id=key.pk,
         secret_digest=bytes(key.secret_digest),
         scopes=frozenset(key.scopes),
         server_ids=frozenset(key.server_ids),
-        user_id=key.created_by_id,
+        user_id=key.created_by_id if key.created_by_id in members else None,
         agent=key.agent,
         team_id=key.team_id,
         expires_at=key.expires_at,

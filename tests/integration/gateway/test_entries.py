@@ -1,0 +1,141 @@
+"""What gateways are told: the rows of an organisation and of a server as entries."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import redis
+from django.conf import settings
+
+from access.services import grants
+from access.services.grants import Subject
+from access.types import SideEffect, Trust
+from audit.services import SYSTEM
+from billing import services as billing
+from core import clock
+from gateway.entries import server_to_json, tenant_to_json
+from gateway.services import entries, publish
+from tenants.choices import Role, Scope
+from tenants.context import platform_scope, tenant_scope
+from tenants.models import Membership, Tenant
+from tenants.services import api_keys, memberships
+
+
+def issue(cast, **options):
+    return api_keys.issue(tenant=cast.acme, name="key", scopes=[Scope.INVOKE], actor=cast.bob, **options).key
+
+
+def key_of(cast, key):
+    entry = entries.tenant_entry(cast.acme.pk)
+    assert entry is not None
+    return entry.keys.get(key.key_id)
+
+
+class TestTenantEntry:
+    def test_a_live_key_is_told_with_its_digest_and_never_its_secret(self, cast):
+        issued = api_keys.issue(tenant=cast.acme, name="key", scopes=[Scope.INVOKE], actor=cast.bob)
+        entry = entries.tenant_entry(cast.acme.pk)
+        assert entry is not None
+
+        assert entry.keys[issued.key.key_id].user_id == cast.bob.pk
+        assert issued.text.split("_")[3] not in json.dumps(tenant_to_json(entry))
+
+    def test_a_revoked_key_is_not_told(self, cast):
+        key = issue(cast)
+        api_keys.revoke(tenant=cast.acme, key_id=key.pk, actor=cast.alice)
+
+        assert key_of(cast, key) is None
+
+    def test_a_key_of_a_person_who_left_no_longer_acts_on_their_behalf(self, cast):
+        key = issue(cast)
+        alice = Membership.objects.get(tenant=cast.acme, user=cast.alice)
+        bob = Membership.objects.get(tenant=cast.acme, user=cast.bob, role=Role.MEMBER)
+        memberships.remove(actor=alice, membership_id=bob.pk)
+
+        entry = key_of(cast, key)
+        assert entry is not None
+        assert entry.user_id is None
+
+    def test_the_revision_grows_with_every_change(self, cast):
+        before = entries.tenant_entry(cast.acme.pk)
+        issue(cast)
+        after = entries.tenant_entry(cast.acme.pk)
+
+        assert before is not None
+        assert after is not None
+        assert after.revision > before.revision
+
+    def test_an_ended_grant_is_told_so_that_a_refusal_can_say_why(self, cast):
+        with tenant_scope(cast.acme):
+            grant = grants.give(
+                tenant=cast.acme,
+                server=cast.payments,
+                subject=Subject("agent", "bot"),
+                actor=cast.alice,
+                expires_at=clock.now() + timedelta(days=1),
+            )
+            grants.revoke(tenant=cast.acme, grant_id=grant.pk, actor=cast.alice)
+        entry = entries.tenant_entry(cast.acme.pk)
+        assert entry is not None
+        told = {rule.grant_id: rule for rule in entry.grants[cast.payments.pk]}
+
+        assert told[grant.pk].revoked_at is not None
+
+    def test_a_suspended_organisation_has_no_grants(self, cast):
+        with tenant_scope(cast.acme):
+            grants.give(tenant=cast.acme, server=cast.payments, subject=Subject("agent", "bot"), actor=cast.alice)
+        Tenant.objects.filter(pk=cast.acme.pk).update(suspended_at=clock.now())
+        entry = entries.tenant_entry(cast.acme.pk)
+        assert entry is not None
+
+        assert entry.suspended
+        assert entry.grants == {}
+
+    def test_an_unknown_organisation_is_none(self, cast):
+        assert entries.tenant_entry(cast.payments.pk) is None
+
+
+class TestServerEntries:
+    def test_tools_carry_what_the_policy_needs(self, cast):
+        (entry,) = entries.server_entries(slug="payments")
+        tools = entry.policy.tools
+
+        assert tools["list_invoices"].side_effect is SideEffect.READ
+        assert tools["refund_invoice"].required_trust is Trust.HIGH
+        assert entry.callable
+
+    def test_the_price_in_force_is_told_and_not_a_later_one(self, cast):
+        with platform_scope():
+            billing.set_price(
+                server=cast.payments, rate=Decimal(9), actor=SYSTEM, effective_from=clock.now() + timedelta(days=1)
+            )
+            billing.set_price(server=cast.payments, tool="list_invoices", rate=Decimal("0.5"), actor=SYSTEM)
+        (entry,) = entries.server_entries(slug="payments")
+
+        assert entry.price is not None
+        assert entry.price.rate == Decimal("0.02")
+        assert entry.tool_prices["list_invoices"].rate == Decimal("0.5")
+
+    def test_a_server_whose_gateway_is_off_is_not_callable(self, cast):
+        with platform_scope():
+            cast.payments.gateway_enabled = False
+            cast.payments.save()
+        (entry,) = entries.server_entries(server_id=cast.payments.pk)
+
+        assert not entry.callable
+
+
+class TestPublish:
+    def test_the_compiled_entry_itself_is_pushed(self, cast):
+        with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub(ignore_subscribe_messages=True) as heard:
+            heard.subscribe(publish.CHANNEL)
+            heard.get_message(timeout=5)
+            publish.publish_server(cast.payments.pk)
+            message = None
+            while message is None:
+                message = heard.get_message(timeout=5)
+        (entry,) = entries.server_entries(server_id=cast.payments.pk)
+
+        assert json.loads(message["data"])["body"] == server_to_json(entry)
