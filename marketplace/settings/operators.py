@@ -8,7 +8,28 @@ STAFF_MFA_REQUIRED = env.flag(
     "MARKETPLACE_STAFF_MFA", "Operators need a second factor before they see the admin.", default=True
 )
 
+# Dates in the admin, where everything is in UTC.
+DATE_FORMAT = "j M Y"
+DATETIME_FORMAT = "j M Y, H:i:s"
+
 UNFOLD = {
+    "DASHBOARD_CALLBACK": "marketplace.pages.dashboard.dashboard",
+    # The accent of static/css/tokens.css, in the steps that the theme asks for.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .015 277)",
+            "100": "oklch(94% .03 277)",
+            "200": "oklch(90% .05 277)",
+            "300": "oklch(82% .09 277)",
+            "400": "oklch(70% .15 277)",
+            "500": "oklch(60% .19 277)",
+            "600": "oklch(50% .21 277)",
+            "700": "oklch(46% .2 277)",
+            "800": "oklch(42% .19 277)",
+            "900": "oklch(36% .15 277)",
+            "950": "oklch(27% .1 277)",
+        }
+    },
     "SITE_TITLE": "MCP Marketplace operations",
     "SITE_HEADER": "MCP Marketplace",
     "SITE_SUBHEADER": "Operations",

@@ -27,7 +27,7 @@ def require(membership: Membership, right: Right) -> None:
     raise ForbiddenError(
         f"Your role in this organisation, {role}, does not let you {_WHAT[right]}.",
         code="tenants.right_missing",
-        next_step=f"Ask {who_can(membership, right)}.",
+        next_step=f"Ask {who_can(membership, Right.MANAGE_PEOPLE)} to do it, or to change your role.",
         right=str(right),
     )
 

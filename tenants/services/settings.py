@@ -77,7 +77,7 @@ def get_setting(name: str, tenant: Tenant | None = None) -> Setting:
 
 
 def list_settings(tenant: Tenant | None = None) -> list[tuple[Group, list[Setting]]]:
-    """Every flag of the scope with its value, grouped by app."""
+    """Every flag of the scope with its value, grouped by app; what has an effect comes first, in groups and among them."""
     stored = {(row.tenant_id, row.name): row for row in _rows(tenant)}
     listed = []
     for group in groups():
@@ -92,8 +92,8 @@ def list_settings(tenant: Tenant | None = None) -> list[tuple[Group, list[Settin
             if (flag.of_organisation if tenant else flag.of_platform)
         ]
         if settings:
-            listed.append((group, settings))
-    return listed
+            listed.append((group, sorted(settings, key=lambda setting: bool(setting.flag.awaits))))
+    return sorted(listed, key=lambda pair: bool(pair[1][0].flag.awaits))
 
 
 def put(*, name: str, value: object, actor: User, membership: Membership | None = None) -> Setting:

@@ -21,8 +21,8 @@ from django.template.utils import InvalidTemplateEngineError
 
 from core.ui.icons import ICONS
 
-# File names below these folders are dictated by django-allauth.
-NAMED_ELSEWHERE = ("account/", "allauth/", "mfa/", "socialaccount/", "usersessions/")
+# File names below these folders are dictated by django-allauth and the admin's theme.
+NAMED_ELSEWHERE = ("account/", "allauth/", "mfa/", "socialaccount/", "unfold/", "usersessions/")
 COMMENT = re.compile(r"\{% comment.*?endcomment %\}|\{#.*?#\}|<!--.*?-->", re.DOTALL)
 TAG = re.compile(r"<([a-zA-Z][\w-]*)((?:\{%.*?%\}|\{\{.*?\}\}|\"[^\"]*\"|'[^']*'|[^>\"'])*)>", re.DOTALL)
 TEMPLATE_CODE = re.compile(r"\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)

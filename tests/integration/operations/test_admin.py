@@ -51,6 +51,14 @@ class TestPages:
             answer = with_records.get(address(model, "changelist"))
             assert answer.status_code == 200, model
 
+    def test_the_first_page_says_how_many_servers_wait(self, cast, operator):
+        with platform_scope():
+            Server.objects.filter(pk=cast.vault.pk).update(status="submitted", approved_at=None)
+        page = operator.get("/admin/").content.decode()
+        assert "servers wait for approval" in page
+        assert "/admin/catalog/server/?status__exact=submitted" in page
+        assert "Not available" not in page
+
     def test_every_list_can_be_searched(self, cast, with_records):
         for model, model_admin in admin.site._registry.items():
             if model_admin.search_fields:
