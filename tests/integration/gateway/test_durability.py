@@ -1,0 +1,130 @@
+"""Answered implies recorded: a gateway process is killed twenty times under load, and every answer has exactly one row."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from tests.integration.gateway.conftest import body_of
+from tests.support.gateways import (
+    World,
+    drop_schemas,
+    listening_socket,
+    make_call_tables,
+    rows_of,
+)
+from tests.support.upstreams import misbehaving_upstream
+
+ROOT = Path(__file__).resolve().parents[3]
+KILLS = 20
+CLIENTS = 8
+CALL = body_of("tools/call", {"name": "echo", "arguments": {}})
+
+
+class GatewayProcess:
+    """uvicorn with the test gateway on an inherited socket, so that clients never see a closed port."""
+
+    def __init__(self, entries: Path, upstream_port: int) -> None:
+        self.sock = listening_socket()
+        self.base = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
+        self._environment = {
+            **os.environ,
+            "GATEWAY_TEST_ENTRIES": str(entries),
+            "GATEWAY_TEST_PORTS": str(upstream_port),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "tests.support.gateways:process_app"]
+        options = ["--fd", str(self.sock.fileno()), "--log-level", "error", "--no-access-log"]
+        self._process = subprocess.Popen(
+            [*command, *options], cwd=ROOT, env=self._environment, pass_fds=[self.sock.fileno()]
+        )
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(10)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        self.sock.close()
+
+
+async def call_until(stop: asyncio.Event, base: str, headers: dict[str, str], answered: list[str]) -> None:
+    """Call without pause; note the id of every call whose answer arrived in full."""
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        while not stop.is_set():
+            try:
+                response = await client.post(f"{base}/mcp/ok", content=CALL, headers=headers)
+            except httpx.TransportError:
+                # Killed in the middle of it. The socket stays open, so the next call waits for the next process.
+                await asyncio.sleep(0.01)
+                continue
+            assert response.status_code == 200, response.text
+            assert response.json()["result"]
+            answered.append(response.headers["x-marketplace-call-id"])
+
+
+async def load_with_kills(process: GatewayProcess, headers: dict[str, str]) -> list[str]:
+    stop, answered = asyncio.Event(), []
+    clients = [asyncio.create_task(call_until(stop, process.base, headers, answered)) for _ in range(CLIENTS)]
+    for number in range(KILLS):
+        process.start()
+        enough = len(answered) + 40 + 13 * (number % 4)
+        while len(answered) < enough:
+            await asyncio.sleep(0.005)
+            for client in clients:
+                if client.done():
+                    client.result()
+        process.kill()
+    stop.set()
+    # Whoever waits for a process that does not come any more is let go.
+    for client in clients:
+        client.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+    return answered
+
+
+def test_every_answered_call_has_exactly_one_row_however_often_the_gateway_is_killed(
+    urls: tuple[str, str], tmp_path: Path
+) -> None:
+    world = World()
+    with misbehaving_upstream() as upstream:
+        acme, initech = world.tenant("acme"), world.tenant("initech")
+        token, key = world.key(acme)
+        make_call_tables(urls[0], world.schemas)
+        world.grant(acme, world.server("ok", upstream.url("ok"), initech), key)
+        entries = tmp_path / "entries.json"
+        entries.write_text(world.loader.dump())
+        headers = {
+            "authorization": f"Bearer {token}",
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": "2026-07-28",
+            "mcp-method": "tools/call",
+            "mcp-name": "echo",
+        }
+        process = GatewayProcess(entries, upstream.port)
+        try:
+            answered = asyncio.run(load_with_kills(process, headers))
+        finally:
+            process.close()
+        recorded = Counter(str(row["call_id"]) for row in rows_of(urls[0], acme.schema_name))
+        performed = len(upstream.requests)
+        drop_schemas(urls[0], world.schemas)
+    assert len(answered) >= KILLS * 40
+    assert len(set(answered)) == len(answered)
+    assert [call_id for call_id in answered if recorded[call_id] != 1] == []
+    assert max(recorded.values()) == 1
+    # A row without an answer is a call that was interrupted between its commit and its last byte; there are few, and each
+    # was performed once.
+    assert len(answered) <= len(recorded) <= performed

@@ -1,0 +1,120 @@
+"""What the gateway does when its own stores are away: it refuses what it cannot decide or record, and recovers by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.integration.gateway.conftest import Stage, body_of
+from tests.support.gateways import config_for, running_gateway
+from tests.support.processes import wait_until
+
+
+@pytest.fixture
+def restage(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int) -> Iterator[Callable[..., Any]]:
+    """`with restage(redis_url=...) as stage`: a gateway of its own with another configuration."""
+    make, world, upstream = build_stage()
+
+    class Restaged:
+        def __init__(self, **changes: Any) -> None:
+            self._gateway = running_gateway(
+                replace(config_for(*urls, upstream.port, sdk_port), **changes), world.loader
+            )
+
+        def __enter__(self) -> Stage:
+            return make(self._gateway.__enter__())
+
+        def __exit__(self, *details: Any) -> None:
+            self._gateway.__exit__(*details)
+
+    yield Restaged
+    world.loader.fail = False
+
+
+def error_of(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["data"]["code"]
+
+
+def test_without_valkey_calls_go_on_and_changes_arrive_by_the_poll(restage: Callable[..., Any]) -> None:
+    with restage(redis_url="redis://127.0.0.1:9/0") as stage:
+        assert stage.call("ok").status_code == 200
+        server = stage.servers["ok"]
+        stage.world.change_server(server.server_id, callable=False)
+        wait_until(lambda: stage.call("ok").status_code == 503, "the poll", deadline_s=5)
+        stage.world.change_server(server.server_id, callable=True)
+        wait_until(lambda: stage.call("ok").status_code == 200, "the poll", deadline_s=5)
+
+
+def test_with_neither_push_nor_poll_nothing_is_decided_until_one_is_back(restage: Callable[..., Any]) -> None:
+    with restage(redis_url="redis://127.0.0.1:9/0", poll_interval_s=0.1, stale_after_s=0.5) as stage:
+        assert stage.call("ok").status_code == 200
+        seen = len(stage.upstream.requests)
+        stage.world.loader.fail = True
+        wait_until(lambda: stage.call("ok").status_code == 503, "entries to be stale", deadline_s=10)
+        refused = stage.call("ok")
+        assert error_of(refused) == (503, "access.policy_unavailable")
+        assert refused.headers["retry-after"] == "2"
+        assert stage.row(refused)["reason"] == "policy_unavailable"
+        after = len(stage.upstream.requests)
+        stage.call("ok")
+        assert len(stage.upstream.requests) == after >= seen
+        stage.world.loader.fail = False
+        wait_until(lambda: stage.call("ok").status_code == 200, "recovery", deadline_s=10)
+
+
+def test_a_key_that_cannot_be_looked_up_is_not_called_unknown(restage: Callable[..., Any]) -> None:
+    with restage() as stage:
+        stage.world.loader.fail = True
+        response = stage.call("ok")
+        stage.world.loader.fail = False
+        assert error_of(response) == (503, "access.policy_unavailable")
+        assert stage.call("ok").status_code == 200
+
+
+def test_guessed_keys_cost_the_database_one_question_each(restage: Callable[..., Any]) -> None:
+    from core import keys
+
+    with restage() as stage:
+        guess = str(keys.mint("test"))
+        asked = len(stage.world.loader.questions)
+        for _ in range(10):
+            headers = {**stage.modern("tools/call", "echo"), "authorization": f"Bearer {guess}"}
+            content = body_of("tools/call", {"name": "echo"})
+            assert httpx.post(f"{stage.base}/mcp/ok", content=content, headers=headers).status_code == 401
+        questions = [q for q in stage.world.loader.questions[asked:] if q.startswith("key")]
+        assert len(questions) == 1
+
+
+def test_an_answer_that_cannot_be_recorded_is_withheld(restage: Callable[..., Any]) -> None:
+    unreachable = "postgresql://nobody@127.0.0.1:9/none"
+    config = {"database_url": unreachable, "deadlines": replace(config_for("", "").deadlines, record=0.5)}
+    with restage(**config) as stage:
+        response = stage.call("ok")
+        assert error_of(response) == (503, "calls.not_recorded")
+        assert response.headers["retry-after"]
+        assert "result" not in response.json()
+        streamed = stage.call("stream")
+        assert "calls.not_recorded" in streamed.text
+        assert '"result"' not in streamed.text
+        assert '"error"' in streamed.text
+        problem = stage.invoke("ok")
+        assert (problem.status_code, problem.json()["code"]) == (503, "calls.not_recorded")
+
+
+def test_a_database_that_drops_its_connections_costs_no_answer(restage: Callable[..., Any]) -> None:
+    with restage() as stage:
+        for _ in range(3):
+            assert stage.call("ok").status_code == 200
+            with psycopg.connect(stage.database_url, autocommit=True) as conn:
+                conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'marketplace-calls' AND datname = current_database()"
+                )
+            response = stage.call("ok")
+            assert response.status_code == 200
+            assert stage.row(response)["outcome"] == "ok"
