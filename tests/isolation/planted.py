@@ -13,13 +13,14 @@ from access.services import grants
 from audit import services as audit
 from calls import rows
 from calls.record import CallRecord, Outcome
+from catalog.choices import Status, Visibility
 from catalog.models import Server
 from core import clock
 from core.ids import uuid7
 from notifications.services import notify
 from tenants.choices import Scope
 from tenants.context import platform_scope, tenant_scope
-from tenants.models import Membership, Tenant, User
+from tenants.models import Membership, Team, Tenant, User
 from tenants.services import api_keys, invitations, teams
 from tests.support.cast import PAYMENTS_TOOLS, make_server
 
@@ -31,6 +32,7 @@ class Planted:
     tenant: Tenant
     owner: User
     word: str
+    team_word: str  # of a server that only the owner's team may know of
     server: Server
     key: str  # the text of a key with every scope
     parameters: dict[str, object]  # values for the parameters of URLs, by their names
@@ -42,7 +44,7 @@ class Planted:
 
 def plant(tenant: Tenant, owner: User) -> Planted:
     """Fill an organisation. Nothing of it is public."""
-    word = f"canary{uuid7().hex[-12:]}"
+    word, team_word = f"canary{uuid7().hex[-12:]}", f"teamcanary{uuid7().hex[-12:]}"
     actor = Membership.objects.select_related("tenant", "user").get(tenant=tenant, user=owner)
     # Addresses are repeated in answers, so the name in the path is another word.
     slug = f"hidden{uuid7().hex[-12:]}"
@@ -52,6 +54,8 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         )
     issued = api_keys.issue(tenant=tenant, name=f"{word} key", scopes=Scope.values, actor=owner, agent=f"{word}-agent")
     team = teams.create(actor=actor, name=f"{word} team")
+    _plant_half_hidden_servers(tenant, word, team_word, team)
+    teams.add(actor=actor, team_id=team.pk, membership_id=actor.pk)
     invited = invitations.invite(actor=actor, email=f"{word}@elsewhere.example", role="member")
     with tenant_scope(tenant):
         grant = grants.give(
@@ -69,6 +73,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         tenant=tenant,
         owner=owner,
         word=word,
+        team_word=team_word,
         server=server,
         key=issued.text,
         parameters={
@@ -84,6 +89,17 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "token": invited.token,
         },
     )
+
+
+def _plant_half_hidden_servers(tenant: Tenant, word: str, team_word: str, team: Team) -> None:
+    """One that will be public and is not approved, and one of a team: Postgres lets them through, the code must not."""
+    with platform_scope():
+        waiting = make_server(tenant, f"waiting{uuid7().hex[-12:]}", f"{word} waiting", summary=word)
+        Server.objects.filter(pk=waiting.pk).update(status=Status.SUBMITTED)
+        narrow = make_server(
+            tenant, f"narrow{uuid7().hex[-12:]}", f"{team_word} narrow", visibility="org", summary=team_word
+        )
+        Server.objects.filter(pk=narrow.pk).update(visibility=Visibility.TENANT, owner_team=team)
 
 
 def _tools(word: str) -> list[dict[str, object]]:

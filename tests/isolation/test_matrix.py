@@ -80,6 +80,8 @@ class TestReading:
         if endpoint.name not in matrix.BY_LINK:
             leaks = [who for who in ("charlie", "anonymous") if stage.acme.word in text_of(answers[who])]
             assert leaks == []
+        told = [who for who in ("bob", "charlie", "anonymous") if stage.acme.team_word in text_of(answers[who])]
+        assert told == []
 
     @named(OF_ORGANISATIONS)
     def test_the_owner_sees_the_canary_where_others_do_not(self, stage, endpoint):
@@ -88,6 +90,9 @@ class TestReading:
         if endpoint.name in shows:
             page = stage.browsers["alice"].get(endpoint.path(FILLERS | stage.acme.parameters))
             assert stage.acme.word in text_of(page)
+
+    def test_the_team_s_server_shows_to_the_team(self, stage):
+        assert stage.acme.team_word in text_of(stage.browsers["alice"].get("/"))
 
     @named(WITH_THINGS)
     def test_a_thing_of_acme_is_not_there_inside_globex(self, stage, endpoint):
