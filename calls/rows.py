@@ -33,7 +33,8 @@ def insert_statement(schema: str) -> bytes:
 
 def encode(records: Sequence[CallRecord]) -> list[str]:
     """One array literal per column of COLUMNS."""
-    return list(map(_column, _ENCODERS, zip(*map(_fields, records), strict=True)))
+    columns = zip(*map(_fields, records), strict=True)
+    return [_column(encoder, values) for encoder, values in zip(_ENCODERS, columns, strict=True)]
 
 
 def _column(encoder: Callable[[Any], str], values: tuple[Any, ...]) -> str:
@@ -88,5 +89,5 @@ _BY_TYPE = {
 }
 # Values that hardly ever repeat: caching them would only push out those that do.
 _FRESH = {"call_id": _fresh_uuid, "arguments_digest": _fresh_text, "request_id": _fresh_text, "trace_id": _fresh_text}
-_ENCODERS = [_FRESH.get(name) or _BY_TYPE.get(kind, _decimal) for name, kind in COLUMNS]
+_ENCODERS: list[Callable[[Any], str]] = [_FRESH.get(name) or _BY_TYPE.get(kind, _decimal) for name, kind in COLUMNS]
 _fields = attrgetter(*(name for name, _ in COLUMNS))

@@ -81,6 +81,8 @@ class Pipeline:
         """Up to the body: headers checked, caller known, body read."""
         headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
         guard.check_json(headers)
+        if call.interface == "mcp":
+            guard.check_accept(headers)
         call.caller = await self._authenticator.authenticate(headers)
         self._used(call)
         call.watched.phase(self._config.deadlines.request_body)

@@ -49,9 +49,13 @@ def check(scope: Mapping[str, Any], limits: Limits, host_names: frozenset[str]) 
 
 
 def check_json(headers: Headers) -> None:
-    """A message is sent as JSON, by a client that can read both kinds of answer."""
+    """A body is JSON, and says so."""
     if not _is_json(headers.get(b"content-type", b"")):
         raise RefusedError("gateway.media_type")
+
+
+def check_accept(headers: Headers) -> None:
+    """A client of the protocol can read both kinds of answer."""
     if not _accepts_both(headers.get(b"accept", b"*/*")):
         raise RefusedError("gateway.not_acceptable")
 

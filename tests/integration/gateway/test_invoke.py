@@ -28,6 +28,12 @@ def test_a_call_is_answered_with_its_usage(stage: Stage) -> None:
     assert str(row["grant_id"]) == usage["grant_id"]
 
 
+def test_a_client_that_reads_only_json_is_served(stage: Stage) -> None:
+    headers = {"authorization": f"Bearer {stage.token}", "accept": "application/json"}
+    body = {"server": "sdk", "tool": "echo", "arguments": {"text": "hi"}}
+    assert httpx.post(f"{stage.base}/v1/invoke", json=body, headers=headers).status_code == 200
+
+
 def test_a_tool_price_comes_before_the_server_price(stage: Stage) -> None:
     price = Price(uuid4(), Decimal("1.25"), "EUR")
     server = stage.world.server("priced", stage.upstream.url("ok"), stage.acme, tool_prices={"echo": price})
