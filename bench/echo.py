@@ -1,6 +1,7 @@
-"""An MCP server that answers a tool call with the text that it was given: `python -m bench.echo --fd N`.
+"""An MCP server that answers a tool call with the text that it was given: as an ASGI application, and as a bare socket server.
 
-As little of a server as can be: it reads the message, answers under its id, and keeps the connection. It trusts its only caller.
+As little of a server as can be: it reads the message and answers under its id. It trusts its only caller.
+`uvicorn bench.echo:application` or `python -m bench.echo --fd N`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,22 @@ def answer(message: dict[str, Any]) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result})
 
 
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The ASGI form."""
+    body, more = b"", True
+    while more:
+        event = await receive()
+        body += event.get("body", b"")
+        more = event.get("more_body", False)
+    reply = answer(orjson.loads(body))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(reply))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": reply})
+
+
 class Echo(asyncio.Protocol):
+    """The bare form."""
+
     def __init__(self) -> None:
         self._transport: Any = None
         self._held = b""

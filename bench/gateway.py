@@ -5,8 +5,9 @@ lead to the same upstream with the same request over the same number of connecti
 core; upstream, load, database and broker share another. Rounds take turns, so that a slow minute of the machine hits all alike.
 Every answer is compared with the expected one, and afterwards the rows are counted: answered implies recorded.
 
-The upstream reads the message and echoes its text, as the simplest MCP server would; then the shared core, not its own, may be
-the limit of nginx. With `--upstream constant` an nginx answers without reading. The column "us/call" does not depend on either.
+The upstream echoes: an ASGI application under uvicorn, which is what most Python MCP servers are at their bottom. It shares its
+core with the load, and that core, not its own, is then the limit of nginx: see "core busy". With `--upstream raw` (a bare socket
+server) or `constant` (an nginx that reads nothing) the proxy gets closer to its own limit. "us/call" hardly depends on any of it.
 """
 
 from __future__ import annotations
@@ -90,11 +91,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--interface", choices=("mcp", "invoke"), default="mcp", help="POST /mcp/<server> or /v1/invoke"
     )
     parser.add_argument(
-        "--upstream", choices=("echo", "constant"), default="echo", help="the server behind (default echo)"
+        "--upstream", choices=subjects.UPSTREAMS, default="asgi", help="the server behind (default asgi)"
     )
     parser.add_argument("--no-latency", action="store_true", help=f"skip the part at {PACED_PER_SECOND} calls/s")
     parser.add_argument("--require", type=float, metavar="RATIO", help="fail below this share of nginx")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="profile the gateway (cProfile; slows it a lot)")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="sample the gateway's stacks into a text file")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.seconds = options.seconds or (3.0 if options.quick else 8.0)
@@ -197,6 +198,7 @@ def _conclude(
             "connections": options.connections,
             "ratio_to_nginx": to_nginx,
             "ratio_to_direct": to_direct,
+            "processor_time_nginx_to_gateway": report.cost(rounds["nginx"], rounds["gateway"]),
             "added_ms": added,
             "errors": errors,
             "gateway_memory_mb": memory_mb,
@@ -212,6 +214,7 @@ def _conclude(
     say(report.table(rounds))
     say(f"\ngateway / nginx   {to_nginx:.3f}   (bar {RATIO_BAR:.2f}, aim {RATIO_AIM:.2f})")
     say(f"gateway / direct  {to_direct:.3f}")
+    say(f"processor time    {report.cost(rounds['nginx'], rounds['gateway']):.3f}   (nginx / gateway, per call)")
     for name, value in added.items():
         say(f"added {name} at {PACED_PER_SECOND} calls/s  {value:+.2f} ms   (bar {ADDED_BAR_MS[name]:g} ms)")
     say(

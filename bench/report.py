@@ -39,6 +39,11 @@ def ratio(of: Sequence[Round], to: Sequence[Round]) -> float:
     return median(a.measurement.per_second / b.measurement.per_second for a, b in pairs if b.measurement.per_second)
 
 
+def cost(of: Sequence[Round], to: Sequence[Round]) -> float:
+    """One subject's processor time per call as a share of another's: what a core of each could do if nothing else limited it."""
+    return median(one.cpu_us_per_call for one in of) / (median(one.cpu_us_per_call for one in to) or 1.0)
+
+
 def table(rounds: Mapping[str, Sequence[Round]]) -> str:
     """One line per subject: medians over the rounds, the range of the speed, and the sum of the errors."""
     columns = ("calls/s", "lowest", "highest", "p50 ms", "p99 ms", "core busy", "us/call", "errors")

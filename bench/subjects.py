@@ -27,6 +27,8 @@ from marketplace.supervisor.infrastructure import Infrastructure
 from marketplace.supervisor.ports import bound, free_port, port_of
 from marketplace.supervisor.terminal import step
 
+UPSTREAMS = ("asgi", "raw", "constant")
+_SERVER = ("--loop", "uvloop", "--http", "httptools", "--no-server-header", "--no-access-log", "--no-proxy-headers")
 _PROTOCOL = "2026-07-28"
 _ARGUMENTS = {"text": "hello"}
 _META = {
@@ -122,7 +124,9 @@ def _upstream(kind: str, folder: Path) -> Iterator[tuple[int, Child]]:
         return
     with bound(0) as listener:
         descriptor = listener.fileno()
-        command = (sys.executable, "-m", "bench.echo", "--fd", str(descriptor))
+        raw = ("bench.echo", "--fd", str(descriptor))
+        asgi = ("uvicorn", "bench.echo:application", "--fd", str(descriptor), *_SERVER, "--lifespan", "off")
+        command = (sys.executable, "-m", *(raw if kind == "raw" else asgi))
         with running("upstream", command, folder=folder, pass_fds=(descriptor,)) as child:
             yield port_of(listener), child
 
@@ -134,10 +138,9 @@ def _gateway(
     """One gateway process as the product runs it, on a core of its own."""
     with bound(0) as listener:
         descriptor = listener.fileno()
-        server = ("uvicorn", "marketplace.asgi:application", "--fd", str(descriptor), "--loop", "uvloop")
-        quiet = ("--http", "httptools", "--no-server-header", "--no-access-log", "--no-proxy-headers")
+        server = ("uvicorn", "marketplace.asgi:application", "--fd", str(descriptor), *_SERVER)
         launcher = ("-m", "bench.profiled", str(profile.resolve())) if profile else ("-m",)
-        command = (sys.executable, *launcher, *server, *quiet)
+        command = (sys.executable, *launcher, *server)
         with running(
             "gateway", command, folder=folder, core=cores.subject, environment=environment, pass_fds=(descriptor,)
         ) as child:

@@ -1,11 +1,12 @@
 """The upstream of the gateway benchmark."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from bench.echo import Echo
+from bench.echo import Echo, application
 
 
 class Sink:
@@ -37,3 +38,19 @@ def test_requests_in_any_pieces_are_answered_in_order_with_their_own_text(size: 
         echo.data_received(stream[start : start + size])
     seen = [(one["id"], one["result"]["content"][0]["text"]) for one in answers(sink.written)]
     assert seen == [(1, "one"), (2, "two")]
+
+
+def test_the_asgi_form_answers_alike_also_when_the_body_comes_in_parts() -> None:
+    body = request(3, "three").partition(b"\r\n\r\n")[2]
+    parts = [{"body": body[:10], "more_body": True}, {"body": body[10:], "more_body": False}]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(application({}, receive, send))
+    assert sent[0]["status"] == 200
+    assert json.loads(sent[1]["body"])["result"]["content"][0]["text"] == "three"

@@ -40,3 +40,7 @@ def test_a_result_is_kept_with_its_machine(tmp_path: Path, monkeypatch: pytest.M
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert kept["machine"] == {"commit": "abc"}
     assert kept["rounds"]["gateway"][0]["per_second"] == 100.0
+
+
+def test_the_cost_compares_processor_time_per_call() -> None:
+    assert report.cost([measured(10_000, cpu_s=0.2)], [measured(1_000, cpu_s=0.1)]) == pytest.approx(0.2)
