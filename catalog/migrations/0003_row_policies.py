@@ -34,7 +34,9 @@ CREATE POLICY {table}_delete ON {table} FOR DELETE USING ({writable});
 
 def unguard(table: str) -> str:
     dropped = "".join(f"DROP POLICY {table}_{verb} ON {table};\n" for verb in ("read", "insert", "update", "delete"))
-    return f"{dropped}ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;\nALTER TABLE {table} DISABLE ROW LEVEL SECURITY;\n"
+    return (
+        f"{dropped}ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY;\nALTER TABLE {table} DISABLE ROW LEVEL SECURITY;\n"
+    )
 
 
 POLICIES = "".join(guard(table, *rules) for table, rules in RULES.items())
