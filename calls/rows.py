@@ -78,7 +78,7 @@ def _boolean(value: bool) -> str:
     return "t" if value else "f"
 
 
-_BY_TYPE = {
+_BY_TYPE: dict[str, Callable[[Any], str]] = {
     "uuid": _uuid,
     "text": _text,
     "boolean": _boolean,
@@ -88,6 +88,11 @@ _BY_TYPE = {
     "bigint": repr,
 }
 # Values that hardly ever repeat: caching them would only push out those that do.
-_FRESH = {"call_id": _fresh_uuid, "arguments_digest": _fresh_text, "request_id": _fresh_text, "trace_id": _fresh_text}
+_FRESH: dict[str, Callable[[Any], str]] = {
+    "call_id": _fresh_uuid,
+    "arguments_digest": _fresh_text,
+    "request_id": _fresh_text,
+    "trace_id": _fresh_text,
+}
 _ENCODERS: list[Callable[[Any], str]] = [_FRESH.get(name) or _BY_TYPE.get(kind, _decimal) for name, kind in COLUMNS]
 _fields = attrgetter(*(name for name, _ in COLUMNS))

@@ -42,7 +42,8 @@ def change_role(*, actor: Membership, membership_id: UUID, role: str) -> Members
 def remove(*, actor: Membership, membership_id: UUID) -> Membership:
     """End a membership: somebody else's with the right to manage people, one's own without it.
 
-    Keys that the person made belong to the organisation and stay, without what was granted to the person. Raises ConflictError for the last owner.
+    Keys that the person made belong to the organisation and stay, without what was granted to the person.
+    Raises ConflictError for the last owner.
     """
     leaving = actor.pk == membership_id
     with _people_of(actor, needs_right=not leaving) as current:
