@@ -94,5 +94,5 @@ _FRESH: dict[str, Callable[[Any], str]] = {
     "request_id": _fresh_text,
     "trace_id": _fresh_text,
 }
-_ENCODERS: list[Callable[[Any], str]] = [_FRESH.get(name) or _BY_TYPE.get(kind, _decimal) for name, kind in COLUMNS]
+_ENCODERS = [_FRESH.get(name) or _BY_TYPE.get(kind, _decimal) for name, kind in COLUMNS]
 _fields = attrgetter(*(name for name, _ in COLUMNS))

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from calls.record import Outcome
 from calls.writer import CallWriter, NotRecordedError
 from core.egress import EgressRefusedError
 from core.errors import MarketplaceError
@@ -29,7 +30,7 @@ from gateway.mcp.session import SessionSeal
 from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.authorise import authorise
-from gateway.stages.forward import Forwarder, session_owner
+from gateway.stages.forward import ENDLESS, Forwarder, session_owner
 from gateway.stages.resolve import resolve
 from gateway.store import EntryStore, PolicyUnavailableError
 from gateway.upstream.client import ServerBusyError
@@ -111,10 +112,13 @@ class Pipeline:
         refusal = translate(exc)
         if isinstance(exc, WatchedTimeoutError) and call.message is None:
             refusal = RefusedError("gateway.body_timeout")
+        is_over = isinstance(exc, ClientGoneError | WatchedTimeoutError) and _has_listened(call)
         if refusal.error_code == "gateway.internal":
             log.error("gateway failed", exc_info=exc, extra={"call_id": call.call_id_text.decode()})
         if self._is_recorded(call):
-            if call.committed is None:
+            if is_over:
+                call.outcome = Outcome.OK
+            elif call.committed is None:
                 meter.refuse(call, refusal)
             try:
                 await meter.commit(call, self._writer)
@@ -123,7 +127,7 @@ class Pipeline:
         if isinstance(exc, ClientGoneError):
             return
         if call.stream_started:
-            await self._forwarder.end_stream(call, send, refusal)
+            await self._forwarder.end_stream(call, send, None if is_over else refusal)
         else:
             await answers.send_refusal(call, send, refusal, _status_for(call, refusal))
 
@@ -184,6 +188,11 @@ class Pipeline:
     @staticmethod
     def _is_recorded(call: CallContext) -> bool:
         return call.caller is not None and call.message is not None and call.message.shape is Shape.REQUEST
+
+
+def _has_listened(call: CallContext) -> bool:
+    """Whether this was a stream without a natural end, which a leaving client or its greatest age ends as well as anything."""
+    return call.stream_started and (call.message is None or call.message.method in ENDLESS)
 
 
 def digest_of(arguments: Any) -> str:

@@ -14,8 +14,8 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402 - after the setup above
-from gateway.app import Gateway  # noqa: E402
 
+from gateway.app import Gateway  # noqa: E402
 from gateway.services.entries import ModelLoader  # noqa: E402
 from marketplace.gateway_config import build_config  # noqa: E402
 

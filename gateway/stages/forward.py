@@ -36,7 +36,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 POST_TYPES = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
 _DRAIN_S = 1.0
 _PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
-_ENDLESS = frozenset({"subscriptions/listen"})
+# Requests that are a stream for as long as somebody listens: leaving is how they end.
+ENDLESS = frozenset({"subscriptions/listen"})
 
 
 class Forwarder:
@@ -52,7 +53,7 @@ class Forwarder:
         target = await self._upstreams.target(call.server.url)
         request = post(target, call)
         call.upstream_began_ns = time.perf_counter_ns()
-        is_endless = call.message.method in _ENDLESS
+        is_endless = call.message.method in ENDLESS
         total = deadlines.stream if is_endless else deadlines.total
         call.watched.phase(deadlines.first_byte, receive if call.modern else None, total=total)
         call.attempts = 1
@@ -109,9 +110,9 @@ class Forwarder:
             reply.close()
         await answers.send_event(send, b"", last=True)
 
-    async def end_stream(self, call: CallContext, send: Send, refusal: RefusedError) -> None:
-        """Close a stream that has begun with an error event in place of the answer."""
-        if call.message is not None and call.message.shape is Shape.REQUEST:
+    async def end_stream(self, call: CallContext, send: Send, refusal: RefusedError | None) -> None:
+        """Close a stream that has begun, with an error event where an answer is owed."""
+        if refusal is not None and call.message is not None and call.message.shape is Shape.REQUEST:
             data = errors.rpc_error(refusal, call.request_id, call.call_id_text.decode())
             await answers.send_event(send, sse.event(data), last=True)
         else:
@@ -153,7 +154,7 @@ class Forwarder:
 
     async def _end_without_answer(self, call: CallContext, send: Send, *, resumable: bool) -> None:
         assert call.message is not None
-        if call.message.method in _ENDLESS:
+        if call.message.method in ENDLESS:
             call.outcome = Outcome.OK
         elif resumable:
             # A legacy server may drop the stream and give the answer to a GET with Last-Event-ID.

@@ -202,6 +202,12 @@ async def _stream_hangs(request: Received, writer: Writer) -> None:
     await asyncio.sleep(60)
 
 
+async def _stream_unasked(request: Received, writer: Writer) -> None:
+    """What a GET stream carries, and an answer that does not belong there."""
+    note = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}'
+    writer.write(sse_head() + event(note) + event(b'{"jsonrpc":"2.0","id":1,"result":{}}') + b"0\r\n\r\n")
+
+
 async def _handshake_only(request: Received, writer: Writer) -> None:
     """A server of an older revision: a session, no `_meta`, an error with an id of its own for what it does not know."""
     session, method = request.header("mcp-session-id"), request.message.get("method")

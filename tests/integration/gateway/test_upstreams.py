@@ -204,3 +204,22 @@ def test_a_legacy_client_that_leaves_does_not_cancel(stage: Stage) -> None:
     wait_until(lambda: len(stage.rows()) > rows, "the row", deadline_s=10)
     # It was waited for until its deadline, so the row says timeout and not that the caller left.
     assert stage.rows()[-1]["outcome"] == "timeout"
+
+
+def test_a_subscription_is_one_call_that_ends_when_its_listener_leaves(stage: Stage) -> None:
+    content = body_of("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, "L1")
+    headers = stage.modern("subscriptions/listen")
+    with httpx.stream("POST", f"{stage.base}/mcp/sdk", content=content, headers=headers, timeout=10) as response:
+        call_id = response.headers["x-marketplace-call-id"]
+        assert "acknowledged" in next(response.iter_text())
+        assert call_id not in {str(row["call_id"]) for row in stage.rows()}
+    wait_until(lambda: call_id in {str(row["call_id"]) for row in stage.rows()}, "the row", deadline_s=5)
+    (row,) = [row for row in stage.rows() if str(row["call_id"]) == call_id]
+    assert (row["method"], row["outcome"], row["billable"]) == ("subscriptions/listen", "ok", False)
+
+
+def test_an_answer_on_the_listening_stream_is_dropped(stage: Stage) -> None:
+    headers = {**stage.headers(), "accept": "text/event-stream", "mcp-protocol-version": "2025-11-25"}
+    response = httpx.get(f"{stage.base}/mcp/stream-unasked", headers=headers, timeout=10)
+    assert "notifications/message" in response.text
+    assert '"result"' not in response.text
