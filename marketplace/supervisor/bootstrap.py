@@ -86,7 +86,19 @@ def _install(wanted: str) -> None:
         message = f"{VENV} cannot be written: run from a checkout that you own."
         raise StartError(message)
     _STAMP.unlink(missing_ok=True)
-    uv = shutil.which("uv")
+    if uv := shutil.which("uv"):
+        try:
+            _fill(wanted, uv)
+        except StartError:
+            # A uv that cannot reach what pip can (other certificates, other indexes) must not stand in the way.
+            say("uv could not, so pip does … ", end="")
+            _fill(wanted, None)
+    else:
+        _fill(wanted, None)
+    _STAMP.write_text(json.dumps({name: _state(name) for name in _INSTALLS[wanted]}), encoding="utf-8")
+
+
+def _fill(wanted: str, uv: str | None) -> None:
     # Our own Python's pip can fill the environment from outside; that saves installing another one in it.
     own_pip = uv is None and importlib.util.find_spec("pip") is not None
     if not _works(needs_pip=uv is None and not own_pip):
@@ -95,7 +107,6 @@ def _install(wanted: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         parts = [_lock_file(wanted)] if uv else _split(_lock_file(wanted), Path(folder))
         _run([[*installer, "--require-hashes", "-r", str(part)] for part in parts], _NOT_INSTALLED, progress=True)
-    _STAMP.write_text(json.dumps({name: _state(name) for name in _INSTALLS[wanted]}), encoding="utf-8")
 
 
 def _split(lock: Path, folder: Path) -> list[Path]:
