@@ -28,6 +28,7 @@ from catalog.types import Viewer
 from core import clock
 from tenants.choices import Scope
 from tenants.models import APIKey, Tenant
+from tenants.selectors.keys import acting_user_id, members_who_act
 
 # Ended grants stay in the compiled policy this long, so that a refusal can say "expired" or "revoked" and not just "none".
 _REMEMBER_ENDED = timedelta(days=30)
@@ -127,7 +128,7 @@ def explain_call(key: APIKey, server: Server, method: str, tool: str) -> Decisio
         return _refuse(Reason.SCOPE_MISSING, "The key lacks the scope invoke.")
     principal = Principal(
         key_id=str(key.pk),
-        user_id=str(key.created_by_id or ""),
+        user_id=str(acting_user_id(key, members_who_act(key.tenant)) or ""),
         agent=key.agent,
         team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
     )

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Aggregate, Count, FloatField, Q, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncHour
 
 from calls.models import Call
 from calls.record import Outcome
+from calls.selectors import Percentile
 from core import clock
 from core.ids import lowest_at
 from tenants.context import tenant_scope
@@ -38,16 +39,6 @@ class ServerUsage:
     day: Period
     week: Period
     hours: list[tuple[datetime, tuple[int, int, int]]]
-
-
-class Percentile(Aggregate):
-    function = "percentile_cont"
-    name = "percentile"
-    template = "%(function)s(%(share)s) WITHIN GROUP (ORDER BY %(expressions)s)"
-    output_field = FloatField()
-
-    def __init__(self, expression: str, share: float) -> None:
-        super().__init__(expression, share=repr(float(share)))
 
 
 _COUNTS = {

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import close_old_connections
 
 from access import selectors as access
-from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
+from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
 from catalog.choices import Status
@@ -22,11 +22,10 @@ from catalog.models import Server
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Tenant
+from tenants.selectors.keys import acting_user_id, members_who_act
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_CALLABLE = {Status.APPROVED, Status.DEPRECATED}
 
 
 def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
@@ -36,7 +35,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         tenant = Tenant.objects.filter(pk=tenant_id).first()
         if tenant is None:
             return None
-        members = set(tenant.memberships.filter(user__is_active=True).values_list("user_id", flat=True))
+        members = members_who_act(tenant)
         keys = {key.key_id: _key(key, members) for key in APIKey.objects.filter(tenant=tenant, revoked_at=None)}
     grants: dict[UUID, list[GrantRule]] = {}
     if tenant.suspended_at is None:
@@ -122,14 +121,13 @@ class ModelLoader:
 
 
 def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
-    """A key acts on behalf of its maker while they are a member; afterwards only what was granted to the key itself holds."""
     return KeyEntry(
         key_id=key.key_id,
         api_key_id=key.pk,
         secret_digest=bytes(key.secret_digest),
         scopes=frozenset(key.scopes),
         server_ids=frozenset(key.server_ids),
-        user_id=key.created_by_id if key.created_by_id in members else None,
+        user_id=acting_user_id(key, members),
         agent=key.agent,
         team_id=key.team_id,
         expires_at=key.expires_at,
@@ -138,7 +136,6 @@ def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
 
 def _server(server: Server, prices: dict[str, PriceVersion]) -> ServerEntry:
     version = server.current_version
-    tools = version.tools.all() if version else []
     whole = prices.get("")
     return ServerEntry(
         server_id=server.pk,
@@ -148,22 +145,10 @@ def _server(server: Server, prices: dict[str, PriceVersion]) -> ServerEntry:
         owner_team_id=server.owner_team_id,
         provider_id=server.provider_id,
         visibility=server.visibility,
-        callable=server.status in _CALLABLE and server.gateway_enabled and version is not None,
+        callable=access.is_callable(server),
         version_id=version.pk if version else None,
         url=server.url,
-        policy=ServerPolicy(
-            server_id=server.pk,
-            mode=PolicyMode(server.policy_mode),
-            required_trust=Trust.parse(server.required_trust),
-            tools={
-                tool.name: ToolRule(
-                    name=tool.name,
-                    required_trust=Trust.parse(tool.required_trust),
-                    side_effect=SideEffect(tool.side_effect) if tool.side_effect else None,
-                )
-                for tool in tools
-            },
-        ),
+        policy=access.compile_policy(server),
         price=_price(whole) if whole else None,
         tool_prices={name: _price(price) for name, price in prices.items() if name},
     )
