@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -50,12 +51,20 @@ def build(role: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     return application
 
 
+def _settle_memory() -> None:
+    """Take what was loaded at the start out of the garbage collector's sight: it stays, and walking it costs every call."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
 async def _lifespan(gateway: Gateway | None, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             if gateway is not None:
                 await gateway.startup()
+            _settle_memory()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             if gateway is not None:
