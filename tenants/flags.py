@@ -131,12 +131,13 @@ _flags: dict[str, Flag] = {}
 
 def declare(app: str, title: str, *flags: Flag) -> None:
     """Register an app's flags. A name is declared once, and a default is a value that the flag itself would take."""
-    group = _groups.setdefault(app, Group(app, title))
     for flag in flags:
         if flag.name in _flags:
             raise ValueError(f"the flag {flag.name} is declared twice")
         if flag.parse(flag.default) != flag.default:
             raise ValueError(f"the flag {flag.name} has a default that it would not store as such")
+    group = _groups.setdefault(app, Group(app, title))
+    for flag in flags:
         _flags[flag.name] = flag
         group.flags.append(flag)
 

@@ -132,7 +132,7 @@ class TestCreate:
             ({"scopes": ["root"]}, "not one of the available choices"),
             ({"expiry": "-1"}, "not one of the available choices"),
             ({"level": "boundless"}, "not one of the available choices"),
-            ({"servers": ["not-an-id"]}, "not a valid UUID"),
+            ({"servers": ["not-an-id"]}, "not-an-id"),
         ],
     )
     def test_bad_input_is_named_and_makes_nothing(self, alice, cast, changes, words):
