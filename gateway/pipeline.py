@@ -96,6 +96,9 @@ class Pipeline:
         assert call.caller is not None
         if not self._feed.is_current():
             raise PolicyUnavailableError
+        if call.caller.tenant is not self._store.find_tenant(call.caller.key.key_id):
+            # The body took its time, and the key or its grants changed meanwhile: whoever holds a body back gains nothing.
+            call.caller = await self._authenticator.authenticate(call.headers)
         server = await resolve(call, call.caller, self._store)
         if call.message is not None and call.message.defect is not None:
             raise call.message.defect

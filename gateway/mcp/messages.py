@@ -30,6 +30,7 @@ _NAME_KEYS = {
     "tasks/cancel": "taskId",
 }
 _NO_PARAMS: dict[str, Any] = {}
+_NOTIFICATIONS = "notifications/"
 
 
 class Shape(Enum):
@@ -96,6 +97,9 @@ def _classify(data: dict[str, Any]) -> Message:
     if not isinstance(method, str) or not method or "result" in data or "error" in data:
         raise RefusedError("gateway.request_invalid")
     if "id" not in data:
+        if not method.startswith(_NOTIFICATIONS):
+            # A lenient server would run it, and neither the policy nor the call log would know.
+            raise RefusedError("gateway.request_invalid", f"{method[:64]!r} is a request, and a request has an id.")
         shape, request_id = Shape.NOTIFICATION, None
     elif _is_id(data["id"]):
         shape, request_id = Shape.REQUEST, data["id"]
