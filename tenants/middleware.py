@@ -1,7 +1,8 @@
 """Which organisation a web request is about, and whether this person may be there.
 
 The path says which (`/o/<org>/…`), the membership says whether. The answer for "no such organisation" and for "not yours" is
-the same 404. The schema is set for the time of the request only and is public before and after, whatever happens between.
+the same 404. An API key of another organisation that comes along gets it too: parts that disagree are refused, and audited.
+The schema is set for the time of the request only and is public before and after, whatever happens between.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from django.urls import reverse
 
 from core.errors import NotFoundError
 from core.problems import as_page
+from tenants.api.authentication import find
 from tenants.context import PLATFORM, connection
-from tenants.models import Membership, Tenant
+from tenants.models import APIKey, Membership, Tenant
 from tenants.models.tenant import SLUG_REGEX
 from tenants.requests import MarketRequest
+from tenants.services import disagreements
 
 GetResponse = Callable[[MarketRequest], HttpResponse]
 
@@ -42,10 +45,14 @@ class OrganisationMiddleware:
         try:
             match = _ORGANISATION_PATH.match(request.path_info)
             if match:
+                if stranger := _key_of_another(request, match["slug"]):
+                    disagreements.note_key(stranger, match["slug"])
+                    return as_page(request, NotFoundError())
                 if not request.user.is_authenticated:
                     return redirect_to_login(request.get_full_path())
                 membership = _membership(request, match["slug"])
                 if membership is None:
+                    disagreements.note_stranger(request.user, match["slug"])
                     return as_page(request, NotFoundError())
                 request.organisation, request.membership = membership.tenant, membership
                 connection.set_tenant(membership.tenant)
@@ -84,6 +91,13 @@ class OperatorMiddleware:
                 return HttpResponseRedirect(reverse("operations-records"))
             connection.set_tenant(tenant)
         return self.get_response(request)
+
+
+def _key_of_another(request: MarketRequest, slug: str) -> APIKey | None:
+    """A live key in the headers that belongs elsewhere than the path. Pages need no key; they mind a wrong one."""
+    bearer = request.headers.get("Authorization", "").partition(" ")[2]
+    found = [find(text.strip()) for text in (bearer, request.headers.get("X-API-Key", "")) if text]
+    return next((key for key in found if key is not None and key.tenant.slug != slug), None)
 
 
 def _membership(request: MarketRequest, slug: str) -> Membership | None:

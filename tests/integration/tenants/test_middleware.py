@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
+from audit.models import AuditEvent
 from core import clock
+from tenants.context import tenant_scope
 from tenants.models import Membership, Tenant
+from tenants.services import api_keys
 from tests.support.probe_urls import place
 
 pytestmark = pytest.mark.urls("tests.support.probe_urls")
@@ -16,6 +20,7 @@ PUBLIC = {"schema": "public", "viewer": ""}
 def browser(cast) -> Client:
     client = Client(raise_request_exception=False)
     client.force_login(cast.alice)
+    cache.clear()
     return client
 
 
@@ -93,6 +98,43 @@ class TestOthers:
         assert browser.get(path).status_code == 404
 
 
+class TestDisagreement:
+    def test_a_stranger_at_the_door_is_written_down_by_the_platform_and_not_by_the_organisation(self, cast, browser):
+        before = events_of(cast.globex)
+        browser.get("/o/globex/probe/")
+
+        event = AuditEvent.objects.latest("sequence")
+        assert (event.action, event.actor_id, event.target_label) == (
+            "tenants:organisation:refused",
+            str(cast.alice.pk),
+            "globex",
+        )
+        assert events_of(cast.globex) == before
+
+    def test_who_tries_many_names_does_not_write_the_log(self, cast, browser):
+        before = AuditEvent.objects.count()
+        for number in range(5):
+            browser.get(f"/o/try-{number}/probe/")
+
+        assert AuditEvent.objects.count() == before + 1
+
+    @pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+    def test_a_key_of_another_organisation_closes_the_page_and_its_owner_can_read_that(self, cast, browser, header):
+        theirs = api_keys.issue(tenant=cast.globex, name="theirs", scopes=["invoke"], actor=cast.charlie)
+        value = f"Bearer {theirs.text}" if header == "Authorization" else theirs.text
+
+        assert browser.get("/o/acme/probe/", headers={header: value}).status_code == 404
+        assert events_of(cast.globex)[-1] == ("tenants:key:refused", "acme")
+        assert place() == PUBLIC
+
+    def test_a_key_of_the_same_organisation_changes_nothing(self, cast, browser, client):
+        ours = api_keys.issue(tenant=cast.acme, name="ours", scopes=["invoke"], actor=cast.alice)
+        headers = {"Authorization": f"Bearer {ours.text}"}
+
+        assert browser.get("/o/acme/probe/", headers=headers).status_code == 200
+        assert client.get("/o/acme/probe/", headers=headers).status_code == 302
+
+
 class TestBeforeAndAfter:
     def test_the_connection_is_in_public_after_a_request(self, browser):
         browser.get("/o/acme/probe/")
@@ -144,6 +186,11 @@ class TestOutsideOrganisations:
 
     def test_anonymous_people_see_what_is_public(self, client, db):
         assert seen_by(client, "/probe/") == {**PUBLIC, "organisation": None}
+
+
+def events_of(tenant: Tenant) -> list[tuple[str, str]]:
+    with tenant_scope(tenant):
+        return list(AuditEvent.objects.order_by("sequence").values_list("action", "target_label"))
 
 
 def without_nonce(response, text: str) -> str:
