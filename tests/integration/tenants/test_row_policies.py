@@ -209,11 +209,9 @@ class TestPooledConnections:
     def test_a_pooled_connection_keeps_nothing_of_its_last_user(self, durable_db):
         """One physical connection, handed from acme to nobody to globex, never shows acme's rows to the others."""
         cast = Cast.load()
-        pooled = connection.copy(alias="pooled")
-        pooled.settings_dict["OPTIONS"] = {
-            **pooled.settings_dict["OPTIONS"],
-            "pool": {"min_size": 1, "max_size": 1, "timeout": 5},
-        }
+        options = {**connection.settings_dict["OPTIONS"], "pool": {"min_size": 1, "max_size": 1, "timeout": 5}}
+        connections.databases["pooled"] = {**connection.settings_dict, "OPTIONS": options}
+        pooled = connections["pooled"]
         backends, seen = set(), []
         try:
             for who in [cast.acme.pk, "", cast.globex.pk, cast.acme.pk, ""]:
@@ -226,6 +224,7 @@ class TestPooledConnections:
                 pooled.close()
         finally:
             pooled.close_pool()
+            del connections["pooled"], connections.databases["pooled"]
 
         assert seen == [True, False, False, True, False]
         assert len(backends) == 1
