@@ -133,7 +133,8 @@ def explain_call(key: APIKey, server: Server, method: str, tool: str) -> Decisio
         team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
     )
     rules = [rule for rule in compile_rules() if rule.server_id == server.pk]
-    return engine.explain(compile_policy(server), rules, principal, method, tool, clock.now())
+    policy = compile_policy(server).towards(own=server.owner_tenant_id == key.tenant_id)
+    return engine.explain(policy, rules, principal, method, tool, clock.now())
 
 
 def _refuse(reason: Reason, message: str) -> Decision:

@@ -6,7 +6,7 @@ Ranks and reason strings follow the MCP Runtime evaluator, so that its users fin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from uuid import UUID
@@ -85,6 +85,14 @@ class ServerPolicy:
     mode: PolicyMode
     required_trust: Trust
     tools: dict[str, ToolRule]
+
+    def towards(self, *, own: bool) -> ServerPolicy:
+        """The policy for callers of the owner (`own`) or of another organisation.
+
+        Observing is for the owner's own agents. Whether others may call is for their own grants to say: a provider must not
+        switch off another organisation's access rules and be paid for what passes.
+        """
+        return self if own or self.mode is PolicyMode.ALLOW_LIST else replace(self, mode=PolicyMode.ALLOW_LIST)
 
 
 @dataclass(frozen=True, slots=True)

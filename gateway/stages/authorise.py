@@ -33,7 +33,8 @@ def _decide(caller: Caller, server: ServerEntry, method: str, tool: str, now: da
     if held is not None and held[0] is server and (held[2] is None or now < held[2]):
         return held[1]
     grants = caller.tenant.grants.get(server.server_id, ())
-    decision = engine.decide(server.policy, grants, caller.principal, method, tool, now)
+    policy = server.policy.towards(own=server.owner_tenant_id == caller.tenant.tenant_id)
+    decision = engine.decide(policy, grants, caller.principal, method, tool, now)
     expiries = [grant.expires_at for grant in grants if grant.expires_at is not None and grant.expires_at > now]
     if len(caller.decisions) >= _MAX_DECISIONS:
         caller.decisions.clear()

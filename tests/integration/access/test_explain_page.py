@@ -3,7 +3,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from access import selectors
-from access.types import Reason
+from access.types import PolicyMode, Reason
 from gateway.services.entries import server_entries
 from tenants.context import tenant_scope
 from tenants.services import api_keys
@@ -80,3 +80,10 @@ class TestExplainCall:
         [entry] = server_entries(server_id=cast.payments.pk)
 
         assert selectors.compile_policy(cast.payments) == entry.policy
+
+    def test_a_server_of_others_that_only_observes_still_needs_a_grant_here(self, cast):
+        key = api_keys.issue(tenant=cast.acme, name="Bare", scopes=["invoke"], actor=cast.bob).key
+        cast.payments.policy_mode = cast.vault.policy_mode = PolicyMode.OBSERVE
+
+        assert self.explain(cast, key, cast.payments).reason is Reason.NO_MATCHING_GRANT
+        assert self.explain(cast, key, cast.vault).reason is Reason.OBSERVED

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from access.types import PolicyMode, ServerPolicy, Trust
 from core import clock
 from gateway.entries import KeyEntry, TenantEntry
 from tests.integration.gateway.conftest import Stage, body_of
@@ -23,6 +25,19 @@ def test_a_request_without_an_id_reaches_no_server(stage: Stage, method: str) ->
         response = httpx.post(f"{stage.base}/mcp/ok", content=json.dumps(message), headers=headers)
         assert (response.status_code, response.json()["error"]["data"]["code"]) == (400, "gateway.request_invalid")
     assert len(stage.upstream.requests) == seen
+
+
+def test_a_provider_cannot_switch_off_the_access_rules_of_others(stage: Stage) -> None:
+    url, tools = stage.upstream.url("ok"), stage.servers["ok"].policy.tools
+    policy = ServerPolicy(uuid4(), PolicyMode.OBSERVE, Trust.LOW, tools)
+    stage.world.server("watched", url, stage.globex, policy=policy)
+    stage.world.server("watched-own", url, stage.acme, policy=policy)
+    answers = {}
+    for name in ("watched", "watched-own"):
+        for tool in ("echo", "erase"):
+            answers[name, tool] = stage.row(stage.call(name, tool))
+    assert {row["reason"] for (name, _), row in answers.items() if name == "watched"} == {"no_matching_grant"}
+    assert {row["reason"] for (name, _), row in answers.items() if name == "watched-own"} == {"observed"}
 
 
 class HalfSent:
