@@ -4,6 +4,7 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 
@@ -18,3 +19,9 @@ app.conf.beat_schedule = {
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
     "verify-audit-chains": {"task": "audit.verify_chains", "schedule": crontab(minute=41, hour=3)},
 }
+
+
+@worker_ready.connect
+def make_up_leeway(**_arguments: object) -> None:
+    """What must exist ahead of time is looked after at each start, not only when its hour has come."""
+    app.send_task("calls.make_partitions")

@@ -1,6 +1,7 @@
 """The data plane as an ASGI application: mounted beside Django, or run alone.
 
-`POST /mcp/{server}` for one server in both protocol eras, `POST /v1/invoke` for a plain call with its usage in the answer.
+`POST /mcp/{server}` or `/{server}/mcp` for one server in both protocol eras, `POST /v1/invoke` for a plain call with its usage
+in the answer.
 Build it with a config and a Loader, call `startup` in the loop that serves it and `shutdown` before that loop ends.
 """
 
@@ -17,7 +18,7 @@ from uuid import UUID
 
 from calls.writer import CallWriter
 from core import clock
-from gateway import answers
+from gateway import answers, paths
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.feed import Feed
@@ -37,7 +38,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
-_MCP, _INVOKE = "/mcp/", "/v1/invoke"
 _TOUCH_EVERY_S = 60.0
 _HOUSEKEEPING_S = 2.0
 _LOADER_THREADS = 4
@@ -51,11 +51,6 @@ class Gateway:
         self._touches = KeyTouches()
         self._task: asyncio.Task[None] | None = None
         self._started = False
-
-    @staticmethod
-    def handles(path: str) -> bool:
-        """Whether the dispatcher should send a path here."""
-        return path.startswith(_MCP) or path == _INVOKE
 
     @property
     def is_ready(self) -> bool:
@@ -115,10 +110,10 @@ class Gateway:
             await self._lifespan(receive, send)
             return
         path = scope["path"]
-        if path == _INVOKE:
+        if path == paths.INVOKE:
             await self._invoker.handle(scope, receive, send)
-        elif path.startswith(_MCP):
-            await self._pipeline.handle_mcp(scope, receive, send, path[len(_MCP) :])
+        elif (server := self._config.paths.server_of(path)) is not None:
+            await self._pipeline.handle_mcp(scope, receive, send, server)
         else:
             refusal = RefusedError("gateway.not_found")
             await answers.send_refusal(CallContext("", "mcp", self._watch.request()), send, refusal, refusal.status)

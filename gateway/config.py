@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from core.egress import AllowList
+from gateway.paths import Paths
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -46,6 +47,7 @@ class GatewayConfig:
     environment: str = "development"
     egress_allow: AllowList = frozenset()
     allowed_hosts: frozenset[str] = frozenset()  # names besides the public URL's; loopback names are always in
+    paths: Paths = field(default_factory=Paths)
     limits: Limits = field(default_factory=Limits)
     deadlines: Deadlines = field(default_factory=Deadlines)
     poll_interval_s: float = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -15,40 +16,64 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from django.conf import settings  # noqa: E402 - after the setup above
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 
 from gateway.app import Gateway  # noqa: E402
 from gateway.services.entries import ModelLoader  # noqa: E402
-from marketplace.gateway_config import build_config  # noqa: E402
+from marketplace.gateway_config import build_config, gateway_paths  # noqa: E402
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_NOT_HERE = b'{"code":"not_found","title":"This process serves only the gateway.","status":404}'
+_PROBES = frozenset({"/healthz", "/readyz"})
 
 
 def build(role: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The application of a role. Gateway paths never reach Django, and everything else never reaches the gateway."""
+    require_static_files(role)
     gateway = None if role == "web" else Gateway(build_config(), ModelLoader())
+    paths = gateway_paths()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(gateway, receive, send)
-        elif gateway is not None and scope["type"] == "http" and gateway.handles(scope["path"]):
-            await gateway(scope, receive, send)
-        elif role == "gateway" and scope["path"] not in {"/healthz", "/readyz"}:
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 404,
-                    "headers": [(b"content-type", b"application/problem+json")],
-                }
-            )
-            await send({"type": "http.response.body", "body": _NOT_HERE})
+            return
+        path = scope["path"]
+        if paths.is_ours(path):
+            if gateway is None:
+                await _answer(send, 404, "not_found", "This process serves no calls.")
+            else:
+                await gateway(scope, receive, send)
+        elif role == "gateway" and path not in _PROBES:
+            await _answer(send, 404, "not_found", "This process serves only the gateway.")
+        elif path == "/readyz" and gateway is not None and not gateway.is_ready:
+            await _answer(send, 503, "gateway.not_ready", "The gateway cannot decide or record calls at the moment.")
         else:
             await django_application(scope, receive, send)  # type: ignore[arg-type]
 
     return application
+
+
+def require_static_files(role: str) -> None:
+    """Raises ImproperlyConfigured where pages would name static files that were never collected."""
+    manifest = settings.STATIC_ROOT / "staticfiles.json"
+    if not settings.DEVELOPMENT and role != "gateway" and not manifest.exists():
+        raise ImproperlyConfigured(
+            f"{manifest} is missing: run `manage.py collectstatic` with the same settings first."
+        )
+
+
+async def _answer(send: Send, status: int, code: str, title: str) -> None:
+    body = json.dumps({"code": code, "title": title, "status": status}).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _settle_memory() -> None:

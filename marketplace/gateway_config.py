@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
+from django.urls import get_resolver
 
 from core.egress import AllowList, parse_allow_list
 from gateway.config import Deadlines, GatewayConfig, Limits
+from gateway.paths import Paths
 
 
 def build_config() -> GatewayConfig:
@@ -20,6 +24,7 @@ def build_config() -> GatewayConfig:
         environment=settings.ENVIRONMENT,
         egress_allow=egress_allow(),
         allowed_hosts=frozenset(settings.ALLOWED_HOSTS),
+        paths=gateway_paths(),
         limits=Limits(
             request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX
         ),
@@ -29,6 +34,21 @@ def build_config() -> GatewayConfig:
 
 def egress_allow() -> AllowList:
     return parse_allow_list(settings.EGRESS_ALLOW)
+
+
+def gateway_paths() -> Paths:
+    """The gateway's paths beside ours: no server's name hides a page, in whichever process it is served."""
+    static = settings.STATIC_URL.strip("/").partition("/")[0]
+    return Paths(taken=frozenset({static, *_first_segments(get_resolver().url_patterns)}))
+
+
+def _first_segments(patterns: Iterable[Any]) -> Iterator[str]:
+    for pattern in patterns:
+        first = str(pattern.pattern).partition("/")[0]
+        if first:
+            yield first
+        else:
+            yield from _first_segments(getattr(pattern, "url_patterns", ()))
 
 
 def _database_url() -> str:

@@ -20,7 +20,10 @@ DEBUG = False
 
 _TEST_SECRET = "test-only-secret-that-protects-nothing-at-all-0123456789" if TESTING else None
 SECRET_KEY = env.secret(
-    "MARKETPLACE_SECRET_KEY", "The master secret; sessions, key pepper and audit chain derive from it.", _TEST_SECRET
+    "MARKETPLACE_SECRET_KEY",
+    "The master secret; sessions, key pepper and audit chain derive from it.",
+    _TEST_SECRET,
+    minimum=32 if DEVELOPMENT else 50,
 )
 ROLE = env.text(
     "MARKETPLACE_ROLE",

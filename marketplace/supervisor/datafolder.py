@@ -103,7 +103,7 @@ class DataFolder:
         """The instance's secrets, generated at the first start and kept."""
         path = self.path / "secrets.env"
         known = read_env_file(path) if path.exists() else {}
-        missing = {name: secrets.token_hex(24) for name in _SECRET_NAMES if name not in known}
+        missing = {name: secrets.token_hex(32) for name in _SECRET_NAMES if name not in known}
         if missing:
             known |= missing
             write_env_file(path, known)

@@ -121,6 +121,9 @@ class Stack:
         await self._start_infrastructure()
         with step("Migrating"):
             await self._manage("setup", "--skip-checks")
+        if self._environment["MARKETPLACE_ENV"] == "production":
+            with step("Collecting static files"):
+                await self._manage("collectstatic", "--noinput")
         web = await self._start_web()
         worker = await self._start_worker()
         processes = asyncio.create_task(

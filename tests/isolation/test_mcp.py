@@ -82,7 +82,9 @@ class Stage:
     public: Server  # of ours, granted to both
     keys: dict[str, str]
 
-    def send(self, actor: str, server: str, method: str, *, modern: bool = False, **headers: str) -> httpx.Response:
+    def send(
+        self, actor: str, server: str, method: str, *, modern: bool = False, path: str = "/mcp/{}", **headers: str
+    ) -> httpx.Response:
         params: dict[str, Any] = {"name": TOOL, "arguments": {}, "uri": "x://y", "protocolVersion": "2025-11-25"}
         sent = {
             "content-type": "application/json",
@@ -95,7 +97,7 @@ class Stage:
             name = params["uri"] if method.startswith("resources/") else TOOL
             sent |= {"mcp-protocol-version": "2026-07-28", "mcp-method": method, "mcp-name": name}
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return httpx.post(f"{self.base}/mcp/{server}", json=body, headers=sent, timeout=20)
+        return httpx.post(self.base + path.format(server), json=body, headers=sent, timeout=20)
 
     def invoke(self, actor: str, server: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.keys[actor]}"} if actor in self.keys else {}
@@ -187,6 +189,22 @@ class TestMethods:
         assert (stage.count(stage.ours), stage.count(stage.theirs)) == (ours + 1, theirs + 1)
         assert not stage.last(stage.theirs).allowed
         assert stage.last(stage.theirs).server_id is None
+
+    @pytest.mark.parametrize("modern", [False, True])
+    def test_the_other_spelling_of_a_path_opens_nothing_more(self, stage, modern):
+        def send(actor: str, server: str = stage.private.slug) -> httpx.Response:
+            return stage.send(actor, server, "tools/call", modern=modern, path="/{}/mcp")
+
+        assert stage.upstream.word in send("owner").text
+        assert stage.last(stage.ours).server_id == stage.private.pk
+        asked, ours, theirs = len(stage.upstream.asked), stage.count(stage.ours), stage.count(stage.theirs)
+
+        assert reason_of(send("colleague")) == "no_matching_grant"
+        assert reason_of(send("other")) == "server_unknown"
+        assert send("nobody").status_code == 401
+        assert send("owner", "servers").status_code == 404
+        assert len(stage.upstream.asked) == asked
+        assert (stage.count(stage.ours), stage.count(stage.theirs)) == (ours + 1, theirs + 1)
 
     def test_plain_invocation_is_refused_alike(self, stage):
         assert stage.upstream.word in stage.invoke("owner", stage.private.slug).text

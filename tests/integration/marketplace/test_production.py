@@ -44,7 +44,8 @@ class TestSettings:
         done = manage("check", **{name: ""})
 
         assert done.returncode != 0
-        assert name in done.stderr.splitlines()[-1]
+        (sentence,) = done.stderr.splitlines()
+        assert name in sentence
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -62,7 +63,8 @@ class TestSettings:
         done = manage("check", **{name: value})
 
         assert done.returncode != 0
-        assert name in done.stderr.splitlines()[-1]
+        (sentence,) = done.stderr.splitlines()
+        assert name in sentence
 
     def test_no_value_of_a_secret_is_printed(self):
         done = manage("show_settings")

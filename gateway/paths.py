@@ -1,0 +1,31 @@
+"""Which paths are the gateway's, and which server each names.
+
+`/{prefix}/mcp` is another spelling of `/mcp/{prefix}`: agents that were configured for MCP Runtime know servers by it. It
+shares its first segment with pages, so the composition root says which segments are taken.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+INVOKE = "/v1/invoke"
+_MCP = "/mcp/"
+_ALIAS = re.compile(r"/([a-z0-9][a-z0-9._-]{0,127})/mcp\Z")
+# First segments of our own endpoints, those to come included.
+_OWN = frozenset({"api", "mcp", "v0.1", "v1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    taken: frozenset[str] = frozenset()  # first segments that somebody else serves
+
+    def is_ours(self, path: str) -> bool:
+        return path == INVOKE or self.server_of(path) is not None
+
+    def server_of(self, path: str) -> str | None:
+        """The name of the server, unchecked; None when the path is not one of a server."""
+        if path.startswith(_MCP):
+            return path[len(_MCP) :]
+        alias = _ALIAS.match(path)
+        return None if alias is None or alias[1] in self.taken or alias[1] in _OWN else alias[1]
