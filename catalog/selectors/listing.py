@@ -27,6 +27,11 @@ def visible_to(viewer: Viewer) -> QuerySet[Server]:
     return rows.filter(public | (own & team))
 
 
+def is_listed(server: Server) -> bool:
+    """Whether a public server is there for others than its owner."""
+    return server.status in _LISTED
+
+
 def find_server(viewer: Viewer, slug: str) -> Server | None:
     """The server that this name means for this viewer: an own one before a public one."""
     rows = visible_to(viewer).filter(slug=slug)

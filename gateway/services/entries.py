@@ -17,8 +17,9 @@ from access import selectors as access
 from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
-from catalog.choices import Status
+from catalog.choices import Status, Visibility
 from catalog.models import Server
+from catalog.selectors.listing import is_listed
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Tenant
@@ -144,7 +145,10 @@ def _server(server: Server, prices: dict[str, PriceVersion]) -> ServerEntry:
         owner_tenant_id=server.owner_tenant_id,
         owner_team_id=server.owner_team_id,
         provider_id=server.provider_id,
-        visibility=server.visibility,
+        # Until it is approved a public server is its owner's business, here as in the catalog.
+        visibility=Visibility.ORG
+        if server.visibility == Visibility.PUBLIC and not is_listed(server)
+        else server.visibility,
         callable=access.is_callable(server),
         version_id=version.pk if version else None,
         url=server.url,

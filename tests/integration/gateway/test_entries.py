@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 import redis
 from django.conf import settings
 
@@ -14,6 +15,8 @@ from access.services.grants import Subject
 from access.types import SideEffect, Trust
 from audit.services import SYSTEM
 from billing import services as billing
+from catalog.choices import Status
+from catalog.models import Server
 from core import clock
 from gateway.entries import server_to_json, tenant_to_json
 from gateway.services import entries, publish
@@ -117,6 +120,15 @@ class TestServerEntries:
         assert entry.price is not None
         assert entry.price.rate == Decimal("0.02")
         assert entry.tool_prices["list_invoices"].rate == Decimal("0.5")
+
+    @pytest.mark.parametrize("status", [Status.DRAFT, Status.SUBMITTED])
+    def test_a_public_server_that_is_not_approved_is_told_as_its_owners_own(self, cast, status):
+        """As in the catalog: to others it is not there, and not "there, but not ready"."""
+        with platform_scope():
+            Server.objects.filter(pk=cast.payments.pk).update(status=status)
+        (entry,) = entries.server_entries(slug="payments")
+
+        assert (entry.visibility, entry.callable) == ("org", False)
 
     def test_a_server_whose_gateway_is_off_is_not_callable(self, cast):
         with platform_scope():
