@@ -62,7 +62,7 @@ def publish_version(
     *, server: Server, inventory: Inventory, declarations: dict[str, ToolDeclaration] | None = None
 ) -> ServerVersion:
     """Store what the server offers as an immutable version and make it current. The same inventory makes no second one."""
-    declarations = declarations if declarations is not None else _declared(server)
+    declarations = declarations if declarations is not None else _declared(server, inventory)
     digest = digests.of_json([digests.of_tool(tool) for tool in inventory.tools])
     label = str(inventory.server_info.get("version") or "0")[:100]
     with transaction.atomic():
@@ -162,13 +162,29 @@ def _trust_for(side_effect: str) -> str:
     )
 
 
-def _declared(server: Server) -> dict[str, ToolDeclaration]:
-    """A later version keeps what was declared for tools whose definition did not change."""
+def _declared(server: Server, inventory: Inventory) -> dict[str, ToolDeclaration]:
+    """What the current version's tools carry on into the next.
+
+    A tool whose definition did not change keeps what was declared. Of one that changed the stricter holds, of what was declared
+    and of what the server hints at now: neither an old word nor a new one may make it look more harmless than the other.
+    """
     if server.current_version is None:
         return {}
+    offered = {tool["name"]: tool for tool in inventory.tools}
     return {
-        tool.name: ToolDeclaration(tool.required_trust, tool.side_effect) for tool in server.current_version.tools.all()
+        tool.name: _carried(tool, offered[tool.name])
+        for tool in server.current_version.tools.all()
+        if tool.name in offered
     }
+
+
+def _carried(tool: Tool, definition: dict[str, Any]) -> ToolDeclaration:
+    effect, trust = tool.side_effect, tool.required_trust
+    if effect and digests.of_tool(definition) != tool.definition_digest:
+        hinted = _hinted_side_effect(definition)
+        effect = max(effect, hinted, key=SideEffect.values.index)
+        trust = max(trust, _trust_for(hinted), key=TrustLevel.values.index)
+    return ToolDeclaration(trust, effect)
 
 
 def _party(server: Server) -> audit.Party:
