@@ -7,4 +7,6 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find the switches that every app declares in its `flags` module."""
+        from tenants import receivers  # noqa: F401, PLC0415 - receivers need loaded models
+
         autodiscover_modules("flags")
