@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db import transaction
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
@@ -30,6 +31,7 @@ class AuditedAdmin(ModelAdmin):
         self._record(request, obj, "deleted", {})
         super().delete_model(request, obj)
 
+    @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         for obj in queryset:
             self._record(request, obj, "deleted", {})

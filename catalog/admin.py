@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet, URLField
 from django.http import HttpRequest
+from django.utils.text import Truncator
 from unfold.decorators import action
 
 from audit.admin import AuditedAdmin, operator
@@ -13,6 +15,8 @@ from catalog.services import servers
 from core import clock
 from core.admin import ReadOnlyAdmin
 from core.errors import MarketplaceError
+
+NAME_CHARS_SHOWN = 60
 
 
 @admin.register(Provider)
@@ -38,8 +42,9 @@ class ProviderAdmin(AuditedAdmin):
     def verify(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
         for provider in queryset.filter(verified_at=None):
             provider.verified_at = clock.now()
-            provider.save(update_fields=["verified_at", "updated_at"])
-            self._record(request, provider, "verified", {})
+            with transaction.atomic():
+                provider.save(update_fields=["verified_at", "updated_at"])
+                self._record(request, provider, "verified", {})
             messages.success(request, f"{provider.name} is verified.")
 
 
@@ -47,11 +52,15 @@ class ProviderAdmin(AuditedAdmin):
 class ServerAdmin(ReadOnlyAdmin):
     """Listings of all organisations. The owner changes a listing; operators approve it, through the service."""
 
-    list_display = ("name", "slug", "owner_tenant", "visibility", "status", "badge", "health", "approved_at")
+    list_display = ("short_name", "slug", "owner_tenant", "visibility", "status", "badge", "health", "approved_at")
     list_select_related = ("owner_tenant",)
     list_filter = ("status", "visibility", "category", "health")
     search_fields = ("name", "slug", "owner_tenant__name")
     actions: ClassVar[list[str]] = ["approve"]
+
+    @admin.display(description="Name", ordering="name")
+    def short_name(self, server: Server) -> str:
+        return Truncator(server.name).chars(NAME_CHARS_SHOWN)
 
     @action(description="Approve", permissions=["operate"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Server]) -> None:

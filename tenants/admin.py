@@ -17,13 +17,12 @@ from django.contrib.auth.admin import GroupAdmin as PlainGroupAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
 from audit.admin import AuditedAdmin
 from core.admin import ReadOnlyAdmin
 from tenants.models import APIKey, Invitation, Membership, SettingValue, Team, Tenant, User
-from tenants.services import api_keys, organisations
+from tenants.services import api_keys, organisations, revisions
 from tenants.web.guards import person
 
 # allauth registers its own pages when these modules are loaded. Ours replace them: they show no second-factor secret, no
@@ -40,7 +39,13 @@ class UserAdmin(AuditedAdmin):
     list_filter = ("is_staff", "is_active")
     search_fields = ("email", "name")
     fields = ("email", "name", "is_active", "is_staff", "is_superuser", "groups", "last_login", "created_at")
-    filter_horizontal = ("groups",)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "is_active" in form.changed_data:
+            # Keys act on behalf of the people who made them, and gateways hold who may.
+            for tenant_id in obj.memberships.values_list("tenant_id", flat=True):
+                revisions.touch(tenant_id)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -59,7 +64,7 @@ class UserAdmin(AuditedAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(PlainGroupAdmin, ModelAdmin):
+class GroupAdmin(AuditedAdmin, PlainGroupAdmin):
     """What groups of operators may do in this admin."""
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 
 from audit.models import AuditEvent
@@ -207,9 +208,23 @@ class TestServices:
         assert cast.bob.is_staff
         assert platform_actions()[-1] == "operations:user:changed"
 
-    def test_an_operator_who_is_no_superuser_makes_no_operators(self, cast, operator):
-        from django.contrib.auth.models import Permission
+    def test_what_a_group_of_operators_may_do_is_recorded(self, cast, operator):
+        operator.post(address(Group, "add"), {"name": "Support"})
+        group = Group.objects.get(name="Support")
+        operator.post(
+            address(Group, "change", group.pk), {"name": "Support", "permissions": [Permission.objects.first().pk]}
+        )
+        operator.post(address(Group, "delete", group.pk), {"post": "yes"})
+        assert platform_actions()[-3:] == [f"operations:group:{verb}" for verb in ("added", "changed", "deleted")]
 
+    def test_gateways_are_told_when_a_person_is_deactivated_and_back(self, cast, operator):
+        """Keys that the person made act on their behalf, with what was granted to them."""
+        for state in ({}, {"is_active": "on"}):
+            before = Tenant.objects.get(pk=cast.acme.pk).revision
+            operator.post(address(User, "change", cast.bob.pk), {"name": "Bob", **state})
+            assert Tenant.objects.get(pk=cast.acme.pk).revision > before
+
+    def test_an_operator_who_is_no_superuser_makes_no_operators(self, cast, operator):
         cast.bob.is_staff = True
         cast.bob.save()
         cast.bob.user_permissions.set(Permission.objects.filter(content_type__app_label="tenants"))
