@@ -117,8 +117,8 @@ def _check_owner_rule(actor: Membership, member: Membership, role: str) -> None:
 
 
 def _keep_an_owner(member: Membership) -> None:
-    others = Membership.objects.filter(tenant_id=member.tenant_id, role=Role.OWNER).exclude(pk=member.pk)
-    if not others.exists():
+    owners = Membership.objects.filter(tenant_id=member.tenant_id, role=Role.OWNER, user__is_active=True)
+    if not owners.exclude(pk=member.pk).exists():
         raise ConflictError(
             f"{member.user} is the only owner.",
             code="tenants.last_owner",

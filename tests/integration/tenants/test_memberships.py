@@ -137,6 +137,13 @@ class TestRemove:
         with pytest.raises(ConflictError, match="only owner"):
             memberships.remove(actor=alice, membership_id=alice.pk)
 
+    def test_an_owner_who_was_deactivated_does_not_count(self, cast, alice, bob):
+        memberships.change_role(actor=alice, membership_id=bob.pk, role=Role.OWNER)
+        cast.bob.is_active = False
+        cast.bob.save()
+        with pytest.raises(ConflictError, match="only owner"):
+            memberships.remove(actor=alice, membership_id=alice.pk)
+
     def test_a_member_removes_nobody_else(self, alice, bob):
         with pytest.raises(ForbiddenError):
             memberships.remove(actor=bob, membership_id=alice.pk)
