@@ -63,6 +63,9 @@ class ServerEntry:
     policy: ServerPolicy
     price: Price | None  # for the whole server
     tool_prices: Mapping[str, Price]  # tool price beats server price
+    prices_until: datetime | None = (
+        None  # when other prices come into force, and this entry is no basis for a call any more
+    )
 
 
 def tenant_to_json(entry: TenantEntry) -> dict[str, Any]:
@@ -139,6 +142,7 @@ def server_to_json(entry: ServerEntry) -> dict[str, Any]:
         ],
         "price": _price_to_json(entry.price),
         "tool_prices": {name: _price_to_json(price) for name, price in entry.tool_prices.items()},
+        "prices_until": _iso(entry.prices_until),
     }
 
 
@@ -172,6 +176,7 @@ def server_from_json(body: Mapping[str, Any]) -> ServerEntry:
         tool_prices={
             name: price for name, item in body["tool_prices"].items() if (price := _price_from_json(item)) is not None
         },
+        prices_until=_moment(body["prices_until"]),
     )
 
 

@@ -20,6 +20,7 @@ from billing.models import PriceVersion
 from catalog.choices import Status, Visibility
 from catalog.models import Server
 from catalog.selectors.listing import is_listed
+from core import clock
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Tenant
@@ -59,9 +60,10 @@ def server_entries(*, slug: str = "", server_id: UUID | None = None) -> list[Ser
     with platform_scope():
         rows = Server.objects.exclude(status=Status.REMOVED).select_related("current_version")
         rows = rows.filter(pk=server_id) if server_id else rows.filter(slug=slug)
-        servers = list(rows)
-        prices = billing.current_prices(server.pk for server in servers)
-        return [_server(server, prices.get(server.pk, {})) for server in servers]
+        servers, now = list(rows), clock.now()
+        prices = billing.current_prices((server.pk for server in servers), at=now)
+        changes = billing.next_changes((server.pk for server in servers), after=now)
+        return [_server(server, prices.get(server.pk, {}), changes.get(server.pk)) for server in servers]
 
 
 def _own_connection(method: Callable[P, R]) -> Callable[P, R]:
@@ -135,7 +137,7 @@ def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
     )
 
 
-def _server(server: Server, prices: dict[str, PriceVersion]) -> ServerEntry:
+def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datetime | None) -> ServerEntry:
     version = server.current_version
     whole = prices.get("")
     return ServerEntry(
@@ -155,6 +157,7 @@ def _server(server: Server, prices: dict[str, PriceVersion]) -> ServerEntry:
         policy=access.compile_policy(server),
         price=_price(whole) if whole else None,
         tool_prices={name: _price(price) for name, price in prices.items() if name},
+        prices_until=prices_until,
     )
 
 

@@ -20,6 +20,8 @@ async def resolve(call: CallContext, caller: Caller, store: EntryStore) -> Serve
     if servers is None:
         servers = await store.load_servers(call.slug)
     server = choose(servers, caller)
+    if server is not None and server.prices_until is not None and server.prices_until <= call.occurred_at:
+        server = choose(await store.load_servers(call.slug), caller)
     if server is None:
         raise RefusedError("access.server_unknown")
     call.server = server

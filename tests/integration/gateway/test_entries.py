@@ -121,6 +121,16 @@ class TestServerEntries:
         assert entry.price.rate == Decimal("0.02")
         assert entry.tool_prices["list_invoices"].rate == Decimal("0.5")
 
+    def test_it_is_told_until_when_the_prices_hold(self, cast):
+        moments = [clock.now() + timedelta(days=days) for days in (2, 1)]
+        with platform_scope():
+            for moment in moments:
+                billing.set_price(server=cast.payments, rate=Decimal(9), actor=SYSTEM, effective_from=moment)
+        (entry,) = entries.server_entries(slug="payments")
+        (other,) = entries.server_entries(slug="vault")
+
+        assert (entry.prices_until, other.prices_until) == (moments[1], None)
+
     @pytest.mark.parametrize("status", [Status.DRAFT, Status.SUBMITTED])
     def test_a_public_server_that_is_not_approved_is_told_as_its_owners_own(self, cast, status):
         """As in the catalog: to others it is not there, and not "there, but not ready"."""

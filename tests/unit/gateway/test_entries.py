@@ -86,6 +86,7 @@ def servers(draw) -> ServerEntry:
         policy=policy,
         price=draw(st.none() | PRICES),
         tool_prices=draw(st.dictionaries(TEXT, PRICES, max_size=3)),
+        prices_until=draw(st.none() | MOMENTS),
     )
 
 
