@@ -24,12 +24,17 @@ def set_price(
     currency: str = "USD",
     effective_from: datetime | None = None,
 ) -> PriceVersion:
-    """Set what a successful call costs from a moment on (by default, from now). Raises InvalidError for a negative rate."""
+    """Set what a successful call costs from a moment on: by default, and at the earliest, from now.
+
+    A moment that has passed counts as now, because calls since then have been made at the price that was in force.
+    Raises InvalidError for a negative rate.
+    """
     if rate < 0:
         raise InvalidError("A price cannot be negative.", code="billing.rate_negative", field="rate")
+    now = clock.now()
     with transaction.atomic():
         price = PriceVersion.objects.create(
-            server=server, tool=tool, rate=rate, currency=currency, effective_from=effective_from or clock.now()
+            server=server, tool=tool, rate=rate, currency=currency, effective_from=max(effective_from or now, now)
         )
         audit.record(
             "billing:price:set",

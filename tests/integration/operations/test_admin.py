@@ -14,6 +14,7 @@ from audit.models import AuditEvent
 from billing.models import PriceVersion
 from calls.models import Call
 from catalog.models import Server
+from core import clock
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Invitation, Tenant, User
 from tenants.services import api_keys, invitations
@@ -148,11 +149,12 @@ class TestServices:
             "effective_from_1": "00:00:00",
         }
         with platform_scope():
-            before = Server.objects.get(pk=cast.payments.pk).revision
+            before, began_at = Server.objects.get(pk=cast.payments.pk).revision, clock.now()
         answer = operator.post(address(PriceVersion, "add"), data)
         assert answer.status_code == 302, answer.content.decode()
         price = PriceVersion.objects.get(tool="refund_invoice")
         assert (price.rate, price.currency) == (Decimal("0.5"), "USD")
+        assert price.effective_from >= began_at  # no price is set for the past
         assert platform_actions()[-1] == "billing:price:set"
         with platform_scope():
             assert Server.objects.get(pk=cast.payments.pk).revision > before
