@@ -1,6 +1,7 @@
 """From one command to a running product, and back to it after every kind of death."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import httpx
 import psutil
 import pytest
 
+from marketplace.supervisor.infrastructure import embedded
 from tests.support.processes import is_running, wait_until, wait_until_gone
 from tests.support.stack import RunningStack, data_folder, running_stack
 
@@ -68,6 +70,25 @@ def test_two_instances_run_side_by_side(stack: RunningStack) -> None:
         left = list(other.pids().values())
         assert other.stop() == 0
     wait_until_gone(left)
+
+
+def test_the_worker_runs_jobs_from_its_start_on(stack: RunningStack) -> None:
+    wait_until(lambda: "calls.make_partitions" in succeeded(stack.log("worker")), "partitions to be looked after")
+
+
+def test_servers_of_the_environment_replace_the_embedded_ones_and_without_demo_there_is_none() -> None:
+    with data_folder() as servers, embedded(servers) as others, data_folder() as data:
+        with_theirs = running_stack(data, "--no-demo", environment=others.environment())
+        with with_theirs as stack:
+            assert set(stack.pids()) == {"web", "worker", "beat"}
+            home = httpx.get(stack.url)
+            assert (home.status_code, "No servers are listed yet" in home.text) == (200, True)
+            assert not (data / "demo.env").exists()
+
+
+def succeeded(log: str) -> set[str]:
+    """The names of the jobs that ended well."""
+    return set(re.findall(r"Task ([\w.]+)\[[^]]+\] succeeded", log))
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey", "worker", "web", "beat", "demo-payments"])
