@@ -16,7 +16,7 @@ from core import clock
 from core.admin import ReadOnlyAdmin
 from core.errors import MarketplaceError
 
-NAME_CHARS_SHOWN = 60
+NAME_CHARS_SHOWN = 40
 
 
 @admin.register(Provider)
