@@ -181,9 +181,12 @@ def _usage(subject: Subject) -> dict[str, Any]:
     return {
         "organisation": organisation,
         "usage": found,
-        "hours": [(f"{hour:%d %b %H:%M} UTC", counts) for hour, counts in found.hours],
-        "series": ["answered", "denied", "failed"],
-        "calls_url": f"{reverse('org:calls', args=[organisation.slug])}?{urlencode({'server': subject.server.slug})}",
+        "hours": [
+            (f"{hour:%d %b %H:%M} UTC", (answered, failed, refused))
+            for hour, (answered, refused, failed) in found.hours
+        ],
+        "series": ["ok", "failed", "refused"],
+        "calls_url": f"{reverse('org:calls', args=[organisation.slug])}?{urlencode({'server': subject.server.pk})}",
     }
 
 

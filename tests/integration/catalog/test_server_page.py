@@ -196,7 +196,7 @@ class TestUsage:
         assert "Spent in 7 days" in page
         assert 'value="0.0200000000"' in page
         assert "Failed: 1." in page
-        assert "/o/acme/calls/?server=payments" in page
+        assert f"/o/acme/calls/?server={cast.payments.pk}" in page, "the call log filters by id"
 
     def test_without_calls_it_says_so(self, cast, signed_in):
         assert "No calls in the last 7 days" in text_of(signed_in(cast.charlie).get(PAGE, {"tab": "usage"}))
