@@ -24,6 +24,11 @@ AUTH_WORDS = {
 }
 # Three missed checks: an older measurement says nothing about the present.
 HEALTH_FRESH = timedelta(minutes=15)
+CLOSED_WORDS = {
+    Status.DRAFT: "a draft",
+    Status.SUBMITTED: "waits for approval",
+    Status.REMOVED: "removed",
+}
 CALLABLE = (Status.APPROVED, Status.DEPRECATED)
 
 
@@ -139,7 +144,7 @@ def health_of(server: Server, now: datetime) -> HealthReading:
 def gateway_of(server: Server) -> Readiness:
     """Whether the gateway carries calls to the server: the same condition under which it would."""
     if server.status not in CALLABLE:
-        return Readiness(False, f"Gateway closed: {server.get_status_display().lower()}")
+        return Readiness(False, f"Gateway closed: {CLOSED_WORDS[Status(server.status)]}")
     if not server.gateway_enabled:
         return Readiness(False, "Gateway turned off")
     if server.current_version is None:

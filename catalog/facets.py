@@ -30,8 +30,12 @@ class Facet:
     folded: bool = False
 
 
-_HEALTH: Choices = tuple(
-    (str(each), str(each.label)) for each in (Health.READY, Health.DEGRADED, Health.DOWN, Health.UNKNOWN)
+# The words of components/_status.html, which the cards show.
+_HEALTH: Choices = (
+    (Health.READY, "Healthy"),
+    (Health.DEGRADED, "Degraded"),
+    (Health.DOWN, "Down"),
+    (Health.UNKNOWN, "Unknown"),
 )
 CATEGORY = Facet("category", "Category", tuple(Category.choices))
 FACETS: tuple[Facet, ...] = (

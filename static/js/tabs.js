@@ -60,5 +60,19 @@ function buildAll() {
   document.querySelectorAll("[data-tabs]").forEach(build)
 }
 
-buildAll()
-document.addEventListener("htmx:afterSettle", buildAll)
+// On a narrow screen tabs and side navigation scroll sideways: the current one is brought into view.
+function reveal() {
+  document.querySelectorAll(".tabs > [aria-current], .side-nav > [aria-current]").forEach((link) => {
+    const bar = link.parentElement
+    const before = link.getBoundingClientRect().left - bar.getBoundingClientRect().left
+    bar.scrollLeft += before - (bar.clientWidth - link.offsetWidth) / 2
+  })
+}
+
+function settle() {
+  buildAll()
+  reveal()
+}
+
+settle()
+document.addEventListener("htmx:afterSettle", settle)

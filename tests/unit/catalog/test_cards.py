@@ -48,7 +48,7 @@ class TestGateway:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
-            ({"status": Status.SUBMITTED}, "submitted"),
+            ({"status": Status.SUBMITTED}, "waits for approval"),
             ({"status": Status.REMOVED}, "removed"),
             ({"gateway_enabled": False}, "turned off"),
             ({"current_version": None}, "no version"),
