@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from core import clock
+from core.browsers import describe_browser
 from core.money import Money
 from core.ui import charts, formats, icons, jsonview
 
@@ -65,6 +66,9 @@ def money(amount: Money | Decimal | str | int | None, currency: str = "") -> Saf
         formats.short_amount(exact, currency),
         currency,
     )
+
+
+register.filter("browser", describe_browser)
 
 
 @register.filter
