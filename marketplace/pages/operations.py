@@ -24,7 +24,9 @@ from tenants.web.settings import settings_page as show_settings
 class RecordsForm(forms.Form):
     """Whose records an operator opens, and why: both go into that organisation's own audit log."""
 
-    organisation = forms.ModelChoiceField(Tenant.objects.order_by("name"), to_field_name="slug")
+    organisation = forms.ModelChoiceField(
+        Tenant.objects.order_by("name"), to_field_name="slug", empty_label="Choose an organisation"
+    )
     reason = forms.CharField(
         max_length=300,
         help_text="The organisation reads this in its audit log, with your address.",

@@ -20,7 +20,8 @@ class OrganisationForm(forms.Form):
         label="Short name",
         max_length=40,
         required=False,
-        help_text="Lower-case letters, digits and hyphens. It is part of your addresses and stays as it is.",
+        help_text="Lower-case letters, digits and hyphens; made of the name when left empty. It is part of your addresses "
+        "and stays as it is.",
         widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
     )
 
