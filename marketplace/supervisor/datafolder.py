@@ -48,6 +48,11 @@ class DataFolder:
     def run(self) -> Path:
         return self.path / "run"
 
+    @property
+    def mailbox(self) -> Path:
+        """Mails of a development installation: they hold the codes that sign people in."""
+        return self.path / "mailbox"
+
     def prepare(self) -> None:
         """Create the folder; raises StartError when it cannot be written or the disk is full."""
         try:
@@ -69,7 +74,7 @@ class DataFolder:
             self.path.mkdir(parents=True)
             # The unprivileged servers pass through to their own folders; they cannot list this one.
             self.path.chmod(0o711)
-        for private in (self.logs, self.run):
+        for private in (self.logs, self.run, self.mailbox):
             private.mkdir(mode=0o700, exist_ok=True)
         probe = self.run / "write-test"
         probe.write_text("ok", encoding="ascii")

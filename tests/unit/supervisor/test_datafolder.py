@@ -24,6 +24,11 @@ def test_secrets_are_made_once_and_readable_by_the_owner_only(folder: DataFolder
     assert len(first["MARKETPLACE_SECRET_KEY"]) >= 32
 
 
+def test_other_users_of_the_machine_read_neither_logs_nor_mails(folder: DataFolder) -> None:
+    modes = {name: stat.S_IMODE((folder.path / name).stat().st_mode) for name in ("logs", "mailbox", "run")}
+    assert set(modes.values()) == {0o700}
+
+
 def test_a_second_holder_is_told_who_holds_the_folder(folder: DataFolder) -> None:
     folder.claim()
     with pytest.raises(StartError, match=r"Another instance \(pid \d+\) runs on"):
