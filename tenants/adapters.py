@@ -10,6 +10,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -25,6 +26,11 @@ class AccountAdapter(DefaultAccountAdapter):
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Mails speak in the product's name, not in that of the host that a request happened to use."""
         super().send_mail(template_prefix, email, {**context, "current_site": _Site()})
+
+    def send_account_already_exists_mail(self, email: str) -> None:
+        """Costs a password's hash, as a new account does: how long the answer takes must not tell who has an account."""
+        make_password("nobody's")
+        super().send_account_already_exists_mail(email)
 
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
         return reverse("landing")
