@@ -155,6 +155,8 @@ MEMBER_PAGES = {
     "keys": "/o/acme/keys/",
     "key-create": "/o/acme/keys/new/?server=payments",
     "access": "/o/acme/access/",
+    "access-give": "/o/acme/access/new/?server=payments",
+    "access-explain": "/o/acme/access/explain/",
     "people": "/o/acme/people/",
     "audit": "/o/acme/audit/",
     "settings": "/o/acme/settings/",
@@ -162,6 +164,7 @@ MEMBER_PAGES = {
     "organisation-create": "/organisations/new/",
     "second-factor": "/accounts/2fa/",
     "sessions": "/accounts/sessions/",
+    "password": "/accounts/password/change/",
 }
 
 
