@@ -3,8 +3,9 @@
 Callers hand over a record and wait until it is committed. The writer takes everything that waits (no linger), inserts it in one
 transaction with tenants in sorted order, and wakes the callers after the commit. While a commit is under way the next group
 gathers by itself, so the group grows with the load. Rows are inserted by a role that can do nothing else, into
-schema-qualified tables; the connection has no search path to leak. Fails closed: a row that is not committed within the
-deadline raises NotRecordedError, and the caller must not answer.
+schema-qualified tables; the connection has no search path to leak. Fails closed: a row that is not committed in time
+raises NotRecordedError, and the caller must not answer. While Postgres can be reached such a row never appears later; only when
+the connection breaks during a commit can nobody tell, and the row that may be there names the call.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ MAX_ROWS = 500
 MAX_WAITING = 20_000
 DEADLINE_S = 5.0
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
-_SETUP = "SET synchronous_commit = on; SET statement_timeout = '5s'; SET lock_timeout = '3s'; SET jit = off"
+_SETUP = "SET synchronous_commit = on; SET statement_timeout = {}; SET jit = off"
+# What a cancelled statement takes to come back as an error.
+_VERDICT_S = 1.0
 _schema_of = attrgetter("schema_name")
 
 
@@ -171,7 +174,8 @@ class CallWriter:
             self._url, autocommit=True, connect_timeout=3, application_name="marketplace-calls"
         )
         try:
-            await conn.execute(_SETUP)
+            timeout_ms = sql.Literal(int(self._deadline_s * 1000))
+            await conn.execute(sql.SQL(_SETUP).format(timeout_ms))
             await conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
         except psycopg.Error:
             await conn.close()
@@ -187,13 +191,18 @@ class CallWriter:
                 await conn.close()
 
     async def _expire(self) -> None:
-        """Give up on rows that waited too long, wherever they are, so that no caller hangs on a hung database."""
+        """Give up on rows that waited too long, so that no caller hangs on a hung database.
+
+        A row in flight is Postgres' to judge: it may yet commit, and then its caller must not have been told otherwise. The
+        statement is cancelled after the deadline, so the verdict comes; a second deadline later nobody is there to give one.
+        """
         while True:
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(min(0.25, self._deadline_s / 4))
             limit = self._loop.time() - self._deadline_s
             while self._queue and self._queue[0].since < limit:
                 self._fail([self._queue.popleft()])
-            self._fail([item for item in self._in_flight if item.since < limit])
+            hopeless = limit - self._deadline_s - _VERDICT_S
+            self._fail([item for item in self._in_flight if item.since < hopeless])
 
     def _fail(self, items: Iterable[_Waiting]) -> None:
         for item in items:

@@ -183,6 +183,28 @@ def test_without_a_database_the_caller_is_told_within_the_deadline(schemas: list
     with_writer(act, url="postgresql://nobody@127.0.0.1:9/none", deadline_s=0.3)
 
 
+def test_a_row_that_was_given_up_never_appears_later(schemas: list[str]) -> None:
+    """Its caller was told that nothing was recorded, so nothing may be billed."""
+    given_up = record(schemas[1])
+
+    async def act(writer: CallWriter) -> None:
+        with psycopg.connect(URL) as conn:
+            conn.execute(f'LOCK TABLE "{schemas[1]}".calls_call IN EXCLUSIVE MODE')
+            with pytest.raises(NotRecordedError):
+                async with asyncio.timeout(20):
+                    await writer.write(given_up)
+        # The lock is gone: a row behind the given-up one is committed, and whatever was still under way had its turn.
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    return await writer.write(record(schemas[1]))
+                except NotRecordedError:
+                    await asyncio.sleep(0.1)
+
+    with_writer(act, deadline_s=0.5)
+    assert given_up.call_id not in {row["call_id"] for row in rows_of(URL, schemas[1])}
+
+
 def test_a_row_that_a_lock_holds_up_is_given_up_and_the_next_one_is_not(schemas: list[str]) -> None:
     async def act(writer: CallWriter) -> None:
         with psycopg.connect(URL) as conn:
