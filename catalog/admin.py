@@ -52,11 +52,11 @@ class ProviderAdmin(AuditedAdmin):
 class ServerAdmin(ReadOnlyAdmin):
     """Listings of all organisations. The owner changes a listing; operators approve it, through the service."""
 
-    list_display = ("short_name", "slug", "owner_tenant", "visibility", "status", "badge", "health", "approved_at")
+    list_display = ("short_name", "slug", "owner_tenant", "visibility", "status", "gateway_enabled", "badge", "health")
     list_select_related = ("owner_tenant",)
     list_filter = ("status", "visibility", "category", "health")
     search_fields = ("name", "slug", "owner_tenant__name")
-    actions: ClassVar[list[str]] = ["approve"]
+    actions: ClassVar[list[str]] = ["approve", "close_gateway", "open_gateway"]
 
     @admin.display(description="Name", ordering="name")
     def short_name(self, server: Server) -> str:
@@ -71,6 +71,18 @@ class ServerAdmin(ReadOnlyAdmin):
                 messages.error(request, f"{server.name}: {error.message}")
             else:
                 messages.success(request, f"{server.name} is approved.")
+
+    @action(description="Close at the gateway: refuse every call", permissions=["operate"])
+    def close_gateway(self, request: HttpRequest, queryset: QuerySet[Server]) -> None:
+        for server in queryset:
+            servers.open_gateway(server=server, is_open=False, actor=operator(request))
+            messages.success(request, f"{server.name} is closed: every call is refused.")
+
+    @action(description="Open at the gateway", permissions=["operate"])
+    def open_gateway(self, request: HttpRequest, queryset: QuerySet[Server]) -> None:
+        for server in queryset:
+            servers.open_gateway(server=server, is_open=True, actor=operator(request))
+            messages.success(request, f"{server.name} is open to calls that a grant allows.")
 
 
 @admin.register(ServerVersion)

@@ -108,6 +108,19 @@ def approve(*, server: Server, actor: audit.Party, badge: str = Badge.APPROVED) 
     return locked
 
 
+def open_gateway(*, server: Server, is_open: bool, actor: audit.Party) -> Server:
+    """Let calls through to a server, or stop all of them at once, whoever holds grants. Gateways follow within a second."""
+    with transaction.atomic():
+        locked = Server.objects.select_for_update().get(pk=server.pk)
+        if locked.gateway_enabled != is_open:
+            locked.gateway_enabled = is_open
+            locked.save(update_fields=["gateway_enabled", "updated_at"])
+            action = "catalog:server:gateway_opened" if is_open else "catalog:server:gateway_closed"
+            audit.record(action, actor=actor, target=_party(locked))
+            touch(locked)
+    return locked
+
+
 def record_health(*, server: Server, health: str, detail: str = "") -> None:
     """Store the result of a check. Cards show it with its time."""
     Server.objects.filter(pk=server.pk).update(

@@ -15,6 +15,7 @@ from billing.models import PriceVersion
 from calls.models import Call
 from catalog.models import Server
 from core import clock
+from gateway.services.entries import server_entries
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Invitation, Tenant, User
 from tenants.services import api_keys, invitations
@@ -185,6 +186,13 @@ class TestServices:
         with platform_scope():
             assert Server.objects.get(pk=cast.vault.pk).status == "approved"
         assert platform_actions()[-1] == "catalog:server:approved"
+
+    def test_a_server_is_closed_at_the_gateway_and_opened_again(self, cast, operator):
+        for name, state, told in (("close_gateway", False, "is closed"), ("open_gateway", True, "is open")):
+            assert told in self.run_action(operator, Server, name, cast.payments.pk)
+            (entry,) = server_entries(server_id=cast.payments.pk)
+            assert entry.callable is state
+        assert platform_actions()[-2:] == ["catalog:server:gateway_closed", "catalog:server:gateway_opened"]
 
     def test_suspending_closes_an_organisation_and_resuming_opens_it(self, cast, operator, signed_in):
         self.run_action(operator, Tenant, "suspend", cast.globex.pk)
