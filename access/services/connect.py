@@ -10,6 +10,7 @@ from django.db import transaction
 from access.services import grants
 from access.types import SideEffect, SubjectKind
 from catalog.models import Server
+from core.errors import InvalidError
 from tenants.models import Tenant, User
 from tenants.services import api_keys
 from tenants.services.api_keys import IssuedKey
@@ -31,8 +32,15 @@ def connect(
     """Issue a key and grant it the servers, which the caller has checked to be visible to the organisation.
 
     With `only_these_servers` the key is refused elsewhere even if a grant of its agent or creator would allow it. The grants
-    end with the key. Raises what issuing a key and giving a grant raise; then neither exists.
+    end with the key. Raises InvalidError for a limit to no server, which would be none at all, and what issuing a key and giving
+    a grant raise; then neither exists.
     """
+    if only_these_servers and not servers:
+        raise InvalidError(
+            "Choose the servers that the key is limited to, or let it use what is granted later.",
+            code="access.key_limit_empty",
+            field="only_these",
+        )
     with transaction.atomic():
         issued = api_keys.issue(
             tenant=tenant,

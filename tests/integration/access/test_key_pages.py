@@ -102,7 +102,7 @@ class TestCreate:
         assert "created already" in answer.content.decode()
 
     def test_without_servers_the_next_step_is_named(self, alice, cast):
-        page = alice.post(NEW, form(cast, servers=[])).content.decode()
+        page = alice.post(NEW, form(cast, servers=[], only_these="")).content.decode()
 
         assert "/o/acme/access/new/" in page
         with tenant_scope(cast.acme):
@@ -133,6 +133,7 @@ class TestCreate:
             ({"expiry": "-1"}, "not one of the available choices"),
             ({"level": "boundless"}, "not one of the available choices"),
             ({"servers": ["not-an-id"]}, "not-an-id"),
+            ({"servers": []}, "Choose the servers that the key is limited to"),
         ],
     )
     def test_bad_input_is_named_and_makes_nothing(self, alice, cast, changes, words):
