@@ -14,7 +14,8 @@ from uuid import UUID
 import orjson
 import redis.asyncio as redis
 
-from gateway.entries import server_from_json, tenant_from_json
+from gateway import codec
+from gateway.entries import ServerEntry, TenantEntry
 from gateway.ports import Loader
 from gateway.store import EntryStore
 
@@ -66,9 +67,9 @@ class Feed:
         match data["kind"]:
             case "tenant":
                 if self._store.holds(tenant_id=UUID(body["tenant_id"])):
-                    self._store.apply_tenant(tenant_from_json(body))
+                    self._store.apply_tenant(codec.from_json(TenantEntry, body))
             case "server":
-                self._store.apply_server(server_from_json(body))
+                self._store.apply_server(codec.from_json(ServerEntry, body))
             case "gone":
                 if "tenant_id" in data:
                     self._store.drop_tenant(UUID(data["tenant_id"]))

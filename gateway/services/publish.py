@@ -14,7 +14,7 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
-from gateway.entries import server_to_json, tenant_to_json
+from gateway import codec
 from gateway.services.entries import server_entries, tenant_entry
 
 CHANNEL = "gateway:v1:entries"
@@ -26,7 +26,7 @@ def publish_tenant(tenant_id: UUID) -> None:
     if entry is None:
         _send({"kind": "gone", "tenant_id": str(tenant_id)})
     else:
-        _send({"kind": "tenant", "revision": entry.revision, "body": tenant_to_json(entry)})
+        _send({"kind": "tenant", "revision": entry.revision, "body": codec.to_json(entry)})
 
 
 def publish_server(server_id: UUID) -> None:
@@ -34,7 +34,7 @@ def publish_server(server_id: UUID) -> None:
     if not entries:
         _send({"kind": "gone", "server_id": str(server_id)})
     for entry in entries:
-        _send({"kind": "server", "revision": entry.revision, "body": server_to_json(entry)})
+        _send({"kind": "server", "revision": entry.revision, "body": codec.to_json(entry)})
 
 
 def _send(message: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ import uvicorn
 from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, SubjectKind, ToolRule, Trust
 from calls.record import COLUMNS
 from core import ids, keys
+from gateway import codec
 from gateway.app import Gateway
 from gateway.config import Deadlines, GatewayConfig, Limits
 from gateway.entries import (
@@ -33,10 +34,6 @@ from gateway.entries import (
     Price,
     ServerEntry,
     TenantEntry,
-    server_from_json,
-    server_to_json,
-    tenant_from_json,
-    tenant_to_json,
 )
 
 PEPPER = b"p" * 32
@@ -86,16 +83,20 @@ class MemoryLoader:
     def dump(self) -> str:
         return json.dumps(
             {
-                "tenants": [tenant_to_json(entry) for entry in self.tenants.values()],
-                "servers": [server_to_json(entry) for entry in self.servers.values()],
+                "tenants": [codec.to_json(entry) for entry in self.tenants.values()],
+                "servers": [codec.to_json(entry) for entry in self.servers.values()],
             }
         )
 
     @classmethod
     def load(cls, text: str) -> MemoryLoader:
         loader, data = cls(), json.loads(text)
-        loader.tenants = {entry.tenant_id: entry for entry in map(tenant_from_json, data["tenants"])}
-        loader.servers = {entry.server_id: entry for entry in map(server_from_json, data["servers"])}
+        loader.tenants = {
+            each.tenant_id: each for each in (codec.from_json(TenantEntry, item) for item in data["tenants"])
+        }
+        loader.servers = {
+            each.server_id: each for each in (codec.from_json(ServerEntry, item) for item in data["servers"])
+        }
         return loader
 
 

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from core import clock
-from gateway.entries import server_to_json, tenant_to_json
+from gateway import codec
 from gateway.feed import CHANNEL
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.support.processes import wait_until
@@ -177,7 +177,7 @@ def test_a_push_takes_hold_at_once_and_the_poll_without_it(stage: Stage, urls: t
     assert data_of(post(stage, "ok", token))["reason"] == "grant_revoked"
     with_grant()
     entry = stage.world.loader.tenants[stage.acme.tenant_id]
-    publish(urls[1], "tenant", tenant_to_json(entry), entry.revision)
+    publish(urls[1], "tenant", codec.to_json(entry), entry.revision)
     wait_until(lambda: post(stage, "ok", token).status_code == 200, "the push", deadline_s=5)
 
 
@@ -185,7 +185,7 @@ def test_an_older_push_never_replaces_a_newer_entry(stage: Stage, urls: tuple[st
     server = stage.world.server("versioned", stage.upstream.url("ok"), stage.acme, revision=7)
     stage.world.grant(stage.acme, server, stage.key)
     wait_until(lambda: post(stage, "versioned", stage.token).status_code == 200, "the server")
-    publish(urls[1], "server", server_to_json(replace(server, revision=6, callable=False)), 6)
+    publish(urls[1], "server", codec.to_json(replace(server, revision=6, callable=False)), 6)
     publish(urls[1], "server", {"not": "an entry"}, 8)
     marker = stage.world.server("marker", stage.upstream.url("ok"), stage.acme)
     stage.world.grant(stage.acme, marker, stage.key)

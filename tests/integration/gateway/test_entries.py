@@ -18,7 +18,7 @@ from billing import services as billing
 from catalog.choices import Status
 from catalog.models import Server
 from core import clock
-from gateway.entries import server_to_json, tenant_to_json
+from gateway import codec
 from gateway.services import entries, publish
 from tenants.choices import Role, Scope
 from tenants.context import platform_scope, tenant_scope
@@ -43,7 +43,7 @@ class TestTenantEntry:
         assert entry is not None
 
         assert entry.keys[issued.key.key_id].user_id == cast.bob.pk
-        assert issued.text.split("_")[3] not in json.dumps(tenant_to_json(entry))
+        assert issued.text.split("_")[3] not in json.dumps(codec.to_json(entry))
 
     def test_a_revoked_key_is_not_told(self, cast):
         key = issue(cast)
@@ -160,4 +160,4 @@ class TestPublish:
                 message = heard.get_message(timeout=5)
         (entry,) = entries.server_entries(server_id=cast.payments.pk)
 
-        assert json.loads(message["data"])["body"] == server_to_json(entry)
+        assert json.loads(message["data"])["body"] == codec.to_json(entry)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, SubjectKind, ToolRule, Trust
-from gateway import entries
+from gateway import codec
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -98,15 +98,15 @@ def sent(body):
 class TestWireFormat:
     @given(tenants())
     def test_an_organisation_arrives_as_it_was_sent(self, entry):
-        assert entries.tenant_from_json(sent(entries.tenant_to_json(entry))) == entry
+        assert codec.from_json(TenantEntry, sent(codec.to_json(entry))) == entry
 
     @given(servers())
     def test_a_server_arrives_as_it_was_sent(self, entry):
-        assert entries.server_from_json(sent(entries.server_to_json(entry))) == entry
+        assert codec.from_json(ServerEntry, sent(codec.to_json(entry))) == entry
 
     @given(PRICES)
     def test_a_price_keeps_every_digit(self, price):
-        entry = entries.server_from_json(sent(entries.server_to_json(make_server(price))))
+        entry = codec.from_json(ServerEntry, sent(codec.to_json(make_server(price))))
 
         assert entry.price is not None
         assert str(entry.price.rate) == str(price.rate)
