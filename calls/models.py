@@ -53,6 +53,11 @@ class Call(models.Model):
     currency = models.TextField()
     request_id = models.TextField()
     trace_id = models.TextField()
+    credential = models.TextField(db_default="")
+    client_id = models.TextField(db_default="")
+    upstream_auth = models.TextField(db_default="")
+    upstream_protocol = models.TextField(db_default="")
+    timings = models.TextField(db_default="")
 
     class Meta:
         ordering = ["-call_id"]

@@ -71,6 +71,12 @@ class CallRecord:
     # correlation
     request_id: str = ""
     trace_id: str = ""
+    # how: what authenticated the caller, how we authenticated to the server, what it spoke, and when each step ended
+    credential: str = ""  # key | oauth | token
+    client_id: str = ""  # of an OAuth client
+    upstream_auth: str = ""
+    upstream_protocol: str = ""
+    timings: str = ""  # calls.timings
 
 
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -113,6 +119,11 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("currency", "text"),
     ("request_id", "text"),
     ("trace_id", "text"),
+    ("credential", "text"),
+    ("client_id", "text"),
+    ("upstream_auth", "text"),
+    ("upstream_protocol", "text"),
+    ("timings", "text"),
 )
 
 assert {name for name, _ in COLUMNS} == {f.name for f in fields(CallRecord)} - {"schema_name"}

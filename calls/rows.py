@@ -93,6 +93,7 @@ _FRESH: dict[str, Callable[[Any], str]] = {
     "arguments_digest": _fresh_text,
     "request_id": _fresh_text,
     "trace_id": _fresh_text,
+    "timings": _fresh_text,
 }
 _ENCODERS = [_FRESH.get(name) or _BY_TYPE.get(kind, _decimal) for name, kind in COLUMNS]
 _fields = attrgetter(*(name for name, _ in COLUMNS))

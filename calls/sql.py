@@ -11,7 +11,12 @@ _NULLABLE = {
     "api_key_id", "user_id", "server_id", "server_version_id", "grant_id", "provider_id", "price_version_id", "quoted_price",
 }  # fmt: skip
 
-_columns = ",\n    ".join(f"{name} {kind}{'' if name in _NULLABLE else ' NOT NULL'}" for name, kind in COLUMNS)
+# Columns that came after the table; their default serves a writer of the release before, during a deploy.
+_ADDED = ("credential", "client_id", "upstream_auth", "upstream_protocol", "timings")
+
+_columns = ",\n    ".join(
+    f"{name} {kind}{'' if name in _NULLABLE else ' NOT NULL'}" for name, kind in COLUMNS if name not in _ADDED
+)
 
 # Roles belong to the whole cluster: another database of it may make the same one at the same moment.
 ROLE = f"""
@@ -54,6 +59,11 @@ CREATE TABLE calls_call_default PARTITION OF calls_call DEFAULT;
 CREATE TRIGGER calls_call_default_no_truncate BEFORE TRUNCATE ON calls_call_default
     FOR EACH STATEMENT EXECUTE FUNCTION public.marketplace_refuse_change();
 """
+
+ADD_HOW = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call " + ", ".join(
+    f"ADD COLUMN {name} text NOT NULL DEFAULT ''" for name in _ADDED
+)
+DROP_HOW = "ALTER TABLE calls_call " + ", ".join(f"DROP COLUMN {name}" for name in _ADDED)
 
 GRANT = f"""
 DO $$

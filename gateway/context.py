@@ -40,12 +40,15 @@ class CallContext:
         "call_id",
         "call_id_text",
         "caller",
+        "client_id",
         "committed",
+        "credential",
         "decision",
         "error",
         "headers",
         "interface",
         "is_complete",
+        "marks",
         "message",
         "modern",
         "occurred_at",
@@ -62,8 +65,10 @@ class CallContext:
         "status",
         "stream_started",
         "tool",
+        "upstream_auth",
         "upstream_began_ns",
         "upstream_ms",
+        "upstream_protocol",
         "upstream_session",
         "watched",
     )
@@ -74,6 +79,7 @@ class CallContext:
         self.call_id_text = str(self.call_id).encode()
         self.occurred_at = clock.now()
         self.started_ns = time.perf_counter_ns()
+        self.marks: list[tuple[str, int]] = []  # (step, perf_counter_ns at its end)
         self.interface, self.slug = interface, slug
         self.headers: dict[bytes, bytes] = {}
         self.modern = False
@@ -84,6 +90,10 @@ class CallContext:
         self.tool = ""
         self.arguments_digest = ""
         self.caller: Caller | None = None
+        self.credential = ""  # key | oauth | token
+        self.client_id = ""  # of an OAuth client
+        self.upstream_auth = ""  # how we authenticated to the server
+        self.upstream_protocol = ""  # the revision spoken with the server, where it is not the client's
         self.server: ServerEntry | None = None
         self.decision: Decision | None = None
         self.price: Price | None = None
@@ -100,6 +110,10 @@ class CallContext:
         self.is_complete = True  # false when the result asks for more input: such a round is not billed
         self.stream_started = False
         self.committed: asyncio.Future[None] | None = None
+
+    def mark(self, step: str) -> None:
+        """Note that a step ends here: an identifier of few letters, shown in the trace of the call."""
+        self.marks.append((step, time.perf_counter_ns()))
 
     @property
     def elapsed_ms(self) -> float:

@@ -86,10 +86,12 @@ class Pipeline:
             guard.check_accept(headers)
         call.caller = await self._authenticator.authenticate(headers)
         self._used(call)
+        call.mark("authenticate")
         call.watched.phase(self._config.deadlines.request_body)
         call.body = await body.read(receive, headers, self._config.limits.request_bytes)
         call.watched.settle()
         call.request_bytes = len(call.body)
+        call.mark("body")
 
     async def decide(self, call: CallContext, method: str, tool: str) -> None:
         """Find the server, refuse what is wrong with the message, and ask the policy engine."""
@@ -107,6 +109,7 @@ class Pipeline:
         if method == "tools/call":
             call.price = server.tool_prices.get(tool) or server.price
         authorise(call, call.caller, server, method, tool)
+        call.mark("decide")
 
     async def answer_failure(self, call: CallContext, exc: Exception, send: Send) -> None:
         """Record what is to be recorded, then say what happened in the words of the interface."""

@@ -61,6 +61,7 @@ class Forwarder:
             reply = await self._upstreams.exchange(target, request)
             try:
                 call.status = reply.status
+                call.mark("first_byte")
                 idle = deadlines.stream if is_endless else deadlines.idle
                 call.watched.extend(idle)
                 if is_event_stream(reply):
@@ -72,6 +73,7 @@ class Forwarder:
         finally:
             call.note_upstream()
         call.watched.settle()
+        call.mark("reply")
         call.response_bytes = len(data)
         outcomes.judge_body(call, reply.status, is_json(reply), data)
         await meter.commit(call, self._writer)
@@ -145,6 +147,7 @@ class Forwarder:
                 continue
             outcomes.judge(call, message)
             call.note_upstream()
+            call.mark("reply")
             call.watched.settle()
             await meter.commit(call, self._writer)
             await answers.send_event(send, event, last=True)

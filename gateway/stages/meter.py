@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+from calls import timings
 from calls.record import CallRecord
 from calls.writer import CallWriter
 from gateway.context import CallContext
@@ -67,6 +68,11 @@ def record_of(call: CallContext) -> CallRecord:
         quantity=_ONE if billable else _ZERO,
         request_id=str(message.request_id)[:_MAX_LABEL],
         trace_id=_trace_of(call),
+        credential=call.credential or "key",
+        client_id=call.client_id[:_MAX_LABEL],
+        upstream_auth=call.upstream_auth,
+        upstream_protocol=call.upstream_protocol or call.protocol,
+        timings=timings.encode(call.started_ns, call.marks),
     )
     if server is not None:
         record.server_id, record.server_version_id = server.server_id, server.version_id

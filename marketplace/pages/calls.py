@@ -25,6 +25,7 @@ from calls.models import Call
 from calls.overview import Overview, overview
 from calls.record import Outcome
 from calls.selectors import CallFilter
+from calls.timings import decode
 from catalog import snippets
 from catalog.models import Server
 from core import clock
@@ -48,6 +49,18 @@ _OUTCOMES = [
     (Outcome.TIMEOUT, "Timed out"),
     (Outcome.UNKNOWN, "Unknown"),
 ]
+# The steps that the gateway marks, in words; one that is missing here is shown by its name.
+_STEPS = {
+    "authenticate": "Key checked",
+    "body": "Request read",
+    "decide": "Policy decided",
+    "admit": "Limits checked",
+    "intent": "Intent noted",
+    "connect": "Connected",
+    "first_byte": "Server began to answer",
+    "reply": "Answer arrived",
+}
+_AT_THE_SERVER = frozenset({"first_byte", "reply"})
 # What became of an allowed call, and what to do about it.
 _ENDINGS = {
     Outcome.OK: ("The server answered.", ""),
@@ -132,8 +145,25 @@ def call_detail(request: OrganisationRequest, org: str, call_id: UUID) -> HttpRe
         "version": _version(row),
         "gateway_ms": max(call.latency_ms - call.upstream_ms, 0),
         "remedy": _remedy(request, row),
+        "steps": _steps(call),
     }
     return render(request, "calls/detail.html", context)
+
+
+def _steps(call: Call) -> list[dict[str, Any]]:
+    """Each step with its time and its place in the whole, in percent."""
+    steps = decode(call.timings)
+    whole = max((step.began_us + step.took_us for step in steps), default=0) or 1
+    return [
+        {
+            "label": _STEPS.get(step.name, step.name),
+            "ms": step.took_us / 1000,
+            "begins": f"{min(100 * step.began_us / whole, 99.5):.2f}",
+            "width": f"{max(100 * step.took_us / whole, 0.5):.2f}",
+            "ours": step.name not in _AT_THE_SERVER,
+        }
+        for step in steps
+    ]
 
 
 def _read(request: OrganisationRequest) -> Asked:

@@ -194,6 +194,18 @@ class TestLive:
 
 
 class TestDetail:
+    def test_it_shows_where_the_time_went(self, alice, cast, key):
+        call = add_call(cast.acme, timings="authenticate:40,decide:100,reply:2500", credential="key")
+
+        page = text(alice.get(f"{LIST}{call}/"))
+
+        assert "Where the time went" in page
+        for words in ("Key checked", "0.04 ms", "Answer arrived", "2.40 ms"):
+            assert words in page
+
+    def test_a_call_without_steps_shows_no_empty_chart(self, alice, cast, key):
+        assert "Where the time went" not in text(alice.get(f"{LIST}{add_call(cast.acme)}/"))
+
     def test_it_tells_the_whole_story(self, alice, cast, key):
         with tenant_scope(cast.acme):
             from access.models import Grant

@@ -8,6 +8,7 @@ import socket
 import httpx
 import pytest
 
+from calls import timings
 from tests.integration.gateway.conftest import META, Stage, body_of
 
 
@@ -238,3 +239,11 @@ def test_the_path_names_one_server_only(stage: Stage) -> None:
     for path in ("/mcp/", "/mcp/ok/extra", "/mcp/OK", "/mcp/..%2fok", "/mcp/%00"):
         response = httpx.post(stage.base + path, content=CALL, headers=stage.modern("tools/call", "echo"))
         assert error_of(response) == (404, 40400), path
+
+
+def test_the_row_says_when_each_step_of_the_call_ended(stage: Stage) -> None:
+    row = stage.row(stage.call("ok"))
+    steps = timings.decode(row["timings"])
+    assert {"authenticate", "body", "decide", "first_byte", "reply"} <= {step.name for step in steps}
+    assert steps[-1].began_us + steps[-1].took_us <= row["latency_ms"] * 1000
+    assert (row["credential"], row["upstream_protocol"]) == ("key", "2026-07-28")
