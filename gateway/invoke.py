@@ -22,7 +22,8 @@ from gateway.mcp import errors, messages, outcomes, sse, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import Message, Shape
 from gateway.pipeline import Pipeline, digest_of
-from gateway.stages import forward, meter
+from gateway.stages import meter
+from gateway.upstream import wire
 from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply, UpstreamBrokenError
 from gateway.watch import Watch
@@ -161,15 +162,15 @@ class Invoker:
         """The JSON-RPC answer in a reply of either kind; what comes before it on a stream is progress and is dropped."""
         limit = self._config.limits.reply_bytes
         call.status = reply.status
-        if forward.is_event_stream(reply) and reply.status == 200:
-            async for event, found in forward.events(reply, limit):
+        if wire.is_event_stream(reply) and reply.status == 200:
+            async for event, found in wire.events(reply, limit):
                 if found is not None and sse.is_answer(found) and found.get("id") == request_id:
                     call.response_bytes = len(event)
                     return found
             raise RefusedError("upstream.failed", detail="the stream ended without an answer")
         data = await reply.read_all(limit)
         call.response_bytes = len(data)
-        if not forward.is_json(reply):
+        if not wire.is_json(reply):
             raise RefusedError("upstream.failed", detail=f"HTTP {reply.status}, not JSON")
         try:
             message = orjson.loads(data)
@@ -185,7 +186,7 @@ class Invoker:
         return await self._upstreams.exchange(
             target,
             b"%b%bx-marketplace-call-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
-            % (target.post_head, forward.POST_TYPES, call.call_id_text, headers, len(body), body),
+            % (target.post_head, wire.POST_TYPES, call.call_id_text, headers, len(body), body),
         )
 
     async def _send_and_forget(self, call: CallContext, target: Target, headers: bytes, body: bytes) -> None:

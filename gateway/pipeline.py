@@ -25,12 +25,12 @@ from gateway.context import CallContext
 from gateway.feed import Feed
 from gateway.mcp import messages, versions
 from gateway.mcp.errors import RefusedError
-from gateway.mcp.messages import Message, Shape
+from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal
 from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.authorise import authorise
-from gateway.stages.forward import ENDLESS, Forwarder, session_owner
+from gateway.stages.forward import Forwarder, session_owner
 from gateway.stages.resolve import resolve
 from gateway.store import EntryStore, PolicyUnavailableError
 from gateway.upstream.client import ServerBusyError

@@ -21,7 +21,8 @@ _ENVELOPE = {key: key for key in ("jsonrpc", "id", "method", "params", "result",
 _PARAMS = {key.casefold(): key for key in ("name", "uri", "arguments", "_meta", "taskId", "protocolVersion")}
 # Members spelt exactly so cannot be mistaken for one another; what holds only these needs no closer look.
 _EXACT = frozenset({*_ENVELOPE.values(), *_PARAMS.values()})
-_NAME_KEYS = {
+# The parameter that `Mcp-Name` mirrors.
+NAME_KEYS = {
     "tools/call": "name",
     "prompts/get": "name",
     "resources/read": "uri",
@@ -29,6 +30,8 @@ _NAME_KEYS = {
     "tasks/update": "taskId",
     "tasks/cancel": "taskId",
 }
+# Requests that are a stream for as long as somebody listens: leaving is how they end.
+ENDLESS = frozenset({"subscriptions/listen"})
 _NO_PARAMS: dict[str, Any] = {}
 _NOTIFICATIONS = "notifications/"
 
@@ -51,13 +54,13 @@ class Message:
     @property
     def name(self) -> str | None:
         """What `Mcp-Name` mirrors: the tool, prompt, resource or task that the request is about."""
-        key = _NAME_KEYS.get(self.method)
+        key = NAME_KEYS.get(self.method)
         value = self.params.get(key) if key is not None else None
         return value if isinstance(value, str) else None
 
     @property
     def needs_name(self) -> bool:
-        return self.method in _NAME_KEYS
+        return self.method in NAME_KEYS
 
 
 def read(body: bytes, max_depth: int) -> Message:
@@ -111,7 +114,7 @@ def _classify(data: dict[str, Any]) -> Message:
         )
     message = Message(shape, request_id, method, params, None)
     if message.needs_name and not message.name:
-        message.defect = RefusedError("gateway.params_invalid", f"{method} needs {_NAME_KEYS[method]!r}.")
+        message.defect = RefusedError("gateway.params_invalid", f"{method} needs {NAME_KEYS[method]!r}.")
     return message
 
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from calls.record import Outcome
@@ -21,11 +21,12 @@ from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.mcp import errors, outcomes, sse
 from gateway.mcp.errors import RefusedError
-from gateway.mcp.messages import Shape
+from gateway.mcp.messages import ENDLESS, Shape
 from gateway.mcp.session import SessionSeal
 from gateway.stages import meter
 from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply, UpstreamBrokenError
+from gateway.upstream.wire import POST_TYPES, events, is_event_stream, is_json
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -33,11 +34,8 @@ _TRACE = frozenset({b"traceparent", b"tracestate", b"baggage"})
 _MODERN = _TRACE | {b"mcp-protocol-version", b"mcp-method", b"mcp-name"}
 _LEGACY = _TRACE | {b"mcp-protocol-version", b"last-event-id"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-POST_TYPES = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
 _DRAIN_S = 1.0
 _PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
-# Requests that are a stream for as long as somebody listens: leaving is how they end.
-ENDLESS = frozenset({"subscriptions/listen"})
 
 
 class Forwarder:
@@ -226,24 +224,3 @@ def _forwarded(call: CallContext) -> bytes:
     if call.upstream_session:
         lines.append(b"mcp-session-id: %b\r\n" % call.upstream_session)
     return b"".join(lines)
-
-
-async def events(reply: Reply, max_bytes: int) -> AsyncIterator[tuple[bytes, dict[str, Any] | None]]:
-    """A stream's events as they arrive, each with the message it carries. Raises UpstreamBrokenError."""
-    cutter = sse.EventCutter(max_bytes)
-    try:
-        while chunk := await reply.read():
-            for event in cutter.feed(chunk):
-                yield event, sse.message_of(event)
-        for event in cutter.finish():
-            yield event, sse.message_of(event)
-    except (ValueError, sse.EventTooLargeError) as exc:
-        raise UpstreamBrokenError(f"the stream is not usable: {type(exc).__name__}") from exc
-
-
-def is_event_stream(reply: Reply) -> bool:
-    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"text/event-stream"
-
-
-def is_json(reply: Reply) -> bool:
-    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"application/json"

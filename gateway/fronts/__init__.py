@@ -1,0 +1,1 @@
+"""How the gateway speaks to clients itself, when it does not simply pass bytes on."""

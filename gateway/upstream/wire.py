@@ -1,0 +1,45 @@
+"""What a reply of a server is: one JSON document or a stream of events, and the messages in either."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from gateway.mcp import sse
+from gateway.upstream.http1 import Reply, UpstreamBrokenError
+
+POST_TYPES = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
+
+
+async def events(reply: Reply, max_bytes: int) -> AsyncIterator[tuple[bytes, dict[str, Any] | None]]:
+    """A stream's events as they arrive, each with the message it carries. Raises UpstreamBrokenError."""
+    cutter = sse.EventCutter(max_bytes)
+    try:
+        while chunk := await reply.read():
+            for event in cutter.feed(chunk):
+                yield event, sse.message_of(event)
+        for event in cutter.finish():
+            yield event, sse.message_of(event)
+    except (ValueError, sse.EventTooLargeError) as exc:
+        raise UpstreamBrokenError(f"the stream is not usable: {type(exc).__name__}") from exc
+
+
+async def raw_events(reply: Reply, max_bytes: int) -> AsyncIterator[bytes]:
+    """A stream's events as they arrive, not looked into. Raises UpstreamBrokenError."""
+    cutter = sse.EventCutter(max_bytes)
+    try:
+        while chunk := await reply.read():
+            for event in cutter.feed(chunk):
+                yield event
+        for event in cutter.finish():
+            yield event
+    except sse.EventTooLargeError as exc:
+        raise UpstreamBrokenError("an event of the stream is larger than is accepted") from exc
+
+
+def is_event_stream(reply: Reply) -> bool:
+    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"text/event-stream"
+
+
+def is_json(reply: Reply) -> bool:
+    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"application/json"
