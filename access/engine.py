@@ -78,6 +78,14 @@ def decide(
             f"The server has no approved tool named {tool!r}.",
             "List the server's tools and use one of their names.",
         )
+    if tool_rule.quarantined:
+        # Before the mode is looked at: nobody approved what the tool is by its present definition, whoever owns it.
+        return _deny(
+            Reason.TOOL_QUARANTINED,
+            f"The definition of {tool!r} changed after it was approved.",
+            "Wait until the changed definition is approved; the server's owner and the operator were told.",
+            tool_rule,
+        )
     if policy.mode is PolicyMode.OBSERVE:
         return Decision(
             True,
@@ -113,6 +121,7 @@ _CHECKS: tuple[tuple[str, frozenset[Reason]], ...] = (
     ),
     ("The request is well formed and its headers agree with its body", frozenset({Reason.REQUEST_INVALID})),
     ("The method and the tool are known", frozenset({Reason.METHOD_UNKNOWN, Reason.TOOL_UNKNOWN})),
+    ("The tool's definition is the approved one", frozenset({Reason.TOOL_QUARANTINED})),
     (
         "A live grant covers the caller",
         frozenset({Reason.NO_MATCHING_GRANT, Reason.GRANT_EXPIRED, Reason.GRANT_REVOKED}),
@@ -142,7 +151,7 @@ def trace(reason: Reason | str) -> tuple[Step, ...]:
         steps.append(
             Step(rule, "failed" if failed else "skipped" if decided else "passed", str(reason) if failed else "")
         )
-        decided = decided or failed or (reason == Reason.OBSERVED and Reason.TOOL_UNKNOWN in reasons)
+        decided = decided or failed or (reason == Reason.OBSERVED and Reason.TOOL_QUARANTINED in reasons)
     return tuple(steps)
 
 

@@ -22,7 +22,7 @@ class Words:
     remedy: str = ""
 
 
-_OBSERVED_AT = 3  # the check of the method and the tool, the last one before grants
+_OBSERVED_AT = 4  # the check of the tool's definition, the last one before grants
 _ASK = "Give the caller access to this server."
 
 WORDS: dict[Reason, Words] = {
@@ -47,6 +47,11 @@ WORDS: dict[Reason, Words] = {
         "Unknown tool",
         "The approved version of the server has no tool named “{tool}”.",
         "List the server's tools and use one of their names.",
+    ),
+    Reason.TOOL_QUARANTINED: Words(
+        "Tool in quarantine",
+        "The definition of “{tool}” changed after it was approved, and nobody has approved the change.",
+        "Wait for the approval, or ask the server's owner to restore the approved definition.",
     ),
     Reason.TOOL_NOT_GRANTED: Words(
         "Tool not granted",

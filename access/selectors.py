@@ -23,6 +23,7 @@ from access.types import (
 )
 from catalog.choices import Status
 from catalog.models import Server
+from catalog.selectors import drifts
 from catalog.selectors.listing import visible_to
 from catalog.types import Viewer
 from core import clock
@@ -83,6 +84,7 @@ def to_rule(grant: Grant) -> GrantRule:
 def compile_policy(server: Server) -> ServerPolicy:
     """What the engine needs to know of a server, from its approved version."""
     tools = server.current_version.tools.all() if server.current_version else []
+    quarantined = drifts.open_tools(server.pk)
     return ServerPolicy(
         server_id=server.pk,
         mode=PolicyMode(server.policy_mode),
@@ -92,6 +94,8 @@ def compile_policy(server: Server) -> ServerPolicy:
                 name=tool.name,
                 required_trust=Trust.parse(tool.required_trust),
                 side_effect=SideEffect(tool.side_effect) if tool.side_effect else None,
+                digest=tool.definition_digest,
+                quarantined=tool.name in quarantined,
             )
             for tool in tools
         },

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     GRANT_EXPIRED = "grant_expired"
     GRANT_REVOKED = "grant_revoked"
     TOOL_UNKNOWN = "tool_unknown"
+    TOOL_QUARANTINED = "tool_quarantined"
     TOOL_NOT_GRANTED = "tool_not_granted"
     TOOL_SIDE_EFFECT_UNKNOWN = "tool_side_effect_unknown"
     SIDE_EFFECT_NOT_ALLOWED = "side_effect_not_allowed"
@@ -75,6 +76,8 @@ class ToolRule:
     name: str
     required_trust: Trust
     side_effect: SideEffect | None
+    digest: str = ""  # of the approved definition (`catalog.digests.of_tool`); empty when it is not known
+    quarantined: bool = False  # the server's definition differs from the approved one
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,3 +70,14 @@ class Health(models.TextChoices):
     READY = "ready", "Ready"
     DEGRADED = "degraded", "Degraded"
     DOWN = "down", "Down"
+
+
+class DriftFinder(models.TextChoices):
+    HEALTH = "health", "Health check"
+    GATEWAY = "gateway", "Call through the gateway"
+
+
+class DriftEnd(models.TextChoices):
+    APPROVED = "approved", "Approved"
+    RETURNED = "returned", "Back as approved"
+    REPLACED = "replaced", "Another version was published"

@@ -17,9 +17,9 @@ from uuid import UUID
 from django.db.models import F, Q
 
 from catalog import digests, inventory
-from catalog.choices import Health, Status
+from catalog.choices import DriftFinder, Health, Status
 from catalog.models import Server
-from catalog.services import servers
+from catalog.services import drifts, servers
 from catalog.types import Inventory
 from core import clock
 from core.errors import MarketplaceError
@@ -49,6 +49,7 @@ class Subject:
 class Finding:
     health: str
     detail: str = ""
+    tools: tuple[dict[str, Any], ...] = ()  # as the server gave them; empty when it did not answer
 
 
 def check_listed(read: Reader | None = None) -> dict[str, int]:
@@ -64,6 +65,11 @@ def check_listed(read: Reader | None = None) -> dict[str, int]:
                         server=Server(pk=subject.server_id), health=finding.health, detail=finding.detail
                     )
                     counts[finding.health] += 1
+                    drifts.compare(
+                        server_id=subject.server_id,
+                        tools={tool["name"]: tool for tool in finding.tools},
+                        found_by=DriftFinder.HEALTH,
+                    )
     return counts
 
 
@@ -78,12 +84,13 @@ def check(subject: Subject, read: Reader | None = None) -> Finding:
         log.exception("health check failed", extra={"server_id": str(subject.server_id)})
         return Finding(Health.UNKNOWN, "The check itself failed; the failure is logged.")
     took_ms = clock.monotonic_ms() - started
+    tools = tuple(found.tools)
     changes = changes_since(subject.definitions, found.tools)
     if changes:
-        return Finding(Health.DEGRADED, f"Definitions changed since approval: {changes}.")
+        return Finding(Health.DEGRADED, f"Definitions changed since approval: {changes}.", tools)
     if took_ms > SLOW_MS:
-        return Finding(Health.DEGRADED, f"Slow: listing its tools took {took_ms / 1000:.1f} s.")
-    return Finding(Health.READY)
+        return Finding(Health.DEGRADED, f"Slow: listing its tools took {took_ms / 1000:.1f} s.", tools)
+    return Finding(Health.READY, tools=tools)
 
 
 def changes_since(approved: dict[str, str], tools: list[dict[str, Any]]) -> str:

@@ -7,6 +7,8 @@ from catalog.choices import (
     AuthMode,
     Badge,
     Category,
+    DriftEnd,
+    DriftFinder,
     Health,
     PolicyMode,
     SideEffect,
@@ -134,3 +136,38 @@ class Tool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ToolDrift(models.Model):
+    """A tool whose definition at the server differs from the approved one: it is in quarantine until somebody approves it.
+
+    One open row per tool. `found_definition` is what would be approved, as the server gave it.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    server = models.ForeignKey(Server, on_delete=models.PROTECT, related_name="drifts")
+    tool_name = models.CharField(max_length=128)
+    approved_digest = models.CharField(max_length=64)
+    found_digest = models.CharField(max_length=64)
+    found_definition = models.JSONField()
+    found_at = models.DateTimeField()
+    found_by = models.CharField(max_length=7, choices=DriftFinder.choices)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_as = models.CharField(max_length=8, choices=DriftEnd.choices, blank=True)
+    closed_by = models.CharField(max_length=254, blank=True)
+
+    class Meta:
+        ordering = ["-found_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["server", "tool_name"], condition=models.Q(closed_at=None), name="tool_drift_one_open"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(closed_at=None, closed_as="")
+                | models.Q(closed_at__isnull=False) & ~models.Q(closed_as=""),
+                name="tool_drift_closed_for_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.tool_name

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 
 from catalog import health
+from catalog.services import telling
 from core.jobs import task
 
 log = logging.getLogger(__name__)
@@ -14,3 +15,9 @@ def check_health() -> None:
     counts = health.check_listed()
     if counts["down"] or counts["degraded"]:
         log.info("servers checked", extra={"counts": counts})
+
+
+@task("catalog.tell_quarantine")
+def tell_quarantine(*, server_id: str, tools: str) -> None:
+    """Tell the server's owner and the operators that tools were closed."""
+    telling.tell_quarantine(server_id, tools)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from gateway.entries import ServerEntry, TenantEntry
@@ -32,3 +32,6 @@ class Loader(Protocol):
 
     def touch_keys(self, used: Mapping[UUID, datetime]) -> None:
         """Note when keys were last used, by APIKey id."""
+
+    def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:
+        """Tools, by name, that a server was just seen to define differently from its entry."""

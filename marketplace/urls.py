@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from marketplace.pages import development, health, landing, operations
+from marketplace.pages import development, health, landing, operations, quarantine
 
 admin.autodiscover()
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -19,6 +19,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("operations/settings/", operations.settings_page, name="operations-settings"),
     path("operations/records/", operations.choose_records, name="operations-records"),
+    path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketplace.pages.api_urls")),
     path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),

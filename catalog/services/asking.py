@@ -12,9 +12,10 @@ from core import clock
 from core.errors import ConflictError
 from notifications import services as notifications
 from notifications.models import Notification
-from tenants.choices import ROLE_RIGHTS, Right
+from tenants.choices import Right
 from tenants.context import tenant_scope
-from tenants.models import Membership, Tenant, User
+from tenants.models import Tenant, User
+from tenants.selectors.people import holders
 
 KIND = "access.requested"
 # Asking twice a day reminds; asking twice a minute annoys.
@@ -26,8 +27,7 @@ def ask_for_access(*, organisation: Tenant, person: User, server: Server, url: s
 
     `url` is the page on which access is given. Raises ConflictError when this person asked a short while ago.
     """
-    roles = [role for role, rights in ROLE_RIGHTS.items() if Right.MANAGE_ACCESS in rights]
-    givers = Membership.objects.filter(tenant=organisation, role__in=roles, user__is_active=True).select_related("user")
+    givers = holders(organisation, Right.MANAGE_ACCESS)
     title = f"{person.email} asks for access to {server.name}"[:200]
     with tenant_scope(organisation), transaction.atomic():
         recent = Notification.objects.filter(kind=KIND, title=title, created_at__gte=clock.now() - AGAIN_AFTER)
@@ -39,11 +39,11 @@ def ask_for_access(*, organisation: Tenant, person: User, server: Server, url: s
             )
         for giver in givers:
             notifications.notify(
-                kind=KIND, title=title, url=url, recipient_id=giver.user_id, email=giver.user.email, body=server.summary
+                kind=KIND, title=title, url=url, recipient_id=giver.pk, email=giver.email, body=server.summary
             )
         audit.record(
             "catalog:access:asked",
             actor=audit.Party("user", str(person.pk), person.email),
             target=audit.Party("server", str(server.pk), server.name),
         )
-    return [giver.user.email for giver in givers]
+    return [giver.email for giver in givers]

@@ -9,8 +9,8 @@ from django.db import IntegrityError, connection, transaction
 
 from audit import services as audit
 from catalog import digests, signals
-from catalog.choices import Badge, Health, SideEffect, Status, TrustLevel
-from catalog.models import Provider, Server, ServerVersion, Tool
+from catalog.choices import Badge, DriftEnd, Health, SideEffect, Status, TrustLevel
+from catalog.models import Provider, Server, ServerVersion, Tool, ToolDrift
 from catalog.types import Inventory, Listing, ToolDeclaration
 from core import clock
 from core.errors import ConflictError, InvalidError
@@ -48,7 +48,7 @@ def register(*, provider: Provider, listing: Listing, inventory: Inventory, acto
         with transaction.atomic():
             server.save()
             publish_version(server=server, inventory=inventory, declarations=listing.tools)
-            audit.record("catalog:server:registered", actor=actor, target=_party(server), data={"url": server.url})
+            audit.record("catalog:server:registered", actor=actor, target=party(server), data={"url": server.url})
     except IntegrityError as error:
         if "slug" not in str(error):
             raise
@@ -89,6 +89,7 @@ def publish_version(
         server.current_version = version
         server.health, server.health_checked_at, server.health_detail = Health.READY, clock.now(), ""
         server.save(update_fields=["current_version", "health", "health_checked_at", "health_detail", "updated_at"])
+        _close_replaced_drifts(server)
         touch(server)
     return version
 
@@ -103,7 +104,7 @@ def approve(*, server: Server, actor: audit.Party, badge: str = Badge.APPROVED) 
             raise ConflictError("Nothing was read from the server yet.", code="catalog.no_version")
         locked.status, locked.badge, locked.approved_at = Status.APPROVED, badge, clock.now()
         locked.save(update_fields=["status", "badge", "approved_at", "updated_at"])
-        audit.record("catalog:server:approved", actor=actor, target=_party(locked), data={"badge": badge})
+        audit.record("catalog:server:approved", actor=actor, target=party(locked), data={"badge": badge})
         touch(locked)
     return locked
 
@@ -116,7 +117,7 @@ def open_gateway(*, server: Server, is_open: bool, actor: audit.Party) -> Server
             locked.gateway_enabled = is_open
             locked.save(update_fields=["gateway_enabled", "updated_at"])
             action = "catalog:server:gateway_opened" if is_open else "catalog:server:gateway_closed"
-            audit.record(action, actor=actor, target=_party(locked))
+            audit.record(action, actor=actor, target=party(locked))
             touch(locked)
     return locked
 
@@ -140,6 +141,15 @@ def touch(server: Server) -> int:
     server.revision = revision
     on_commit(lambda: signals.server_changed.send_robust(sender=Server, server_id=server.pk, revision=revision))
     return revision
+
+
+def _close_replaced_drifts(server: Server) -> None:
+    """End quarantines that were about a definition which is not the approved one any more."""
+    approved = dict(Tool.objects.filter(version_id=server.current_version_id).values_list("name", "definition_digest"))
+    for drift in ToolDrift.objects.filter(server=server, closed_at=None):
+        if approved.get(drift.tool_name) != drift.approved_digest:
+            drift.closed_at, drift.closed_as = clock.now(), DriftEnd.REPLACED
+            drift.save(update_fields=["closed_at", "closed_as"])
 
 
 def _tool(version: ServerVersion, position: int, definition: dict[str, Any], declared: ToolDeclaration | None) -> Tool:
@@ -200,5 +210,6 @@ def _carried(tool: Tool, definition: dict[str, Any]) -> ToolDeclaration:
     return ToolDeclaration(trust, effect)
 
 
-def _party(server: Server) -> audit.Party:
+def party(server: Server) -> audit.Party:
+    """A server as the audit log names it."""
     return audit.Party("server", str(server.pk), server.name)

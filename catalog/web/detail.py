@@ -15,7 +15,7 @@ from catalog import snippets
 from catalog.cards import Action, Card, Standing, build_card, health_of
 from catalog.choices import SideEffect
 from catalog.models import Server
-from catalog.selectors import detail, extras, usable, usage
+from catalog.selectors import detail, drifts, extras, usable, usage
 from catalog.selectors.extras import ServerPrices
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
@@ -123,12 +123,14 @@ def _tools(subject: Subject) -> dict[str, Any]:
     page = Paginator(detail.list_tools(subject.server, text), TOOLS_PAGE_SIZE).get_page(
         subject.request.GET.get("page", "1")
     )
+    closed = drifts.open_tools(subject.server.pk)
     return {
         "find": text,
         "page": page,
         "tools": [
             {
                 "tool": tool,
+                "quarantined": tool.name in closed,
                 "price": subject.prices.of_tool(tool.name),
                 "input_schema": tool.definition.get("inputSchema"),
                 "output_schema": tool.definition.get("outputSchema"),

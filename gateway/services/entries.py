@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import close_old_connections
@@ -17,9 +17,10 @@ from access import selectors as access
 from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
-from catalog.choices import Status, Visibility
+from catalog.choices import DriftFinder, Status, Visibility
 from catalog.models import Server
 from catalog.selectors.listing import is_listed
+from catalog.services import drifts
 from core import clock
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from tenants.context import platform_scope, tenant_scope
@@ -121,6 +122,11 @@ class ModelLoader:
         with platform_scope():
             for api_key_id, moment in used.items():
                 APIKey.objects.filter(pk=api_key_id).exclude(last_used_at__gte=moment).update(last_used_at=moment)
+
+    @_own_connection
+    def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:
+        with platform_scope():
+            drifts.compare(server_id=server_id, tools=tools, found_by=DriftFinder.GATEWAY)
 
 
 def _key(key: APIKey, members: set[UUID]) -> KeyEntry:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 
-from tenants.choices import Role
-from tenants.models import Invitation, Membership, Team, Tenant
+from tenants.choices import ROLE_RIGHTS, Right, Role
+from tenants.models import Invitation, Membership, Team, Tenant, User
 
 _ROLE_RANK = Case(
     *(When(role=role, then=Value(rank)) for rank, role in enumerate(Role.values)), output_field=IntegerField()
@@ -20,6 +20,13 @@ def list_members(tenant: Tenant) -> QuerySet[Membership]:
         .filter(tenant=tenant)
         .order_by(_ROLE_RANK, "user__email")
     )
+
+
+def holders(tenant: Tenant, right: Right) -> list[User]:
+    """Active members whose role gives a right: whom to tell, and whom to ask."""
+    roles = [role for role, rights in ROLE_RIGHTS.items() if right in rights]
+    members = Membership.objects.filter(tenant=tenant, role__in=roles, user__is_active=True).select_related("user")
+    return [member.user for member in members]
 
 
 def list_teams(tenant: Tenant) -> QuerySet[Team]:

@@ -70,6 +70,7 @@ EXPECTED: dict[str, Row] = {
     "org:notifications": MEMBERS,
     "operations-settings": OPERATORS,
     "operations-records": OPERATORS,
+    "operations-quarantine": OPERATORS,
     "openapi": EVERYBODY,
     "healthz": EVERYBODY,
     "readyz": EVERYBODY,

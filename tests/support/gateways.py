@@ -48,6 +48,7 @@ class MemoryLoader:
         self.servers: dict[UUID, ServerEntry] = {}
         self.touched: dict[UUID, datetime] = {}
         self.questions: list[str] = []
+        self.reported: list[tuple[UUID, dict[str, dict[str, Any]]]] = []
         self.fail = False
 
     def _ask(self, question: str) -> None:
@@ -79,6 +80,10 @@ class MemoryLoader:
     def touch_keys(self, used: dict[UUID, datetime]) -> None:
         self._ask("touch")
         self.touched.update(used)
+
+    def report_definitions(self, server_id: UUID, tools: dict[str, dict[str, Any]]) -> None:
+        self._ask("report")
+        self.reported.append((server_id, tools))
 
     def dump(self) -> str:
         return json.dumps(

@@ -35,8 +35,8 @@ def expected(
         return False, Reason.METHOD_UNKNOWN
     if not (caller.key_id or caller.user_id or caller.agent or any(caller.team_ids)):
         return False, Reason.MISSING_IDENTITY
-    if method == "tools/call" and tool not in policy.tools:
-        return False, Reason.TOOL_UNKNOWN
+    if method == "tools/call" and (tool not in policy.tools or policy.tools[tool].quarantined):
+        return False, Reason.TOOL_QUARANTINED if tool in policy.tools else Reason.TOOL_UNKNOWN
     if policy.mode == PolicyMode.OBSERVE:
         return True, Reason.OBSERVED
     mine = [grant for grant in grants if is_about(grant, policy, caller)]

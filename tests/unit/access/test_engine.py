@@ -34,6 +34,7 @@ TOOLS = {
     "write": ToolRule("write", Trust.MEDIUM, SideEffect.WRITE),
     "refund": ToolRule("refund", Trust.HIGH, SideEffect.DESTRUCTIVE),
     "undeclared": ToolRule("undeclared", Trust.LOW, None),
+    "changed": ToolRule("changed", Trust.LOW, SideEffect.READ, quarantined=True),
 }
 POLICY = ServerPolicy(SERVER, PolicyMode.ALLOW_LIST, Trust.MEDIUM, TOOLS)
 OBSERVING = replace(POLICY, mode=PolicyMode.OBSERVE)
@@ -222,6 +223,7 @@ REACHED = {
     Reason.MISSING_IDENTITY: decide([make_grant()], caller=NOBODY),
     Reason.METHOD_UNKNOWN: decide([make_grant()], "tools/delete"),
     Reason.TOOL_UNKNOWN: decide([make_grant()], tool="unknown"),
+    Reason.TOOL_QUARANTINED: decide([make_grant()], tool="changed", policy=OBSERVING),
     Reason.NO_MATCHING_GRANT: decide([make_grant(subject="bob")]),
     Reason.GRANT_EXPIRED: decide([make_grant(expires_at=NOW - SECOND)]),
     Reason.GRANT_REVOKED: decide([make_grant(revoked_at=NOW - SECOND)]),

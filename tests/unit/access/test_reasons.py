@@ -37,7 +37,7 @@ class TestTraceRows:
     def test_the_failed_check_decided_and_later_ones_did_not_run(self):
         rows = trace_rows(Reason.SIDE_EFFECT_NOT_ALLOWED, "why")
 
-        assert [row["state"] for row in rows] == ["passed"] * 6 + ["failed", "skipped"]
+        assert [row["state"] for row in rows] == ["passed"] * 7 + ["failed", "skipped"]
         assert [row["detail"] for row in rows if row["deciding"]] == ["why"]
 
     def test_the_last_check_decides_what_is_allowed(self):
@@ -49,7 +49,7 @@ class TestTraceRows:
     def test_a_policy_that_only_observes_looks_at_no_grant(self):
         rows = trace_rows(Reason.OBSERVED, "why")
 
-        assert [row["state"] for row in rows] == ["passed"] * 4 + ["skipped"] * 4
+        assert [row["state"] for row in rows] == ["passed"] * 5 + ["skipped"] * 4
 
     @pytest.mark.parametrize("reason", list(Reason))
     def test_exactly_one_check_decides(self, reason):

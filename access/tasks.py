@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from uuid import UUID
+
+from access import selectors
+from catalog.services import telling
+from core.jobs import task
+from tenants.context import tenant_scope
+from tenants.jobs import each_tenant
+
+
+@task("access.tell_quarantine", time_limit=240)
+def tell_quarantine(*, server_id: str, tools: str) -> None:
+    """Tell every organisation whose agents may use the server that tools of it were closed."""
+    for tenant in each_tenant():
+        with tenant_scope(tenant):
+            uses = selectors.live_grants_on(UUID(server_id)).exists()
+        if uses:
+            telling.tell_user(tenant, server_id, tools)
