@@ -19,7 +19,7 @@ from gateway.watch import Watched
 class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
-    __slots__ = ("decisions", "key", "principal", "tenant")
+    __slots__ = ("callable_tools", "decisions", "key", "principal", "tenant")
 
     def __init__(self, tenant: TenantEntry, key: KeyEntry) -> None:
         self.tenant, self.key = tenant, key
@@ -30,6 +30,7 @@ class Caller:
             team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
         )
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
+        self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}
 
 
 class CallContext:

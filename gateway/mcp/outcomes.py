@@ -15,8 +15,8 @@ from gateway.mcp.sse import is_answer
 _PASSED_STATUSES = frozenset({400, 404, 405, 406, 410, 413, 415, 422, 429})
 
 
-def judge_body(call: CallContext, status: int, is_json: bool, data: bytes) -> None:
-    """Note the outcome of a reply that is one document. Raises RefusedError when it is no answer."""
+def judge_body(call: CallContext, status: int, is_json: bool, data: bytes) -> dict[str, Any]:
+    """Note the outcome of a reply that is one document, and return what it says. Raises RefusedError when it is no answer."""
     if not is_json:
         raise not_an_answer(status, "the reply is not JSON")
     try:
@@ -31,6 +31,7 @@ def judge_body(call: CallContext, status: int, is_json: bool, data: bytes) -> No
     if status >= 300 and "error" not in message:
         raise not_an_answer(status, "a result with an error status")
     judge(call, message)
+    return message
 
 
 def judge(call: CallContext, message: dict[str, Any]) -> None:

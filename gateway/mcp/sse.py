@@ -80,5 +80,11 @@ def has_event_id(event: bytes) -> bool:
     return any(line.startswith(b"id:") for line in _LINE.split(event))
 
 
+def with_data(event: bytes, data: bytes) -> bytes:
+    """The event with other data; its id, name and retry time stay."""
+    fields = [line for line in _LINE.split(event.removeprefix(_BOM)) if line and not line.startswith((b"data", b":"))]
+    return b"\n".join([*fields, *(b"data: " + line for line in _LINE.split(data)), b"", b""])
+
+
 def event(data: bytes) -> bytes:
     return b"event: message\ndata: " + data + b"\n\n"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from access import engine
-from access.types import Decision
+from access.types import Decision, GrantRule
 from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
 from gateway.mcp.errors import RefusedError
 
 _MAX_DECISIONS = 1024
+_MAX_SERVERS = 256
 
 
 def authorise(call: CallContext, caller: Caller, server: ServerEntry, method: str, tool: str) -> None:
@@ -20,6 +22,24 @@ def authorise(call: CallContext, caller: Caller, server: ServerEntry, method: st
     decision = call.decision = _decide(caller, server, method, tool, call.occurred_at)
     if not decision.allowed:
         raise RefusedError.by_policy(decision)
+
+
+def callable_tools(caller: Caller, server: ServerEntry, now: datetime) -> frozenset[str]:
+    """The names of the tools that this caller may call on this server, kept like a decision."""
+    held = caller.callable_tools.get(server.server_id)
+    if held is not None and held[0] is server and (held[2] is None or now < held[2]):
+        return held[1]
+    grants = caller.tenant.grants.get(server.server_id, ())
+    policy = server.policy.towards(own=server.owner_tenant_id == caller.tenant.tenant_id)
+    names = frozenset(
+        name
+        for name in policy.tools
+        if engine.decide(policy, grants, caller.principal, "tools/call", name, now).allowed
+    )
+    if len(caller.callable_tools) >= _MAX_SERVERS:
+        caller.callable_tools.clear()
+    caller.callable_tools[server.server_id] = (server, names, _next_expiry(grants, now))
+    return names
 
 
 def _decide(caller: Caller, server: ServerEntry, method: str, tool: str, now: datetime) -> Decision:
@@ -35,8 +55,11 @@ def _decide(caller: Caller, server: ServerEntry, method: str, tool: str, now: da
     grants = caller.tenant.grants.get(server.server_id, ())
     policy = server.policy.towards(own=server.owner_tenant_id == caller.tenant.tenant_id)
     decision = engine.decide(policy, grants, caller.principal, method, tool, now)
-    expiries = [grant.expires_at for grant in grants if grant.expires_at is not None and grant.expires_at > now]
     if len(caller.decisions) >= _MAX_DECISIONS:
         caller.decisions.clear()
-    caller.decisions[key] = (server, decision, min(expiries) if expiries else None)
+    caller.decisions[key] = (server, decision, _next_expiry(grants, now))
     return decision
+
+
+def _next_expiry(grants: Iterable[GrantRule], now: datetime) -> datetime | None:
+    return min((g.expires_at for g in grants if g.expires_at is not None and g.expires_at > now), default=None)

@@ -23,7 +23,7 @@ from gateway.mcp import errors, outcomes, sse
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Shape
 from gateway.mcp.session import SessionSeal
-from gateway.stages import meter
+from gateway.stages import lists, meter
 from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply, UpstreamBrokenError
 from gateway.upstream.wire import POST_TYPES, events, is_event_stream, is_json
@@ -73,7 +73,9 @@ class Forwarder:
         call.watched.settle()
         call.mark("reply")
         call.response_bytes = len(data)
-        outcomes.judge_body(call, reply.status, is_json(reply), data)
+        message = outcomes.judge_body(call, reply.status, is_json(reply), data)
+        if call.message.method == lists.METHOD:
+            data = lists.narrow(call, message, data)
         await meter.commit(call, self._writer)
         await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
 
@@ -104,8 +106,10 @@ class Forwarder:
             call.watched.extend(deadlines.stream)
             await answers.start_stream(call, send, self.passed_headers(call, reply))
             async for event, message in events(reply, self._config.limits.reply_bytes):
-                if is_resumed or not sse.is_answer(message):
+                if not sse.is_answer(message):
                     await answers.send_event(send, event)
+                elif is_resumed and message is not None:
+                    await answers.send_event(send, lists.narrow_event(call, message, event))
         finally:
             reply.close()
         await answers.send_event(send, b"", last=True)
@@ -147,8 +151,9 @@ class Forwarder:
             call.note_upstream()
             call.mark("reply")
             call.watched.settle()
+            last = lists.narrow_event(call, message, event) if lists.is_list(call) else event
             await meter.commit(call, self._writer)
-            await answers.send_event(send, event, last=True)
+            await answers.send_event(send, last, last=True)
             await self._drain(reply)
             return
         await self._end_without_answer(call, send, resumable=resumable)

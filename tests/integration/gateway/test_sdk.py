@@ -41,7 +41,7 @@ def test_the_client_lists_and_calls_tools(stage: Stage, mode: str) -> None:
         result = await client.call_tool("add", {"a": 1, "b": 2})
         return [tool.name for tool in tools.tools], result.structured_content
 
-    assert with_client(stage, mode, act) == (["echo", "add", "fail", "erase", "slow"], {"result": 3})
+    assert with_client(stage, mode, act) == (["echo", "add", "fail", "slow"], {"result": 3})
     methods = {"auto": "server/discover", "legacy": "initialize"}
     assert methods[mode] in [row["method"] for row in stage.rows()]
 
