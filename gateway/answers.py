@@ -59,10 +59,12 @@ async def start_stream(call: CallContext, send: Send, more: HeaderList) -> None:
         *more,
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    call.watched.open(send)
 
 
-async def send_event(send: Send, event: bytes, *, last: bool = False) -> None:
-    await send({"type": "http.response.body", "body": event, "more_body": not last})
+async def send_event(call: CallContext, event: bytes, *, last: bool = False) -> None:
+    """Add to the stream that has begun. Waits for a client that reads slowly; the watch ends that wait."""
+    await call.watched.say(event, last=last)
 
 
 async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, status: int) -> None:

@@ -59,7 +59,8 @@ class Gateway:
 
     async def startup(self) -> None:
         config = self._config
-        self._watch = Watch()
+        deadlines = config.deadlines
+        self._watch = Watch(keep_alive_s=deadlines.keep_alive, slow_reader_s=deadlines.slow_reader)
         self._watch.start()
         self._store = EntryStore(self._loader, self._executor, config.limits.negative_entries)
         self._feed = Feed(

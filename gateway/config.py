@@ -26,7 +26,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds. `stream` is the greatest age of a stream that carries no call: a listening GET or a subscription."""
+    """Seconds.
+
+    `stream` is the greatest age of a stream that carries no call: a listening GET or a subscription. `keep_alive` is the
+    silence after which a stream gets a comment, `slow_reader` the wait for a client that does not read its stream.
+    """
 
     request_body: float = 30.0
     connect: float = 2.0
@@ -35,6 +39,8 @@ class Deadlines:
     total: float = 300.0
     stream: float = 900.0
     record: float = 5.0
+    keep_alive: float = 15.0
+    slow_reader: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 A request is watched from its first byte to its answer, in phases: each sets its own deadline and, where a lost client means
 cancellation, hands over its `receive`. Every tick the watch cancels what is overdue and starts to listen for the disconnect of
 calls that are not answered quickly, so that a quick call pays for little more than two set operations.
+
+Streams towards clients are kept here too: after a silence a comment goes out, so that proxies on the way keep the connection
+and a lost client is noticed, and a client that does not read what it is sent is dropped.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from types import TracebackType
 from typing import Any
 
 TICK_S = 0.05
+COMMENT = b": keep-alive\n\n"
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class WatchedTimeoutError(Exception):
@@ -23,13 +28,26 @@ class WatchedTimeoutError(Exception):
 
 
 class ClientGoneError(Exception):
-    """The client closed its connection."""
+    """The client closed its connection, or stopped reading from it."""
 
 
 class Watched:
     """One request, as a context manager that turns the watch's cancellation into an exception."""
 
-    __slots__ = ("_began_at", "_deadline", "_last", "_listener", "_receive", "_task", "_watch", "reason")
+    __slots__ = (
+        "_began_at",
+        "_comment",
+        "_deadline",
+        "_last",
+        "_listener",
+        "_receive",
+        "_said_at",
+        "_saying",
+        "_send",
+        "_task",
+        "_watch",
+        "reason",
+    )
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -37,6 +55,9 @@ class Watched:
         self._receive: Receive | None = None
         self._listener: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._send: Send | None = None
+        self._comment: asyncio.Task[None] | None = None
+        self._said_at, self._saying = math.inf, False
         self.reason = ""
 
     def __enter__(self) -> Watched:
@@ -50,6 +71,8 @@ class Watched:
         self._watch.items.discard(self)
         if self._listener is not None:
             self._listener.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
         if kind is asyncio.CancelledError and self.reason and self._task is not None:
             self._task.uncancel()
             raise (WatchedTimeoutError if self.reason == "timeout" else ClientGoneError) from error
@@ -70,10 +93,30 @@ class Watched:
         self._deadline = math.inf
         self._hear(None)
 
+    def open(self, send: Send) -> None:
+        """A stream towards the client has begun; from here on its silences are filled."""
+        self._send, self._said_at = send, self._watch.loop.time()
+
+    async def say(self, data: bytes, *, last: bool = False) -> None:
+        """Send a piece of the open stream; nothing when it has ended."""
+        if self._comment is not None and not self._comment.done():
+            await asyncio.wait((self._comment,))
+        send = self._send
+        if send is None:
+            return
+        if last:
+            self._send = None
+        await self._write(send, data, last=last)
+
     def look(self, now: float) -> None:
         """The watch's tick."""
         if now >= self._deadline:
             self._cancel("timeout")
+        elif self._saying:
+            if now - self._said_at >= self._watch.slow_reader_s:
+                self._cancel("slow")
+        elif now - self._said_at >= self._watch.keep_alive_s and self._send is not None:
+            self._comment = asyncio.create_task(self._write(self._send, COMMENT))
         elif self._receive is not None and self._listener is None and now - self._began_at >= TICK_S:
             self._listener = asyncio.create_task(self._await_disconnect(self._receive))
 
@@ -82,6 +125,13 @@ class Watched:
         if self._listener is not None and receive is None:
             self._listener.cancel()
             self._listener = None
+
+    async def _write(self, send: Send, data: bytes, *, last: bool = False) -> None:
+        self._saying, self._said_at = True, self._watch.loop.time()
+        try:
+            await send({"type": "http.response.body", "body": data, "more_body": not last})
+        finally:
+            self._saying = False
 
     def _cancel(self, reason: str) -> None:
         if not self.reason and self._task is not None:
@@ -97,7 +147,10 @@ class Watched:
 
 
 class Watch:
-    def __init__(self) -> None:
+    """Told in seconds: the silence after which a stream gets a comment, and the wait for a client that does not read."""
+
+    def __init__(self, *, keep_alive_s: float = 15.0, slow_reader_s: float = 30.0) -> None:
+        self.keep_alive_s, self.slow_reader_s = keep_alive_s, slow_reader_s
         self.loop = asyncio.get_running_loop()
         self.items: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None

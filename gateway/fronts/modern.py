@@ -58,7 +58,7 @@ class ModernFront:
             await answers.start_stream(call, send, [])
         event = sse.event(lossless.dumps(message))
         call.response_bytes += len(event)
-        await answers.send_event(send, event)
+        await answers.send_event(call, event)
 
     async def _answer(self, call: CallContext, message: Json, send: Send) -> None:
         outcomes.judge(call, message)
@@ -68,7 +68,7 @@ class ModernFront:
         call.status = 200 if call.stream_started else status_of(message)
         await meter.commit(call, self._writer)
         if call.stream_started:
-            await answers.send_event(send, sse.event(data), last=True)
+            await answers.send_event(call, sse.event(data), last=True)
         else:
             await answers.send_json(call, send, call.status, data)
 
@@ -79,7 +79,7 @@ class ModernFront:
         await meter.commit(call, self._writer)
         if not call.stream_started:
             await answers.start_stream(call, send, [])
-        await answers.send_event(send, b"", last=True)
+        await answers.send_event(call, b"", last=True)
 
 
 def ask_of(call: CallContext) -> Ask:

@@ -107,20 +107,20 @@ class Forwarder:
             await answers.start_stream(call, send, self.passed_headers(call, reply))
             async for event, message in events(reply, self._config.limits.reply_bytes):
                 if not sse.is_answer(message):
-                    await answers.send_event(send, event)
+                    await answers.send_event(call, event)
                 elif is_resumed and message is not None:
-                    await answers.send_event(send, lists.narrow_event(call, message, event))
+                    await answers.send_event(call, lists.narrow_event(call, message, event))
         finally:
             reply.close()
-        await answers.send_event(send, b"", last=True)
+        await answers.send_event(call, b"", last=True)
 
     async def end_stream(self, call: CallContext, send: Send, refusal: RefusedError | None) -> None:
         """Close a stream that has begun, with an error event where an answer is owed."""
         if refusal is not None and call.message is not None and call.message.shape is Shape.REQUEST:
             data = errors.rpc_error(refusal, call.request_id, call.call_id_text.decode())
-            await answers.send_event(send, sse.event(data), last=True)
+            await answers.send_event(call, sse.event(data), last=True)
         else:
-            await answers.send_event(send, b"", last=True)
+            await answers.send_event(call, b"", last=True)
 
     def passed_headers(self, call: CallContext, reply: Reply) -> HeaderList:
         """Of the server's headers, those that may reach the client; a session id is sealed first."""
@@ -142,7 +142,7 @@ class Forwarder:
             call.response_bytes += len(event)
             if not sse.is_answer(message):
                 resumable = resumable or (not call.modern and sse.has_event_id(event))
-                await answers.send_event(send, event)
+                await answers.send_event(call, event)
                 continue
             assert message is not None
             if not outcomes.is_answer_to(call, message):
@@ -153,7 +153,7 @@ class Forwarder:
             call.watched.settle()
             last = lists.narrow_event(call, message, event) if lists.is_list(call) else event
             await meter.commit(call, self._writer)
-            await answers.send_event(send, last, last=True)
+            await answers.send_event(call, last, last=True)
             await self._drain(reply)
             return
         await self._end_without_answer(call, send, resumable=resumable)
@@ -169,7 +169,7 @@ class Forwarder:
             raise RefusedError("upstream.failed", detail="the stream ended without an answer")
         call.watched.settle()
         await meter.commit(call, self._writer)
-        await answers.send_event(send, b"", last=True)
+        await answers.send_event(call, b"", last=True)
 
     async def _drain(self, reply: Reply) -> None:
         """Let the server finish its stream, so that the connection can be used again."""

@@ -202,6 +202,23 @@ async def _stream_hangs(request: Received, writer: Writer) -> None:
     await asyncio.sleep(60)
 
 
+async def _stream_quiet(request: Received, writer: Writer) -> None:
+    """Progress, a silence of half a second, the answer."""
+    writer.write(sse_head() + event(_PROGRESS))
+    await writer.drain()
+    await asyncio.sleep(0.5)
+    writer.write(event(result(request)) + b"0\r\n\r\n")
+
+
+async def _stream_flood(request: Received, writer: Writer) -> None:
+    """More progress than any socket buffers."""
+    writer.write(sse_head())
+    with contextlib.suppress(ConnectionError):
+        for _ in range(200_000):
+            writer.write(event(_PROGRESS.replace(b"}}", b',"message":"%b"}}' % (b"x" * 4000))))
+            await writer.drain()
+
+
 async def _stream_unasked(request: Received, writer: Writer) -> None:
     """What a GET stream carries, and an answer that does not belong there."""
     note = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}'
