@@ -24,6 +24,7 @@ _SINGLE = frozenset(
         b"last-event-id",
     }
 )
+_VERSIONS = frozenset({"1.1", "1.0"})
 _HOP_TOKENS = frozenset({b"keep-alive", b"close", b"te", b"upgrade", b"http2-settings", b""})
 
 
@@ -31,6 +32,8 @@ def check(scope: Mapping[str, Any], limits: Limits, host_names: frozenset[str]) 
     """The request's headers, each name once. Raises RefusedError."""
     raw = scope["headers"]
     headers: Headers = dict(raw)
+    if scope["http_version"] not in _VERSIONS:
+        raise RefusedError("gateway.headers_invalid", "Only HTTP/1.1 is spoken here.")
     if len(headers) != len(raw):
         _refuse_duplicates(raw)
     if len(raw) > limits.headers or sum(map(len, headers)) + sum(map(len, headers.values())) > limits.header_bytes:
