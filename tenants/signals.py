@@ -8,3 +8,6 @@ tenant_prepared = Signal()
 
 # Keys, grants or the state of an organisation changed: arguments `tenant_id`, `revision`. Sent after the commit.
 policy_changed = Signal()
+
+# The keys that sign for the platform changed. Sent after the commit.
+signing_keys_changed = Signal()

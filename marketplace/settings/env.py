@@ -59,6 +59,14 @@ def secret(name: str, meaning: str, default: str | None = None, *, minimum: int 
     return value
 
 
+def secrets(name: str, meaning: str, *, minimum: int = 32) -> list[str]:
+    """Any number of secrets, of which the values are nowhere shown."""
+    values = [part.strip() for part in _read(name, "comma-separated secrets", "", meaning).split(",") if part.strip()]
+    if any(len(value) < minimum for value in values):
+        raise ImproperlyConfigured(f"each secret of {name} must have at least {minimum} characters.")
+    return values
+
+
 def database(name: str, meaning: str, default: str | None = None) -> dict[str, object]:
     value = _read(name, "postgresql://user:password@host:port/name", default, meaning)
     parts = urlsplit(value)

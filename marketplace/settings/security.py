@@ -21,6 +21,17 @@ KEY_PEPPER = env.derive(SECRET_KEY, "api-key-pepper")
 AUDIT_KEY = env.derive(SECRET_KEY, "audit-chain")
 SESSION_SEAL_KEY = env.derive(SECRET_KEY, "mcp-session-seal")
 STORAGE_KEY = env.derive(SECRET_KEY, "stored-secrets")
+# Master keys of stored secrets (`core.vault`): the first wraps, every one unwraps, the one of the master secret always.
+VAULT_KEYS = [
+    env.derive(text, "vault")
+    for text in [
+        *env.secrets(
+            "MARKETPLACE_VAULT_KEYS",
+            "Master keys of stored secrets, newest first; empty: one that derives from MARKETPLACE_SECRET_KEY.",
+        ),
+        SECRET_KEY,
+    ]
+]
 
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"

@@ -5,5 +5,17 @@ from tenants.models.membership import Invitation, Membership
 from tenants.models.setting import SettingValue
 from tenants.models.tenant import Domain, Team, Tenant
 from tenants.models.user import User
+from tenants.models.vault import DataKey, SigningKey
 
-__all__ = ["APIKey", "Domain", "Invitation", "Membership", "SettingValue", "Team", "Tenant", "User"]
+__all__ = [
+    "APIKey",
+    "DataKey",
+    "Domain",
+    "Invitation",
+    "Membership",
+    "SettingValue",
+    "SigningKey",
+    "Team",
+    "Tenant",
+    "User",
+]

@@ -72,6 +72,7 @@ EXPECTED: dict[str, Row] = {
     "operations-records": OPERATORS,
     "operations-quarantine": OPERATORS,
     "openapi": EVERYBODY,
+    "jwks": EVERYBODY,
     "healthz": EVERYBODY,
     "readyz": EVERYBODY,
     # Development only.
