@@ -19,6 +19,7 @@ from uuid import UUID
 from calls.writer import CallWriter
 from core import clock
 from gateway import answers, paths
+from gateway.bus import Bus
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.feed import Feed
@@ -71,6 +72,7 @@ class Gateway:
             stale_after_s=config.stale_after_s,
         )
         self._upstreams = Upstreams(config)
+        self._bus = Bus(config.redis_url, config.session_key)
         seal = SessionSeal(config.session_key)
         forwarder = Forwarder(config, self._upstreams, self._writer, seal)
         self._pipeline = Pipeline(
@@ -87,6 +89,7 @@ class Gateway:
         self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
         await self._writer.start()
         self._feed.start()
+        self._bus.start()
         self._task = asyncio.create_task(self._keep_house())
         self._started = True
 
@@ -98,6 +101,7 @@ class Gateway:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._bus.stop()
         await self._feed.stop()
         await self._writer.stop()
         with contextlib.suppress(Exception):
