@@ -26,6 +26,7 @@ from gateway.feed import Feed
 from gateway.invoke import Invoker
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.session import SessionSeal
+from gateway.pins import Pins
 from gateway.pipeline import Pipeline
 from gateway.ports import Loader
 from gateway.stages.authenticate import Authenticator
@@ -51,6 +52,7 @@ class Gateway:
         self._executor = ThreadPoolExecutor(_LOADER_THREADS, thread_name_prefix="gateway-loader")
         self._touches = KeyTouches()
         self._task: asyncio.Task[None] | None = None
+        self._reports: set[asyncio.Future[None]] = set()
         self._started = False
 
     @property
@@ -85,6 +87,7 @@ class Gateway:
             watch=self._watch,
             seal=seal,
             used=self._touches.note,
+            pins=Pins(self._store.apply_server, self._report),
         )
         self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
         await self._writer.start()
@@ -133,6 +136,17 @@ class Gateway:
                 await self.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    def _report(self, server_id: UUID, tools: dict[str, dict[str, Any]]) -> None:
+        """Tell the control plane what a server was seen to define; the next list tells it again when this is lost."""
+        task = asyncio.ensure_future(self._store.call(self._loader.report_definitions, server_id, tools))
+        self._reports.add(task)
+        task.add_done_callback(self._reported)
+
+    def _reported(self, task: asyncio.Future[None]) -> None:
+        self._reports.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("changed definitions not reported: %s", type(error).__name__)
 
     async def _keep_house(self) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,7 @@ class CallContext:
         "credential",
         "decision",
         "error",
+        "examine",
         "headers",
         "interface",
         "is_complete",
@@ -102,6 +104,9 @@ class CallContext:
         self.upstream_session = b""
         self.reason = ""  # why a stage other than the engine refused
         self.outcome: Outcome = Outcome.DENIED
+        self.examine: Callable[[ServerEntry, Sequence[Any]], ServerEntry] | None = (
+            None  # holds tools against their pins
+        )
         self.status = 0
         self.error = ""
         self.attempts = 0

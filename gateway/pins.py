@@ -6,12 +6,15 @@ that this process holds and reported; the control plane notes it, tells people, 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from catalog import digests
 from gateway.entries import ServerEntry
@@ -25,18 +28,18 @@ Report = Callable[[UUID, dict[str, dict[str, Any]]], None]
 
 
 class Pins:
-    """Compares; `report` is called with the definitions that differ or differ no more, without waiting for it."""
+    """Compares; `apply` takes an entry that is to be decided by from here on, `report` what was found, without waiting."""
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    def __init__(self, apply: Callable[[ServerEntry], Any], report: Report) -> None:
+        self._apply, self._report = apply, report
         self._seen: dict[tuple[UUID, bytes], tuple[int, float]] = {}
 
-    def examine(self, server: ServerEntry, tools: Sequence[Any], fingerprint: bytes) -> ServerEntry:
+    def examine(self, server: ServerEntry, tools: Sequence[Any]) -> ServerEntry:
         """The entry to decide by from here on: the given one, or one with the changed tools in quarantine.
 
-        `fingerprint` tells lists apart cheaply, so that an unchanged list is compared once per revision and minute.
+        An unchanged list is compared once per revision and minute.
         """
-        key, now = (server.server_id, fingerprint), time.monotonic()
+        key, now = (server.server_id, hashlib.sha256(orjson.dumps(tools)).digest()), time.monotonic()
         seen = self._seen.get(key)
         if seen is not None and seen[0] == server.revision and now - seen[1] < REPORT_AGAIN_S:
             return server
@@ -48,7 +51,10 @@ class Pins:
             return server
         log.warning("tool definitions differ from the approved ones", extra={"server_id": str(server.server_id)})
         self._report(server.server_id, {name: tool for name, (tool, _) in moved.items()})
-        return _quarantined(server, frozenset(name for name, (_, changed) in moved.items() if changed))
+        closed = _quarantined(server, frozenset(name for name, (_, changed) in moved.items() if changed))
+        if closed is not server:
+            self._apply(closed)
+        return closed
 
     @staticmethod
     def _moved(server: ServerEntry, tools: Sequence[Any]) -> dict[str, tuple[dict[str, Any], bool]]:

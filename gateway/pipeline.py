@@ -27,6 +27,7 @@ from gateway.mcp import messages, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal
+from gateway.pins import Pins
 from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.authorise import authorise
@@ -58,11 +59,12 @@ class Pipeline:
         watch: Watch,
         seal: SessionSeal,
         used: Callable[[CallContext], None],
+        pins: Pins,
     ) -> None:
         self._config, self._store, self._feed = config, store, feed
         self._authenticator, self._forwarder = authenticator, forwarder
         self._writer, self._watch, self._seal, self._used = writer, watch, seal, used
-        self._host_names = config.host_names()
+        self._host_names, self._pins = config.host_names(), pins
 
     async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
         call = CallContext(slug, "mcp", self._watch.request())
@@ -102,6 +104,7 @@ class Pipeline:
             # The body took its time, and the key or its grants changed meanwhile: whoever holds a body back gains nothing.
             call.caller = await self._authenticator.authenticate(call.headers)
         server = await resolve(call, call.caller, self._store)
+        call.examine = self._pins.examine
         if call.message is not None and call.message.defect is not None:
             raise call.message.defect
         if call.interface == "mcp":

@@ -2,7 +2,8 @@
 
 What is kept is kept byte for byte: definitions that the caller may not use are cut out of the server's text. What depends on who
 asks is nobody else's: `cacheScope` becomes private, also of a list that happens to be whole, and what was cut may be kept for
-`TTL_MS` at most. Lists of resources and prompts have no rule per item: who may list sees them.
+`TTL_MS` at most. Definitions that are not the approved ones close their tools first (`gateway.pins`). Lists of resources and
+prompts have no rule per item: who may list sees them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def narrow(call: CallContext, message: dict[str, Any], data: bytes) -> bytes:
     tools = _tools_of(message)
     if tools is None:
         return data
-    allowed = _allowed(call)
+    allowed = _allowed(call, tools)
     result = message["result"]
     if _is_open(tools, allowed) and result.get("cacheScope") != "public":
         return data
@@ -51,7 +52,7 @@ def narrow_message(call: CallContext, message: dict[str, Any]) -> dict[str, Any]
     tools = _tools_of(message)
     if tools is None:
         return message
-    allowed = _allowed(call)
+    allowed = _allowed(call, tools)
     kept = [tool for tool in tools if _is_allowed(tool, allowed)]
     result = {**message["result"], "tools": kept}
     if "cacheScope" in result or "ttlMs" in result:
@@ -66,9 +67,11 @@ def is_list(call: CallContext) -> bool:
     return call.message is None or call.message.method == METHOD
 
 
-def _allowed(call: CallContext) -> Collection[str]:
+def _allowed(call: CallContext, tools: list[Any]) -> Collection[str]:
     assert call.caller is not None
     assert call.server is not None
+    if call.examine is not None:
+        call.server = call.examine(call.server, tools)
     return callable_tools(call.caller, call.server, call.occurred_at)
 
 

@@ -186,9 +186,10 @@ class World:
         entry = self.loader.tenants[tenant_id]
         self.loader.tenants[tenant_id] = replace(entry, revision=entry.revision + 1, **changes)
 
-    def change_server(self, server_id: UUID, **changes: Any) -> None:
+    def change_server(self, server_id: UUID, **changes: Any) -> ServerEntry:
         entry = self.loader.servers[server_id]
         self.loader.servers[server_id] = replace(entry, revision=entry.revision + 1, **changes)
+        return self.loader.servers[server_id]
 
 
 ROLE = "marketplace_meter"
