@@ -1,4 +1,5 @@
-"""nginx in two roles: the server that everybody calls, and the plain reverse proxy that the gateway is compared with.
+"""nginx in three roles: the server that everybody calls, the plain reverse proxy that the gateway is compared with, and the
+balancer in front of several gateways.
 
 One process each, no logs, no limits on the life of a connection. The server answers a constant, so that its cost is small and
 the same for every subject.
@@ -7,7 +8,7 @@ the same for every subject.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.harness import Child, program, running
@@ -33,6 +34,21 @@ def proxying(port: int, upstream_port: int, folder: Path, core: int) -> Iterator
     location = 'proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";'
     server = f"server {{ listen 127.0.0.1:{port} backlog=2048; location / {{ {location} }} }}"
     with _nginx("nginx", f"{upstream}\n{server}", folder, core=core) as child:
+        yield child
+
+
+@contextlib.contextmanager
+def balancing(port: int, upstream_ports: Sequence[int], folder: Path) -> Iterator[Child]:
+    """A reverse proxy that hands each request to the next of several servers, whoever asks, and streams both ways."""
+    servers = " ".join(f"server 127.0.0.1:{each};" for each in upstream_ports)
+    # Round robin counts per worker, so it is exact with one; a server that is down is passed over, never written off.
+    upstream = f"upstream up {{ {servers} keepalive 128; {_EVERLASTING} }}"
+    location = (
+        'proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; '
+        "proxy_set_header Host $http_host; proxy_buffering off; proxy_read_timeout 1h; client_max_body_size 0;"
+    )
+    server = f"server {{ listen 127.0.0.1:{port} backlog=2048; location / {{ {location} }} }}"
+    with _nginx("balancer", f"{upstream}\n{server}", folder, core=None) as child:
         yield child
 
 

@@ -157,7 +157,7 @@ class Pipeline:
         headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
         call.caller = await self._authenticator.authenticate(headers)
         self._used(call)
-        if versions.is_modern(headers.get(b"mcp-protocol-version", b"")):
+        if versions.is_modern(headers.get(b"mcp-protocol-version", b"").strip()):
             raise RefusedError("gateway.method_not_allowed")
         await self.decide(call, "ping", "")
         if scope["method"] == "DELETE":

@@ -1,8 +1,10 @@
 """The two eras of the protocol on one endpoint, told apart by `MCP-Protocol-Version` alone.
 
+Legacy: the four revisions with a handshake, or no version at all; sessions; the routing headers do not exist there and are
+neither believed nor forwarded.
 Modern (2026-07-28 and later): no sessions; the routing headers must say what the body says, byte for byte after decoding.
-Legacy: sessions; the routing headers do not exist there and are neither believed nor forwarded.
-A version that nobody knows is passed on: the server behind answers which it supports.
+A version that nobody knows is held to the stricter rules, as the official implementation does, and passed on: the server behind
+answers which it supports.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ META_VERSION = "io.modelcontextprotocol/protocolVersion"
 META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 META_CLIENT = "io.modelcontextprotocol/clientInfo"
 
-_DATE = re.compile(rb"\d{4}-\d{2}-\d{2}\Z")
+_HANDSHAKE = frozenset({b"", b"2024-11-05", b"2025-03-26", b"2025-06-18", b"2025-11-25"})
 _SENTINEL = re.compile(r"=\?base64\?(?P<payload>.*)\?=\Z")
 _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
 
 
 def is_modern(version: bytes) -> bool:
-    return version >= FIRST_MODERN and _DATE.match(version) is not None
+    """Of a header's value without surrounding space, empty when there was none."""
+    return version not in _HANDSHAKE
 
 
 def check_modern(message: Message, headers: dict[bytes, bytes]) -> RefusedError | None:

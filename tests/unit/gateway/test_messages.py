@@ -84,9 +84,9 @@ def test_the_depth_is_limited_and_braces_in_text_are_not_depth() -> None:
     assert read({"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"a": "[{" * 500}}).defect is None
 
 
-def test_eras_are_told_apart_by_the_version_alone() -> None:
-    modern = {b"2026-07-28", b"2027-01-01", b"2099-12-31"}
-    legacy = {b"", b"2025-11-25", b"2024-11-05", b"2026-07-27", b"9999", b"zzzz", b"2026-07-28x", b"2026-07-28 "}
+def test_eras_are_told_apart_by_the_version_alone_and_an_unknown_one_is_held_to_the_stricter_rules() -> None:
+    modern = {b"2026-07-28", b"2027-01-01", b"2099-12-31", b"2026-07-27", b"v999.0.0", b"zzzz", b"2025-11-25x"}
+    legacy = {b"", b"2025-11-25", b"2025-06-18", b"2025-03-26", b"2024-11-05"}
     assert all(map(versions.is_modern, modern))
     assert not any(map(versions.is_modern, legacy))
 
