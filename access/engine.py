@@ -52,6 +52,18 @@ METHOD_RULES: dict[str, MethodRule] = {
 }
 
 
+# Refusals of a request that every rule allowed.
+_LIMITS = frozenset(
+    {
+        Reason.TOO_MANY_AT_ONCE,
+        Reason.RATE_LIMITED,
+        Reason.QUOTA_REACHED,
+        Reason.CAP_REACHED,
+        Reason.LIMITS_UNAVAILABLE,
+    }
+)
+
+
 def decide(
     policy: ServerPolicy,
     grants: Iterable[GrantRule],
@@ -152,6 +164,8 @@ def trace(reason: Reason | str) -> tuple[Step, ...]:
             Step(rule, "failed" if failed else "skipped" if decided else "passed", str(reason) if failed else "")
         )
         decided = decided or failed or (reason == Reason.OBSERVED and Reason.TOOL_QUARANTINED in reasons)
+    if reason in _LIMITS:
+        steps.append(Step("The limits leave room", "failed", str(reason)))
     return tuple(steps)
 
 

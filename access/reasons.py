@@ -105,6 +105,27 @@ WORDS: dict[Reason, Words] = {
         "Access rules could not be read, and nothing is allowed without them.",
         "Repeat the call in a few seconds.",
     ),
+    Reason.TOO_MANY_AT_ONCE: Words(
+        "Too many at once",
+        "The organisation had as many calls or streams under way as one process carries for it.",
+        "Send fewer at once, or wait for some to end.",
+    ),
+    Reason.RATE_LIMITED: Words(
+        "Too fast", "A rate limit was used up.", "Wait as long as the refusal says, or raise the limit."
+    ),
+    Reason.QUOTA_REACHED: Words(
+        "Quota used up", "The calls of a day or a month were used up.", "Wait for the next period, or raise the quota."
+    ),
+    Reason.CAP_REACHED: Words(
+        "Spending cap reached",
+        "The price of the call was more than a spending cap still allowed.",
+        "Wait for the next period, or raise the cap.",
+    ),
+    Reason.LIMITS_UNAVAILABLE: Words(
+        "Spending not known",
+        "What was already spent under a hard cap could not be looked up.",
+        "Repeat the call in a few seconds.",
+    ),
 }
 _OTHER = Words(
     "Refused", "The gateway refused the request before asking the policy.", "See the error for what to change."

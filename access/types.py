@@ -67,6 +67,11 @@ class Reason(StrEnum):
     SERVER_NOT_READY = "server_not_ready"
     REQUEST_INVALID = "request_invalid"
     POLICY_UNAVAILABLE = "policy_unavailable"
+    TOO_MANY_AT_ONCE = "too_many_at_once"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_REACHED = "quota_reached"
+    CAP_REACHED = "spending_cap_reached"
+    LIMITS_UNAVAILABLE = "limits_unavailable"
 
 
 @dataclass(frozen=True, slots=True)

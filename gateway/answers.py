@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -71,8 +72,8 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
     """A refusal in the words of the interface that was used."""
     call_id = call.call_id_text.decode()
     more: HeaderList = [_NO_STORE]
-    if refusal.kind.retry_after_s:
-        more.append((b"retry-after", b"%d" % refusal.kind.retry_after_s))
+    if refusal.retry_after_s:
+        more.append((b"retry-after", b"%d" % math.ceil(refusal.retry_after_s)))
     if status == 401:
         more.append((b"www-authenticate", CHALLENGE))
     elif status == 405:

@@ -19,6 +19,7 @@ from uuid import UUID
 from calls.writer import CallWriter
 from core import clock
 from gateway import answers, paths
+from gateway.admission.admission import Admission
 from gateway.bus import Bus
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
@@ -76,12 +77,14 @@ class Gateway:
         self._upstreams = Upstreams(config)
         self._bus = Bus(config.redis_url, config.session_key)
         seal = SessionSeal(config.session_key)
+        self._admission = Admission(config.admission)
         forwarder = Forwarder(config, self._upstreams, self._writer, seal)
         self._pipeline = Pipeline(
             config,
             store=self._store,
             feed=self._feed,
             authenticator=Authenticator(self._store, config.pepper),
+            admission=self._admission,
             forwarder=forwarder,
             writer=self._writer,
             watch=self._watch,
@@ -153,6 +156,7 @@ class Gateway:
             await asyncio.sleep(_HOUSEKEEPING_S)
             try:
                 self._upstreams.reap()
+                self._admission.reap()
                 await self._touch()
             except Exception as exc:  # noqa: BLE001 - last-used times are a convenience; calls go on without
                 log.warning("last use of keys not noted: %s", type(exc).__name__)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from core.egress import AllowList
+from gateway.admission.breaker import BreakerConfig
 from gateway.paths import Paths
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -44,6 +45,19 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionConfig:
+    """Of one process: calls under way at once, places in line and seconds there, open streams, the breaker."""
+
+    per_server: int = 64
+    per_tenant: int = 128
+    queue: int = 64
+    queue_s: float = 1.0
+    streams_per_tenant: int = 1000
+    streams_per_key: int = 500
+    breaker: BreakerConfig = field(default_factory=BreakerConfig)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     database_url: str
     redis_url: str
@@ -56,6 +70,7 @@ class GatewayConfig:
     paths: Paths = field(default_factory=Paths)
     limits: Limits = field(default_factory=Limits)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     poll_interval_s: float = 1.0
     stale_after_s: float = 5.0  # without push and poll for this long, nothing is decided
 

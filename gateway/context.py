@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from access.types import Decision, Principal
@@ -16,11 +16,14 @@ from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from gateway.mcp.messages import Message
 from gateway.watch import Watched
 
+if TYPE_CHECKING:
+    from gateway.admission.admission import Plan
+
 
 class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
-    __slots__ = ("callable_tools", "decisions", "key", "principal", "tenant")
+    __slots__ = ("callable_tools", "decisions", "key", "plans", "principal", "tenant")
 
     def __init__(self, tenant: TenantEntry, key: KeyEntry) -> None:
         self.tenant, self.key = tenant, key
@@ -32,6 +35,7 @@ class Caller:
         )
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
         self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}
+        self.plans: dict[tuple[UUID, str], Plan] = {}  # of admission, by server and tool
 
 
 class CallContext:
@@ -61,11 +65,13 @@ class CallContext:
         "reason",
         "request_bytes",
         "response_bytes",
+        "retry_after_s",
         "server",
         "session_id",
         "slug",
         "started_ns",
         "status",
+        "stream_listens",
         "stream_started",
         "tool",
         "upstream_auth",
@@ -73,6 +79,8 @@ class CallContext:
         "upstream_ms",
         "upstream_protocol",
         "upstream_session",
+        "url",
+        "url_wanted",
         "watched",
     )
 
@@ -115,6 +123,10 @@ class CallContext:
         self.response_bytes = 0
         self.is_complete = True  # false when the result asks for more input: such a round is not billed
         self.stream_started = False
+        self.stream_listens = False  # a stream that ends when somebody leaves, not when an answer came
+        self.url = ""  # the address of the server that admission chose
+        self.url_wanted = ""  # the address that a session lives at
+        self.retry_after_s = 0.0  # what the server asked for
         self.committed: asyncio.Future[None] | None = None
 
     def mark(self, step: str) -> None:

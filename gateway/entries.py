@@ -66,3 +66,4 @@ class ServerEntry:
     prices_until: datetime | None = (
         None  # when other prices come into force, and this entry is no basis for a call any more
     )
+    urls: tuple[str, ...] = ()  # further addresses of the same server; calls go round them

@@ -51,13 +51,10 @@ class Invoker:
             with call.watched:
                 if scope["method"] != "POST":
                     raise RefusedError("gateway.method_not_allowed")
-                await self._pipeline.admit(call, scope, receive)
+                await self._pipeline.receive(call, scope, receive)
                 self._read(call)
                 await self._pipeline.decide(call, "tools/call", call.tool)
-                message = await self._call_tool(call)
-                call.watched.settle()
-                outcomes.judge(call, message)
-                await self._answer(call, send, message)
+                await self._pipeline.deliver(call, lambda: self._relay(call, send))
         except Exception as exc:  # noqa: BLE001 - translated in one place
             await self._pipeline.answer_failure(call, exc, send)
 
@@ -80,10 +77,16 @@ class Invoker:
         else:
             call.arguments_digest = digest_of(arguments)
 
+    async def _relay(self, call: CallContext, send: Send) -> None:
+        message = await self._call_tool(call)
+        call.watched.settle()
+        outcomes.judge(call, message)
+        await self._answer(call, send, message)
+
     async def _call_tool(self, call: CallContext) -> dict[str, Any]:
         """The server's answer to the tool call, in whichever era it speaks."""
         assert call.server is not None
-        target = await self._upstreams.target(call.server.url)
+        target = await self._upstreams.target(call.url)
         call.upstream_began_ns = time.perf_counter_ns()
         try:
             call.watched.phase(self._config.deadlines.total)
@@ -161,7 +164,7 @@ class Invoker:
     async def _read_answer(self, call: CallContext, reply: Reply, request_id: int = _REQUEST_ID) -> dict[str, Any]:
         """The JSON-RPC answer in a reply of either kind; what comes before it on a stream is progress and is dropped."""
         limit = self._config.limits.reply_bytes
-        call.status = reply.status
+        outcomes.note_status(call, reply)
         if wire.is_event_stream(reply) and reply.status == 200:
             async for event, found in wire.events(reply, limit):
                 if found is not None and sse.is_answer(found) and found.get("id") == request_id:

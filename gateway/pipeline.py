@@ -1,8 +1,8 @@
 """The path of a request through the stages, and the one place where a failure becomes an answer.
 
-guard -> authenticate -> body -> read -> resolve -> authorise -> forward -> meter -> answer. The key is checked before the body is
-read, so that strangers cost little. A stage refuses by raising; from the moment the caller and the message are known, every
-refusal of a request is recorded like every other outcome.
+guard -> authenticate -> body -> read -> resolve -> authorise -> admit -> forward -> meter -> answer. The key is checked before
+the body is read, so that strangers cost little. A stage refuses by raising; from the moment the caller and the message are
+known, every refusal of a request is recorded like every other outcome.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -19,6 +19,7 @@ from calls.writer import CallWriter, NotRecordedError
 from core.egress import EgressRefusedError
 from core.errors import MarketplaceError
 from gateway import answers
+from gateway.admission.admission import Admission
 from gateway.answers import Send
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 
 _MAX_TOOL = 256
 
+T = TypeVar("T")
+
 
 class Pipeline:
     def __init__(
@@ -54,6 +57,7 @@ class Pipeline:
         store: EntryStore,
         feed: Feed,
         authenticator: Authenticator,
+        admission: Admission,
         forwarder: Forwarder,
         writer: CallWriter,
         watch: Watch,
@@ -62,7 +66,7 @@ class Pipeline:
         pins: Pins,
     ) -> None:
         self._config, self._store, self._feed = config, store, feed
-        self._authenticator, self._forwarder = authenticator, forwarder
+        self._authenticator, self._admission, self._forwarder = authenticator, admission, forwarder
         self._writer, self._watch, self._seal, self._used = writer, watch, seal, used
         self._host_names, self._pins = config.host_names(), pins
 
@@ -80,7 +84,7 @@ class Pipeline:
         except Exception as exc:  # noqa: BLE001 - the one translator: nothing leaves as a bare 500
             await self.answer_failure(call, exc, send)
 
-    async def admit(self, call: CallContext, scope: Scope, receive: Receive) -> None:
+    async def receive(self, call: CallContext, scope: Scope, receive: Receive) -> None:
         """Up to the body: headers checked, caller known, body read."""
         headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
         guard.check_json(headers)
@@ -114,6 +118,22 @@ class Pipeline:
         authorise(call, call.caller, server, method, tool)
         call.mark("decide")
 
+    async def deliver(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:
+        """Admit, relay, settle: every request of every interface goes to a server through here, after `decide`.
+
+        `relay` talks to `call.url`, sets `call.outcome` and commits the row; what it raises is settled and passed on.
+        `listens` marks a stream without a natural end. Raises RefusedError when the call is not admitted.
+        """
+        ticket = await self._admission.admit(call, listens=listens)
+        call.mark("admit")
+        try:
+            result = await relay()
+        except BaseException as exc:
+            ticket.settle(call, exc)
+            raise
+        ticket.settle(call)
+        return result
+
     async def answer_failure(self, call: CallContext, exc: Exception, send: Send) -> None:
         """Record what is to be recorded, then say what happened in the words of the interface."""
         if isinstance(exc, ClientGoneError) and call.message is None:
@@ -141,7 +161,7 @@ class Pipeline:
             await answers.send_refusal(call, send, refusal, _status_for(call, refusal))
 
     async def _post(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.admit(call, scope, receive)
+        await self.receive(call, scope, receive)
         message = call.message = messages.read(call.body, self._config.limits.json_depth)
         self._note_version(call, message)
         if message.shape is not Shape.REQUEST:
@@ -151,7 +171,9 @@ class Pipeline:
             return
         self._note_tool(call, message)
         await self.decide(call, message.method, call.tool)
-        await self._forwarder.relay_request(call, receive, send)
+        await self.deliver(
+            call, lambda: self._forwarder.relay_request(call, receive, send), listens=message.method in ENDLESS
+        )
 
     async def _legacy_stream(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
         headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
@@ -163,7 +185,7 @@ class Pipeline:
         if scope["method"] == "DELETE":
             await self._forwarder.relay_delete(call, send)
         elif b"text/event-stream" in guard.accepted_types(headers.get(b"accept", b"")):
-            await self._forwarder.relay_listen(call, receive, send)
+            await self.deliver(call, lambda: self._forwarder.relay_listen(call, receive, send), listens=True)
         else:
             raise RefusedError("gateway.not_acceptable", "Accept text/event-stream.")
 

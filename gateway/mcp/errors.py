@@ -135,6 +135,25 @@ KINDS: dict[str, Kind] = {
             Reason.POLICY_UNAVAILABLE,
             retry_after_s=2,
         ),
+        # limits
+        Kind(
+            "limits.concurrency",
+            50305,
+            503,
+            "Too many calls of your organisation are under way.",
+            "Wait for some of them, or send fewer at once.",
+            Reason.TOO_MANY_AT_ONCE,
+            retry_after_s=1,
+        ),
+        Kind(
+            "limits.streams",
+            42901,
+            429,
+            "Too many streams are open.",
+            "Close some of them first.",
+            Reason.TOO_MANY_AT_ONCE,
+            retry_after_s=5,
+        ),
         # the server
         Kind(
             "upstream.failed",
@@ -150,6 +169,15 @@ KINDS: dict[str, Kind] = {
             503,
             "Too many calls to this server are under way.",
             _LATER_STEP,
+            outcome=Outcome.UPSTREAM_ERROR,
+            retry_after_s=1,
+        ),
+        Kind(
+            "upstream.unavailable",
+            50304,
+            503,
+            "The server keeps failing and is left alone for a while.",
+            "Try again after the time that Retry-After names.",
             outcome=Outcome.UPSTREAM_ERROR,
             retry_after_s=1,
         ),
@@ -204,6 +232,12 @@ class RefusedError(MarketplaceError):
         self.status = self.kind.status  # type: ignore[misc]
         self.decision = decision
         self.detail = detail  # for the record and the operator, not for the caller
+        self.retry_after_s: float = self.kind.retry_after_s
+
+    def later(self, seconds: float) -> RefusedError:
+        """The same, with a time to come back at."""
+        self.retry_after_s = max(seconds, self.kind.retry_after_s)
+        return self
 
     @classmethod
     def by_policy(cls, decision: Decision) -> RefusedError:

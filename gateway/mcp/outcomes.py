@@ -10,9 +10,18 @@ from calls.record import Outcome
 from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.sse import is_answer
+from gateway.upstream.http1 import Reply
 
 # Statuses of a server that say something to the client about its request. A 401 or 403 does not: it is about our credential.
 _PASSED_STATUSES = frozenset({400, 404, 405, 406, 410, 413, 415, 422, 429})
+
+
+def note_status(call: CallContext, reply: Reply) -> None:
+    """What the status line and headers say about the server itself."""
+    call.status = reply.status
+    if reply.status in {429, 503}:
+        wait = reply.header(b"retry-after")
+        call.retry_after_s = float(wait) if wait.isdigit() and len(wait) < 7 else 0.0
 
 
 def judge_body(call: CallContext, status: int, is_json: bool, data: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
-from gateway.mcp import lossless, sse, versions
+from gateway.mcp import lossless, outcomes, sse, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, NAME_KEYS
 from gateway.peers import Ask, Json
@@ -39,12 +39,12 @@ class ModernPeer:
         assert call.server is not None
         deadlines = self._config.deadlines
         idle = deadlines.stream if request.method in ENDLESS else deadlines.idle
-        target = await self._upstreams.target(call.server.url)
+        target = await self._upstreams.target(call.url)
         call.upstream_began_ns = time.perf_counter_ns()
         call.attempts += 1
         reply = await self._upstreams.exchange(target, target.post_head + head_and_body(call, request))
         try:
-            call.status = reply.status
+            outcomes.note_status(call, reply)
             call.watched.extend(idle)
             if wire.is_event_stream(reply) and reply.status == 200:
                 async for event in wire.raw_events(reply, self._config.limits.reply_bytes):

@@ -48,7 +48,7 @@ class Forwarder:
         assert call.server is not None
         assert call.message is not None
         deadlines = self._config.deadlines
-        target = await self._upstreams.target(call.server.url)
+        target = await self._upstreams.target(call.url)
         request = post(target, call)
         call.upstream_began_ns = time.perf_counter_ns()
         is_endless = call.message.method in ENDLESS
@@ -58,7 +58,7 @@ class Forwarder:
         try:
             reply = await self._upstreams.exchange(target, request)
             try:
-                call.status = reply.status
+                outcomes.note_status(call, reply)
                 call.mark("first_byte")
                 idle = deadlines.stream if is_endless else deadlines.idle
                 call.watched.extend(idle)
@@ -82,19 +82,19 @@ class Forwarder:
     async def relay_message(self, call: CallContext, send: Send) -> None:
         """Pass on a notification or a client's response: no row, whatever the server says goes back."""
         assert call.server is not None
-        target = await self._upstreams.target(call.server.url)
+        target = await self._upstreams.target(call.url)
         await self._relay_plain(call, target, post(target, call), send)
 
     async def relay_delete(self, call: CallContext, send: Send) -> None:
         assert call.server is not None
-        target = await self._upstreams.target(call.server.url)
+        target = await self._upstreams.target(call.url)
         await self._relay_plain(call, target, bare(target, call, b"DELETE"), send)
 
     async def relay_listen(self, call: CallContext, receive: Receive, send: Send) -> None:
         """The legacy GET stream: what the server sends on its own. Answers do not belong here and are dropped."""
         assert call.server is not None
         deadlines = self._config.deadlines
-        target = await self._upstreams.target(call.server.url)
+        target = await self._upstreams.target(call.url)
         is_resumed = b"last-event-id" in call.headers
         call.watched.phase(deadlines.first_byte, receive, total=deadlines.stream)
         reply = await self._upstreams.exchange(target, bare(target, call, b"GET"))

@@ -24,7 +24,7 @@ async def resolve(call: CallContext, caller: Caller, store: EntryStore) -> Serve
         server = choose(await store.load_servers(call.slug), caller)
     if server is None:
         raise RefusedError("access.server_unknown")
-    call.server = server
+    call.server, call.url = server, server.url
     if caller.key.server_ids and server.server_id not in caller.key.server_ids:
         raise RefusedError("access.server_not_in_key")
     if not server.callable:

@@ -240,6 +240,11 @@ OF_THE_GATEWAY = {
     Reason.SERVER_NOT_READY,
     Reason.REQUEST_INVALID,
     Reason.POLICY_UNAVAILABLE,
+    Reason.TOO_MANY_AT_ONCE,
+    Reason.RATE_LIMITED,
+    Reason.QUOTA_REACHED,
+    Reason.CAP_REACHED,
+    Reason.LIMITS_UNAVAILABLE,
 }
 
 

@@ -1,0 +1,64 @@
+"""Closed: when none of a server's addresses may be tried, the call is refused at once with the time of the next attempt.
+
+Calls go round the addresses in turn. One whose breaker is open is passed over, but never more than half of them: when most seem
+broken it may well be the network on our side, and the last ones would be crushed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.admission.breaker import Breaker, BreakerConfig
+
+
+class Endpoint:
+    __slots__ = ("breaker", "url")
+
+    def __init__(self, url: str, config: BreakerConfig) -> None:
+        self.url, self.breaker = url, Breaker(config)
+
+
+class Endpoints:
+    """The addresses of one server. An address that stays keeps what is known of it when others come and go."""
+
+    __slots__ = ("_config", "_next", "_urls", "each")
+
+    def __init__(self, config: BreakerConfig) -> None:
+        self._config = config
+        self._urls: Sequence[str] = ()
+        self._next = 0
+        self.each: list[Endpoint] = []
+
+    def set(self, urls: Sequence[str]) -> None:
+        if urls != self._urls:
+            known = {endpoint.url: endpoint for endpoint in self.each}
+            self.each = [known.get(url) or Endpoint(url, self._config) for url in dict.fromkeys(urls)]
+            self._urls = urls
+
+    def choose(self, now: float, wanted: str = "", avoided: str = "") -> Endpoint | None:
+        """The endpoint whose turn it is; `wanted` when it is one of them; `avoided` only when there is no other."""
+        if len(self.each) == 1:
+            endpoint = self.each[0]
+            return None if endpoint.breaker.blocked_s(now) else endpoint
+        if wanted:
+            for endpoint in self.each:
+                if endpoint.url == wanted:
+                    return None if endpoint.breaker.blocked_s(now) else endpoint
+        usable = self._usable(now)
+        others = [endpoint for endpoint in usable if endpoint.url != avoided] or usable
+        if not others:
+            return None
+        self._next += 1
+        return others[self._next % len(others)]
+
+    def blocked_s(self, now: float) -> float:
+        """Seconds until the first endpoint may be tried again."""
+        return min((endpoint.breaker.blocked_s(now) for endpoint in self.each), default=0.0)
+
+    def _usable(self, now: float) -> list[Endpoint]:
+        blocked = [(endpoint.breaker.blocked_s(now), index) for index, endpoint in enumerate(self.each)]
+        out = sorted((item for item in blocked if item[0] > 0), reverse=True)
+        if len(out) == len(self.each):
+            return []
+        ejected = {index for _, index in out[: len(self.each) // 2]}
+        return [endpoint for index, endpoint in enumerate(self.each) if index not in ejected]
