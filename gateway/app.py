@@ -28,7 +28,7 @@ from gateway.invoke import Invoker
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.session import SessionSeal
 from gateway.pins import Pins
-from gateway.pipeline import Pipeline
+from gateway.pipeline import Parts, Pipeline
 from gateway.ports import Loader
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.forward import Forwarder
@@ -81,16 +81,18 @@ class Gateway:
         forwarder = Forwarder(config, self._upstreams, self._writer, seal)
         self._pipeline = Pipeline(
             config,
-            store=self._store,
-            feed=self._feed,
-            authenticator=Authenticator(self._store, config.pepper),
-            admission=self._admission,
-            forwarder=forwarder,
-            writer=self._writer,
-            watch=self._watch,
-            seal=seal,
-            used=self._touches.note,
-            pins=Pins(self._store.apply_server, self._report),
+            Parts(
+                store=self._store,
+                feed=self._feed,
+                authenticator=Authenticator(self._store, config.pepper),
+                admission=self._admission,
+                forwarder=forwarder,
+                writer=self._writer,
+                watch=self._watch,
+                seal=seal,
+                used=self._touches.note,
+                pins=Pins(self._store.apply_server, self._report),
+            ),
         )
         self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
         await self._writer.start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
@@ -49,26 +50,28 @@ _MAX_TOOL = 256
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a pipeline is put together from."""
+
+    store: EntryStore
+    feed: Feed
+    authenticator: Authenticator
+    admission: Admission
+    forwarder: Forwarder
+    writer: CallWriter
+    watch: Watch
+    seal: SessionSeal
+    used: Callable[[CallContext], None]
+    pins: Pins
+
+
 class Pipeline:
-    def __init__(
-        self,
-        config: GatewayConfig,
-        *,
-        store: EntryStore,
-        feed: Feed,
-        authenticator: Authenticator,
-        admission: Admission,
-        forwarder: Forwarder,
-        writer: CallWriter,
-        watch: Watch,
-        seal: SessionSeal,
-        used: Callable[[CallContext], None],
-        pins: Pins,
-    ) -> None:
-        self._config, self._store, self._feed = config, store, feed
-        self._authenticator, self._admission, self._forwarder = authenticator, admission, forwarder
-        self._writer, self._watch, self._seal, self._used = writer, watch, seal, used
-        self._host_names, self._pins = config.host_names(), pins
+    def __init__(self, config: GatewayConfig, parts: Parts) -> None:
+        self._config, self._store, self._feed = config, parts.store, parts.feed
+        self._authenticator, self._admission, self._forwarder = parts.authenticator, parts.admission, parts.forwarder
+        self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
+        self._host_names, self._pins = config.host_names(), parts.pins
 
     async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
         call = CallContext(slug, "mcp", self._watch.request())
