@@ -9,7 +9,6 @@ from typing import Any
 from gateway.context import CallContext
 from gateway.mcp import errors
 from gateway.mcp.errors import RefusedError
-from gateway.stages.authenticate import CHALLENGE
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HeaderList = list[tuple[bytes, bytes]]
@@ -31,6 +30,19 @@ async def send_json(
     if more:
         headers += more
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_document(send: Send, body: bytes) -> None:
+    """A document that everybody may read, from pages of other origins too."""
+    headers = [
+        _JSON,
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"public, max-age=3600"),
+        (b"access-control-allow-origin", b"*"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -74,14 +86,14 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
     more: HeaderList = [_NO_STORE]
     if refusal.retry_after_s:
         more.append((b"retry-after", b"%d" % math.ceil(refusal.retry_after_s)))
-    if status == 401:
-        more.append((b"www-authenticate", CHALLENGE))
+    if refusal.challenge and status in {401, 403}:
+        more.append((b"www-authenticate", refusal.challenge))
     elif status == 405:
         more.append((b"allow", b"POST"))
     elif status in {408, 413}:
         # What is left of the body is not waited for.
         more.append((b"connection", b"close"))
-    if call.interface == "invoke":
+    if call.interface in {"invoke", "token"}:
         await send_json(call, send, status, errors.problem(refusal, call_id), more=more, problem=True)
     else:
         await send_json(call, send, status, errors.rpc_error(refusal, call.request_id, call_id), more=more)

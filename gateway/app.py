@@ -16,13 +16,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from calls.writer import CallWriter
-from core import clock
+from core import clock, tokens
 from gateway import answers, paths
 from gateway.admission.admission import Admission
+from gateway.audience import Audiences
 from gateway.bus import Bus
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
+from gateway.exchange import TokenExchange
 from gateway.feed import Feed
 from gateway.invoke import Invoker
 from gateway.mcp.errors import RefusedError
@@ -77,6 +81,16 @@ class Gateway:
         self._upstreams = Upstreams(config)
         self._bus = Bus(config.redis_url, config.session_key)
         seal = SessionSeal(config.session_key)
+        audiences = self._audiences = Audiences(config.public_url, config.paths)
+        signing_key = tokens.derived_key(config.token_seed or config.session_key)
+        authenticator = Authenticator(
+            self._store,
+            config.pepper,
+            find_key={signing_key.key_id: signing_key.public}.get,
+            audiences=audiences,
+            issuer=config.public_url,
+            trusted_proxies=config.trusted_proxies,
+        )
         self._admission = Admission(config.admission)
         forwarder = Forwarder(config, self._upstreams, self._writer, seal)
         self._pipeline = Pipeline(
@@ -84,7 +98,7 @@ class Gateway:
             Parts(
                 store=self._store,
                 feed=self._feed,
-                authenticator=Authenticator(self._store, config.pepper),
+                authenticator=authenticator,
                 admission=self._admission,
                 forwarder=forwarder,
                 writer=self._writer,
@@ -95,6 +109,7 @@ class Gateway:
             ),
         )
         self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
+        self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: signing_key)
         await self._writer.start()
         self._feed.start()
         self._bus.start()
@@ -125,6 +140,10 @@ class Gateway:
         path = scope["path"]
         if path == paths.INVOKE:
             await self._invoker.handle(scope, receive, send)
+        elif path == paths.EXCHANGE:
+            await self._exchange.handle(scope, receive, send)
+        elif scope["method"] == "GET" and (document := self._audiences.metadata(path)) is not None:
+            await answers.send_document(send, orjson.dumps(document))
         elif (server := self._config.paths.server_of(path)) is not None:
             await self._pipeline.handle_mcp(scope, receive, send, server)
         else:

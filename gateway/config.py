@@ -23,6 +23,7 @@ class Limits:
     header_bytes: int = 32 * 1024
     connections_per_server: int = 512
     negative_entries: int = 4096
+    tokens_per_minute: int = 60  # of one API key, in one process
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class GatewayConfig:
     redis_url: str
     pepper: bytes
     session_key: bytes
+    token_seed: bytes = b""  # what the key of access tokens derives from; empty: the session key
     public_url: str = "http://localhost:8000"
     environment: str = "development"
     egress_allow: AllowList = frozenset()
@@ -73,6 +75,7 @@ class GatewayConfig:
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     poll_interval_s: float = 1.0
     stale_after_s: float = 5.0  # without push and poll for this long, nothing is decided
+    trusted_proxies: int = 0  # how many proxies of ours append to X-Forwarded-For
 
     def host_names(self) -> frozenset[str]:
         """Names under which the gateway answers. A rebound DNS name is none of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
-    __slots__ = ("callable_tools", "decisions", "key", "plans", "principal", "tenant")
+    __slots__ = ("callable_tools", "credential", "decisions", "key", "plans", "principal", "servers", "tenant")
 
-    def __init__(self, tenant: TenantEntry, key: KeyEntry) -> None:
+    def __init__(
+        self, tenant: TenantEntry, key: KeyEntry, *, credential: str = "key", servers: frozenset[str] | None = None
+    ) -> None:
         self.tenant, self.key = tenant, key
+        self.credential = credential  # key | oauth | token
+        self.servers = servers  # names of those that a token was issued for; None: every one
         self.principal = Principal(
             key_id=str(key.api_key_id),
             user_id=str(key.user_id or ""),
@@ -66,6 +70,7 @@ class CallContext:
         "request_bytes",
         "response_bytes",
         "retry_after_s",
+        "scope",
         "server",
         "session_id",
         "slug",
@@ -93,6 +98,7 @@ class CallContext:
         self.marks: list[tuple[str, int]] = []  # (step, perf_counter_ns at its end)
         self.interface, self.slug = interface, slug
         self.headers: dict[bytes, bytes] = {}
+        self.scope: Mapping[str, Any] = {}  # of ASGI
         self.modern = False
         self.protocol = ""
         self.body = b""

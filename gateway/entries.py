@@ -28,6 +28,9 @@ class KeyEntry:
     agent: str
     team_id: UUID | None
     expires_at: datetime | None
+    kind: str = "key"  # key | oauth: a consent, which only access tokens stand for
+    client_id: str = ""  # of the OAuth client that the consent was given to
+    networks: frozenset[str] = frozenset()  # address ranges it may be used from; empty: any
 
 
 @dataclass(frozen=True, slots=True)

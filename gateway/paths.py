@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 
 INVOKE = "/v1/invoke"
+EXCHANGE = "/v1/token"
+METADATA = "/.well-known/oauth-protected-resource"
 _MCP = "/mcp/"
 _ALIAS = re.compile(r"/([a-z0-9][a-z0-9._-]{0,127})/mcp\Z")
 # First segments of our own endpoints, those to come included.
-_OWN = frozenset({"api", "mcp", "v0.1", "v1"})
+_OWN = frozenset({".well-known", "api", "mcp", "v0.1", "v1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Paths:
     taken: frozenset[str] = frozenset()  # first segments that somebody else serves
 
     def is_ours(self, path: str) -> bool:
-        return path == INVOKE or self.server_of(path) is not None
+        return path in {INVOKE, EXCHANGE} or path.startswith(METADATA) or self.server_of(path) is not None
 
     def server_of(self, path: str) -> str | None:
         """The name of the server, unchecked; None when the path is not one of a server."""

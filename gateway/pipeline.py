@@ -22,6 +22,7 @@ from core.errors import MarketplaceError
 from gateway import answers
 from gateway.admission.admission import Admission
 from gateway.answers import Send
+from gateway.audience import Audiences
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.feed import Feed
@@ -31,7 +32,7 @@ from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal
 from gateway.pins import Pins
 from gateway.stages import body, guard, meter
-from gateway.stages.authenticate import Authenticator
+from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
 from gateway.stages.forward import Forwarder, session_owner
 from gateway.stages.resolve import resolve
@@ -72,6 +73,7 @@ class Pipeline:
         self._authenticator, self._admission, self._forwarder = parts.authenticator, parts.admission, parts.forwarder
         self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
         self._host_names, self._pins = config.host_names(), parts.pins
+        self._audiences = Audiences(config.public_url, config.paths)
 
     async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
         call = CallContext(slug, "mcp", self._watch.request())
@@ -89,11 +91,13 @@ class Pipeline:
 
     async def receive(self, call: CallContext, scope: Scope, receive: Receive) -> None:
         """Up to the body: headers checked, caller known, body read."""
+        call.scope = scope
         headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
-        guard.check_json(headers)
+        if call.interface != "token" or b"content-type" in headers:
+            guard.check_json(headers)
         if call.interface == "mcp":
             guard.check_accept(headers)
-        call.caller = await self._authenticator.authenticate(headers)
+        call.caller = await self._authenticator.authenticate(call)
         self._used(call)
         call.mark("authenticate")
         call.watched.phase(self._config.deadlines.request_body)
@@ -109,7 +113,9 @@ class Pipeline:
             raise PolicyUnavailableError
         if call.caller.tenant is not self._store.find_tenant(call.caller.key.key_id):
             # The body took its time, and the key or its grants changed meanwhile: whoever holds a body back gains nothing.
-            call.caller = await self._authenticator.authenticate(call.headers)
+            call.caller = await self._authenticator.authenticate(call)
+        if call.interface != "mcp":
+            check_audience(call.caller, call.slug)
         server = await resolve(call, call.caller, self._store)
         call.examine = self._pins.examine
         if call.message is not None and call.message.defect is not None:
@@ -144,6 +150,7 @@ class Pipeline:
         refusal = translate(exc)
         if isinstance(exc, WatchedTimeoutError) and call.message is None:
             refusal = RefusedError("gateway.body_timeout")
+        refusal.challenge = self._audiences.challenge(call, refusal)
         is_over = isinstance(exc, ClientGoneError | WatchedTimeoutError) and _has_listened(call)
         if refusal.error_code == "gateway.internal":
             log.error("gateway failed", exc_info=exc, extra={"call_id": call.call_id_text.decode()})
@@ -179,8 +186,9 @@ class Pipeline:
         )
 
     async def _legacy_stream(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
+        call.scope = scope
         headers = call.headers = guard.check(scope, self._config.limits, self._host_names)
-        call.caller = await self._authenticator.authenticate(headers)
+        call.caller = await self._authenticator.authenticate(call)
         self._used(call)
         if versions.is_modern(headers.get(b"mcp-protocol-version", b"").strip()):
             raise RefusedError("gateway.method_not_allowed")
@@ -261,6 +269,8 @@ def translate(exc: BaseException) -> RefusedError:
 
 def _status_for(call: CallContext, refusal: RefusedError) -> int:
     """Legacy clients drop the session on most error statuses, so a decision about a request reaches them as a message."""
+    if refusal.challenge and call.credential == "oauth":
+        return refusal.status  # the client is to ask for more
     is_request = call.message is not None and call.message.shape is Shape.REQUEST
     if call.interface == "mcp" and is_request and not call.modern and refusal.status == refusal.kind.status:
         is_decision = refusal.kind.reason is not None or refusal.decision is not None

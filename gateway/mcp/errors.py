@@ -35,7 +35,7 @@ class Kind:
     retry_after_s: int = 0
 
 
-_KEY_STEP = "Send an API key as `Authorization: Bearer <key>`."
+_KEY_STEP = "Send an API key as `Authorization: Bearer <key>`, or sign in with OAuth at the same address without it."
 _SHAPE_STEP = "Correct the request and send it again."
 _ASK_STEP = "Ask an admin of your organisation for access to this server."
 _LATER_STEP = "Try again in a few seconds."
@@ -64,6 +64,21 @@ KINDS: dict[str, Kind] = {
         Kind("gateway.body_timeout", INVALID_REQUEST, 408, "The request's body did not arrive in time.", _SHAPE_STEP),
         # the caller
         Kind("access.unauthenticated", 40100, 401, "No valid API key was given.", _KEY_STEP),
+        Kind(
+            "access.key_needed",
+            40305,
+            403,
+            "A token cannot be exchanged for another.",
+            "Send the API key itself to /v1/token.",
+        ),
+        Kind(
+            "access.tokens_too_often",
+            42901,
+            429,
+            "This API key has asked for too many tokens.",
+            "Use a token until it ends; ask again in a minute.",
+            retry_after_s=60,
+        ),
         # the message
         Kind("gateway.parse_error", PARSE_ERROR, 400, "The body is not valid JSON.", _SHAPE_STEP),
         Kind(
@@ -233,6 +248,7 @@ class RefusedError(MarketplaceError):
         self.decision = decision
         self.detail = detail  # for the record and the operator, not for the caller
         self.retry_after_s: float = self.kind.retry_after_s
+        self.challenge = b""  # the WWW-Authenticate header, where another credential would help
 
     def later(self, seconds: float) -> RefusedError:
         """The same, with a time to come back at."""

@@ -32,6 +32,7 @@ VAULT_KEYS = [
         SECRET_KEY,
     ]
 ]
+ACCESS_TOKEN_SEED = env.derive(SECRET_KEY, "access-tokens")
 
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
@@ -47,11 +48,19 @@ SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz)$"]  # probes ask the process itsel
 SECURE_HSTS_SECONDS = 63_072_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-if env.flag(
+BEHIND_PROXY = env.flag(
     "MARKETPLACE_BEHIND_PROXY", "A proxy that strips and sets X-Forwarded-Proto stands in front.", default=False
-):
+)
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    ALLAUTH_TRUSTED_PROXY_COUNT = 1
+TRUSTED_PROXIES = env.integer(
+    "MARKETPLACE_TRUSTED_PROXIES",
+    "How many proxies of yours append to X-Forwarded-For; a caller's address is read that far from the right."
+    " Used when MARKETPLACE_BEHIND_PROXY is true.",
+    default=1,
+)
+TRUSTED_PROXIES = TRUSTED_PROXIES if BEHIND_PROXY else 0
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"

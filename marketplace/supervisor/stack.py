@@ -184,8 +184,8 @@ class Stack:
         descriptor = self._web_socket.fileno()
         options = ("--fd", str(descriptor), "--loop", "uvloop", "--http", "httptools", "--no-server-header")
         limits = ("--timeout-graceful-shutdown", str(_WEB_GRACE_S), "--no-access-log")
-        # With nothing in front of this process, forwarded headers are a caller's invention.
-        proxies = () if os.environ.get("MARKETPLACE_BEHIND_PROXY") else ("--no-proxy-headers",)
+        # Forwarded headers are read by the product, as far as MARKETPLACE_TRUSTED_PROXIES says.
+        proxies = ("--no-proxy-headers",)
         argv = ("-m", "uvicorn", "marketplace.asgi:application", *options, *limits, *proxies)
         return await self._start("web", *argv, pass_fds=(descriptor,), stop_grace_s=_WEB_GRACE_S + 4.0)
 

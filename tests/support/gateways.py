@@ -250,7 +250,13 @@ def serving(app: Any) -> Iterator[int]:
     """An ASGI app on a free port, in a thread; the port."""
     sock = listening_socket()
     config = uvicorn.Config(
-        app, log_level="error", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=3
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        proxy_headers=False,
+        timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True)
