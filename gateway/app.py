@@ -31,6 +31,10 @@ from gateway.feed import Feed
 from gateway.invoke import Invoker
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.session import SessionSeal
+from gateway.peers.any import AnyPeer
+from gateway.peers.eras import Eras
+from gateway.peers.legacy import LegacyPeer
+from gateway.peers.modern import ModernPeer
 from gateway.pins import Pins
 from gateway.pipeline import Parts, Pipeline
 from gateway.ports import Loader
@@ -92,7 +96,8 @@ class Gateway:
             trusted_proxies=config.trusted_proxies,
         )
         self._admission = Admission(config.admission)
-        forwarder = Forwarder(config, self._upstreams, self._writer, seal)
+        self._peers = self._open_peers()
+        forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers)
         self._pipeline = Pipeline(
             config,
             Parts(
@@ -116,6 +121,12 @@ class Gateway:
         self._task = asyncio.create_task(self._keep_house())
         self._started = True
 
+    def _open_peers(self) -> AnyPeer:
+        """Servers of every era, as this side speaks to them."""
+        modern = ModernPeer(self._config, self._upstreams)
+        eras = Eras(self._config, modern)
+        return AnyPeer(eras, modern, LegacyPeer(self._config, self._upstreams, eras, self._bus))
+
     async def shutdown(self) -> None:
         """Commit what waits, note last uses, close connections."""
         if not self._started:
@@ -130,6 +141,7 @@ class Gateway:
         with contextlib.suppress(Exception):
             await self._touch(everything=True)
         self._watch.stop()
+        await self._peers.legacy.close()
         await self._upstreams.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -178,6 +190,7 @@ class Gateway:
             try:
                 self._upstreams.reap()
                 self._admission.reap()
+                self._peers.legacy.reap()
                 await self._touch()
             except Exception as exc:  # noqa: BLE001 - last-used times are a convenience; calls go on without
                 log.warning("last use of keys not noted: %s", type(exc).__name__)

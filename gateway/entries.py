@@ -70,3 +70,5 @@ class ServerEntry:
         None  # when other prices come into force, and this entry is no basis for a call any more
     )
     urls: tuple[str, ...] = ()  # further addresses of the same server; calls go round them
+    protocol: str = ""  # the revision in which the catalog read the approved version
+    transport: str = ""  # streamable-http | sse

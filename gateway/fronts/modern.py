@@ -19,7 +19,7 @@ from gateway.context import CallContext
 from gateway.mcp import errors, lossless, outcomes, sse
 from gateway.mcp.messages import ENDLESS
 from gateway.peers import Ask, Json, Peer
-from gateway.stages import meter
+from gateway.stages import lists, meter
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -63,6 +63,8 @@ class ModernFront:
     async def _answer(self, call: CallContext, message: Json, send: Send) -> None:
         outcomes.judge(call, message)
         call.watched.settle()
+        if call.message is not None and call.message.method == lists.METHOD:
+            message = lists.narrow_message(call, message)
         data = lossless.dumps(message)
         call.response_bytes += len(data)
         call.status = 200 if call.stream_started else status_of(message)

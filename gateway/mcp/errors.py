@@ -105,6 +105,14 @@ KINDS: dict[str, Kind] = {
             _SHAPE_STEP,
             Reason.REQUEST_INVALID,
         ),
+        Kind(
+            "gateway.request_state_invalid",
+            INVALID_PARAMS,
+            400,
+            "Invalid or expired requestState.",
+            "Send the request again without requestState.",
+            Reason.REQUEST_INVALID,
+        ),
         Kind("gateway.session_unknown", INVALID_REQUEST, 404, "Session not found", "Initialize again."),
         # the decision
         Kind(
@@ -279,6 +287,7 @@ def rpc_error(refusal: RefusedError, request_id: Any, call_id: str = "") -> byte
         "next_step": refusal.next_step,
         "grant_id": str(decision.grant_id) if decision is not None and decision.grant_id else None,
         "call_id": call_id or None,
+        **refusal.data,
     }
     error = {"code": refusal.kind.rpc_code, "message": f"{refusal.message} {refusal.next_step}".strip(), "data": data}
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})

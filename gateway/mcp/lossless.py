@@ -32,6 +32,14 @@ def dumps(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
+def canonical(value: Any) -> bytes:
+    """One text for equal values, whatever the order of their members."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
 def needs_care(data: bytes) -> bool:
     """Whether the fast parser may have rounded a number of this text."""
     return _MANY_DIGITS.search(data) is not None

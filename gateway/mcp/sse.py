@@ -86,5 +86,15 @@ def with_data(event: bytes, data: bytes) -> bytes:
     return b"\n".join([*fields, *(b"data: " + line for line in _LINE.split(data)), b"", b""])
 
 
+def field_of(event: bytes, name: bytes) -> bytes:
+    """The last value of another field of an event: `event`, `id` or `retry`."""
+    value = b""
+    for line in _LINE.split(event.removeprefix(_BOM)):
+        key, colon, rest = line.partition(b":")
+        if key == name and colon:
+            value = rest.removeprefix(b" ")
+    return value
+
+
 def event(data: bytes) -> bytes:
     return b"event: message\ndata: " + data + b"\n\n"

@@ -164,6 +164,8 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         price=_price(whole) if whole else None,
         tool_prices={name: _price(price) for name, price in prices.items() if name},
         prices_until=prices_until,
+        protocol=version.protocol if version else "",
+        transport=server.transport,
     )
 
 

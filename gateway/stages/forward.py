@@ -19,10 +19,13 @@ from gateway import answers
 from gateway.answers import HeaderList, Send
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
+from gateway.fronts.modern import ModernFront, ask_of
 from gateway.mcp import errors, outcomes, sse
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Shape
 from gateway.mcp.session import SessionSeal
+from gateway.peers.any import AnyPeer
+from gateway.peers.modern import is_understood, read_document
 from gateway.stages import lists, meter
 from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply, UpstreamBrokenError
@@ -35,16 +38,37 @@ _MODERN = _TRACE | {b"mcp-protocol-version", b"mcp-method", b"mcp-name"}
 _LEGACY = _TRACE | {b"mcp-protocol-version", b"last-event-id"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _DRAIN_S = 1.0
+# With these a server refuses a request that it cannot read, before it acts on it.
+_SUSPECT = frozenset({400, 404, 405, 406, 415})
 _PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
 
 
 class Forwarder:
-    def __init__(self, config: GatewayConfig, upstreams: Upstreams, writer: CallWriter, seal: SessionSeal) -> None:
-        self._config, self._upstreams = config, upstreams
+    def __init__(
+        self, config: GatewayConfig, upstreams: Upstreams, writer: CallWriter, seal: SessionSeal, peers: AnyPeer
+    ) -> None:
+        self._config, self._upstreams, self._peers = config, upstreams, peers
         self._writer, self._seal = writer, seal
+        self._modern_front = ModernFront(config, writer)
 
     async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
-        """Send a request to the server, record the call, and answer."""
+        """Send a request to the server in an era that it speaks, record the call, and answer."""
+        assert call.server is not None
+        if call.modern and not await self._speaks_modern(call, receive):
+            await self._modern_front.relay(call, self._peers, receive, send)
+            return
+        await self._pass_through(call, receive, send)
+
+    async def _speaks_modern(self, call: CallContext, receive: Receive) -> bool:
+        assert call.server is not None
+        modern = self._peers.eras.of(call.server).modern
+        if modern is None:
+            call.watched.phase(self._config.deadlines.first_byte, receive)
+            modern = await self._peers.is_modern(call)
+        return modern
+
+    async def _pass_through(self, call: CallContext, receive: Receive, send: Send) -> None:
+        """Client and server speak the same era: the client's bytes go on, and the server's come back."""
         assert call.server is not None
         assert call.message is not None
         deadlines = self._config.deadlines
@@ -70,6 +94,9 @@ class Forwarder:
                 reply.close()
         finally:
             call.note_upstream()
+        if call.modern and reply.status in _SUSPECT and await self._is_older(call, reply, data):
+            await self._modern_front.relay(call, self._peers, receive, send)
+            return
         call.watched.settle()
         call.mark("reply")
         call.response_bytes = len(data)
@@ -78,6 +105,13 @@ class Forwarder:
             data = lists.narrow(call, message, data)
         await meter.commit(call, self._writer)
         await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
+
+    async def _is_older(self, call: CallContext, reply: Reply, data: bytes) -> bool:
+        """Whether the server refused because it does not know the revision, and can be spoken to in an older one."""
+        document = read_document(data) if is_json(reply) else None
+        if is_understood(reply.status, document):
+            return False
+        return await self._peers.is_older(call, ask_of(call))
 
     async def relay_message(self, call: CallContext, send: Send) -> None:
         """Pass on a notification or a client's response: no row, whatever the server says goes back."""

@@ -104,9 +104,7 @@ class Upstreams:
         while len(self._targets) >= MAX_TARGETS:
             # Dropping a target only costs its idle connections; replies under way keep theirs.
             self._targets.pop(next(iter(self._targets))).pool.retire()
-        target = Target(
-            endpoint, _post_head(endpoint), self._pool(endpoint, addresses[0]), addresses, self._loop.time()
-        )
+        target = Target(endpoint, post_head(endpoint), self._pool(endpoint, addresses[0]), addresses, self._loop.time())
         self._targets[url] = target
         return target
 
@@ -151,7 +149,7 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _post_head(endpoint: egress.Endpoint) -> bytes:
+def post_head(endpoint: egress.Endpoint) -> bytes:
     return b"POST %b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\nuser-agent: %b\r\n" % (
         endpoint.path.encode(),
         endpoint.netloc.encode(),

@@ -161,6 +161,7 @@ class World:
             policy=ServerPolicy(server_id, PolicyMode.ALLOW_LIST, Trust.LOW, tools),
             price=Price(uuid4(), Decimal("0.02"), "USD"),
             tool_prices={},
+            protocol="2026-07-28",
         )
         entry = replace(entry, **changes)
         self.loader.servers[server_id] = entry

@@ -1,0 +1,65 @@
+"""Closed: a server that understands neither era is not called.
+
+A server of whatever era, asked in modern terms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from core.errors import MarketplaceError
+from gateway.context import CallContext
+from gateway.mcp.errors import RefusedError
+from gateway.peers import Ask, Json, Peer
+from gateway.peers.eras import Eras
+from gateway.peers.legacy import LegacyPeer
+from gateway.peers.modern import ModernPeer, NotModernError
+from gateway.peers.streamable import NotLegacyError
+from gateway.upstream.http1 import UpstreamBrokenError
+
+
+class AnyPeer:
+    """The peer of the call's server: modern where it speaks that, else by handshake."""
+
+    def __init__(self, eras: Eras, modern: ModernPeer, legacy: LegacyPeer) -> None:
+        self.eras, self.modern, self.legacy = eras, modern, legacy
+
+    async def ask(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
+        assert call.server is not None
+        if await self.is_modern(call):
+            try:
+                async with contextlib.aclosing(self.modern.ask(call, request)) as messages:
+                    async for message in messages:
+                        yield message
+                return
+            except NotModernError as exc:
+                # Refused by a server that did not understand, so that nothing has happened yet.
+                if await self.eras.probe(call):
+                    raise RefusedError("upstream.failed", detail=f"HTTP {exc.status}") from exc
+        async with contextlib.aclosing(older(self.legacy, call, request)) as messages:
+            async for message in messages:
+                yield message
+
+    async def is_modern(self, call: CallContext) -> bool:
+        """Whether the call's server speaks the modern revision; asks it when that is not known."""
+        assert call.server is not None
+        modern = self.eras.of(call.server).modern
+        return await self.eras.probe(call) if modern is None else modern
+
+    async def is_older(self, call: CallContext, request: Ask) -> bool:
+        """Whether a server that was thought modern turns out to speak only an older revision."""
+        try:
+            return not await self.eras.probe(call) and await self.legacy.opens(call, request)
+        except (UpstreamBrokenError, MarketplaceError):
+            return False
+
+
+async def older(legacy: Peer, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
+    """Ask by handshake; a server that has no ear for that either has failed."""
+    try:
+        async with contextlib.aclosing(legacy.ask(call, request)) as messages:
+            async for message in messages:
+                yield message
+    except NotLegacyError as exc:
+        raise RefusedError("upstream.failed", detail=f"HTTP {exc.status} to every era of the protocol") from exc

@@ -1,0 +1,172 @@
+"""Sessions with servers, kept open between calls: never shared across organisations, credentials, servers or client capabilities.
+
+A session that the server may ask something, or that logs for somebody, serves one request at a time; others serve many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.context import CallContext
+from gateway.mcp import lossless, versions
+from gateway.peers import Ask, Json, translate
+from gateway.peers.session import Session
+from gateway.upstream.client import ServerBusyError
+
+IDLE_S = 60.0
+MAX_SESSIONS = 4096
+MAX_PER_OWNER = 64
+
+Open = Callable[[CallContext, Json, Any, bool], Awaitable[Session]]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolKey:
+    owner: str  # tenant, key and server
+    url: str
+    capabilities: bytes
+    alone: bool
+
+
+class SessionPool:
+    def __init__(self, opener: Open, spawn: Callable[[Any], asyncio.Task[Any]]) -> None:
+        self._opener, self._spawn = opener, spawn
+        self._loop = asyncio.get_running_loop()
+        self._idle: dict[PoolKey, list[Session]] = defaultdict(list)  # alone: what nobody uses
+        self._shared: dict[PoolKey, asyncio.Future[Session]] = {}
+        self._keys: dict[Session, PoolKey] = {}
+        self._owned: dict[str, int] = defaultdict(int)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    async def lease(self, call: CallContext, request: Ask) -> Session:
+        """A session for one request. Raises what opening one raises, and ServerBusyError at the greatest number."""
+        key = key_of(call, request)
+        client = translate.meta_of(request.params).get(versions.META_CLIENT)
+        if not key.alone:
+            return await self._lease_shared(call, key, client)
+        idle = self._idle[key]
+        while idle:
+            session = idle.pop()
+            if not session.lost:
+                session.users += 1
+                return session
+            self._forget(session)
+        return self._use(await self._open(call, key, client))
+
+    def release(self, session: Session) -> None:
+        """The request is over; the session waits for the next one."""
+        session.users -= 1
+        session.idle_since = self._loop.time()
+        key = self._keys.get(session)
+        if key is None:
+            return
+        if session.lost:
+            self.discard(session)
+        elif key.alone:
+            self._idle[key].append(session)
+
+    def is_alone(self, session: Session) -> bool:
+        """Whether it serves one request at a time."""
+        key = self._keys.get(session)
+        return key is not None and key.alone
+
+    def discard(self, session: Session) -> None:
+        """End a session; who still uses it is told."""
+        self._forget(session)
+        self._spawn(session.close())
+
+    def reap(self) -> None:
+        """End what has been idle too long."""
+        limit = self._loop.time() - IDLE_S
+        for session in [each for each in self._keys if not each.users and each.idle_since < limit]:
+            self.discard(session)
+
+    async def close(self) -> None:
+        sessions = tuple(self._keys)
+        for session in sessions:
+            self._forget(session)
+        await asyncio.gather(*(session.close() for session in sessions), return_exceptions=True)
+
+    async def _lease_shared(self, call: CallContext, key: PoolKey, client: Any) -> Session:
+        opening = self._shared.get(key)
+        if opening is None or (opening.done() and (opening.exception() is not None or opening.result().lost)):
+            opening = self._shared[key] = self._loop.create_future()
+            try:
+                opening.set_result(await self._open(call, key, client))
+            except BaseException as exc:
+                self._shared.pop(key, None)
+                failure = exc if isinstance(exc, Exception) else ServerBusyError()
+                opening.set_exception(failure)
+                opening.exception()  # seen, whether or not somebody waits with us
+                raise
+        return self._use(await asyncio.shield(opening))
+
+    @staticmethod
+    def _use(session: Session) -> Session:
+        session.users += 1
+        return session
+
+    async def _open(self, call: CallContext, key: PoolKey, client: Any) -> Session:
+        if self._owned[key.owner] >= MAX_PER_OWNER or len(self._keys) >= MAX_SESSIONS:
+            self._make_room(key.owner)
+        self._owned[key.owner] += 1
+        try:
+            session = await self._opener(call, lossless.loads(key.capabilities), client, key.alone)
+        except BaseException:
+            self._disown(key.owner)
+            raise
+        self._keys[session] = key
+        session.idle_since = self._loop.time()
+        return session
+
+    def _make_room(self, owner: str) -> None:
+        """End the session that has been idle longest, of this owner when it is the owner who has too many."""
+        mine_only = self._owned[owner] >= MAX_PER_OWNER
+        idle = [
+            session
+            for session, key in self._keys.items()
+            if not session.users and (not mine_only or key.owner == owner)
+        ]
+        if not idle:
+            raise ServerBusyError
+        self.discard(min(idle, key=lambda session: session.idle_since))
+
+    def _forget(self, session: Session) -> None:
+        key = self._keys.pop(session, None)
+        if key is None:
+            return
+        self._disown(key.owner)
+        if not key.alone:
+            shared = self._shared.get(key)
+            if shared is not None and shared.done() and not shared.exception() and shared.result() is session:
+                del self._shared[key]
+        elif session in (idle := self._idle.get(key, [])):
+            idle.remove(session)
+        if not self._idle.get(key):
+            self._idle.pop(key, None)
+
+    def _disown(self, owner: str) -> None:
+        self._owned[owner] -= 1
+        if self._owned[owner] <= 0:
+            del self._owned[owner]
+
+
+def owner_of(call: CallContext) -> str:
+    assert call.caller is not None
+    assert call.server is not None
+    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{call.server.server_id}"
+
+
+def key_of(call: CallContext, request: Ask) -> PoolKey:
+    """Which sessions may serve this request."""
+    assert call.server is not None
+    capabilities = translate.capabilities_of(request.params)
+    needs_ear = request.method == "subscriptions/listen" or bool(translate.log_level_of(request.params))
+    alone = needs_ear or (request.method in translate.ASKING and translate.asks_back(capabilities))
+    return PoolKey(owner_of(call), call.url, lossless.canonical(capabilities), alone)
