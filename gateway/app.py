@@ -1,7 +1,7 @@
 """The data plane as an ASGI application: mounted beside Django, or run alone.
 
-`POST /mcp/{server}` or `/{server}/mcp` for one server in both protocol eras, `POST /v1/invoke` for a plain call with its usage
-in the answer.
+`POST /mcp/{server}` or `/{server}/mcp` for one server in both protocol eras, `POST /mcp` for all servers of a key as one,
+`POST /v1/invoke` for a plain call with its usage in the answer.
 Build it with a config and a Loader, call `startup` in the loop that serves it and `shutdown` before that loop ends.
 """
 
@@ -22,6 +22,8 @@ from calls.writer import CallWriter
 from core import clock, tokens
 from gateway import answers, paths
 from gateway.admission.admission import Admission
+from gateway.aggregate.listings import Listings
+from gateway.aggregate.peer import Aggregate
 from gateway.audience import Audiences
 from gateway.bus import Bus
 from gateway.config import GatewayConfig
@@ -98,6 +100,7 @@ class Gateway:
         self._admission = Admission(config.admission)
         self._peers = self._open_peers()
         forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers)
+        pins = Pins(self._store.apply_server, self._report)
         self._pipeline = Pipeline(
             config,
             Parts(
@@ -110,9 +113,10 @@ class Gateway:
                 watch=self._watch,
                 seal=seal,
                 used=self._touches.note,
-                pins=Pins(self._store.apply_server, self._report),
+                pins=pins,
             ),
         )
+        self._pipeline.mount(Aggregate(self._store, Listings(self._peers, self._watch, pins), self._peers, self._watch))
         self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: signing_key)
         await self._writer.start()

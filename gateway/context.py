@@ -153,10 +153,11 @@ class CallContext:
 
     @property
     def is_billable(self) -> bool:
-        """Only a tool call that ran to a good end."""
+        """Only a call of a server's tool that ran to a good end."""
         return (
             self.outcome is Outcome.OK
             and self.is_complete
+            and self.server is not None
             and self.message is not None
             and self.message.method == "tools/call"
         )

@@ -31,6 +31,8 @@ class KeyEntry:
     kind: str = "key"  # key | oauth: a consent, which only access tokens stand for
     client_id: str = ""  # of the OAuth client that the consent was given to
     networks: frozenset[str] = frozenset()  # address ranges it may be used from; empty: any
+    form: str = "all"  # what the aggregated endpoint lists for it: all | search | chosen
+    chosen_tools: frozenset[str] = frozenset()  # by their names there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class TenantEntry:
     suspended: bool
     keys: Mapping[str, KeyEntry]  # by key_id
     grants: Mapping[UUID, tuple[GrantRule, ...]]  # by server id
+    observed: frozenset[UUID] = frozenset()  # own servers whose policy only observes, so that they need no grant
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 INVOKE = "/v1/invoke"
 EXCHANGE = "/v1/token"
 METADATA = "/.well-known/oauth-protected-resource"
+AGGREGATE = "/mcp"
 _MCP = "/mcp/"
 _ALIAS = re.compile(r"/([a-z0-9][a-z0-9._-]{0,127})/mcp\Z")
 # First segments of our own endpoints, those to come included.
@@ -26,7 +27,9 @@ class Paths:
         return path in {INVOKE, EXCHANGE} or path.startswith(METADATA) or self.server_of(path) is not None
 
     def server_of(self, path: str) -> str | None:
-        """The name of the server, unchecked; None when the path is not one of a server."""
+        """The name of the server, unchecked, empty for all servers as one; None when the path is no MCP endpoint."""
+        if path == AGGREGATE:
+            return ""
         if path.startswith(_MCP):
             return path[len(_MCP) :]
         alias = _ALIAS.match(path)

@@ -15,17 +15,21 @@ from typing import Any, TypeVar
 
 import orjson
 
+from access.engine import METHOD_RULES
+from access.types import Decision, Reason
 from calls.record import Outcome
 from calls.writer import CallWriter, NotRecordedError
 from core.egress import EgressRefusedError
 from core.errors import MarketplaceError
 from gateway import answers
 from gateway.admission.admission import Admission
+from gateway.aggregate.peer import Aggregate
 from gateway.answers import Send
 from gateway.audience import Audiences
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.feed import Feed
+from gateway.fronts.modern import ModernFront
 from gateway.mcp import messages, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
@@ -74,6 +78,11 @@ class Pipeline:
         self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
         self._host_names, self._pins = config.host_names(), parts.pins
         self._audiences = Audiences(config.public_url, config.paths)
+        self._front = ModernFront(config, parts.writer)
+
+    def mount(self, aggregate: Aggregate) -> None:
+        """Serve all servers as one at `/mcp`."""
+        self._aggregate = aggregate
 
     async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
         call = CallContext(slug, "mcp", self._watch.request())
@@ -108,12 +117,8 @@ class Pipeline:
 
     async def decide(self, call: CallContext, method: str, tool: str) -> None:
         """Find the server, refuse what is wrong with the message, and ask the policy engine."""
+        await self._require_current(call)
         assert call.caller is not None
-        if not self._feed.is_current():
-            raise PolicyUnavailableError
-        if call.caller.tenant is not self._store.find_tenant(call.caller.key.key_id):
-            # The body took its time, and the key or its grants changed meanwhile: whoever holds a body back gains nothing.
-            call.caller = await self._authenticator.authenticate(call)
         if call.interface != "mcp":
             check_audience(call.caller, call.slug)
         server = await resolve(call, call.caller, self._store)
@@ -142,6 +147,29 @@ class Pipeline:
             raise
         ticket.settle(call)
         return result
+
+    async def _decide_own(self, call: CallContext, method: str) -> None:
+        """Decide a request that is about no server: whoever may call servers may ask which, and sees only those."""
+        await self._require_current(call)
+        assert call.caller is not None
+        assert call.message is not None
+        if call.message.defect is not None:
+            raise call.message.defect
+        if "invoke" not in call.caller.key.scopes:
+            raise RefusedError("access.scope_missing")
+        if method not in METHOD_RULES:
+            raise RefusedError("access.method_unknown")
+        call.decision = Decision(True, Reason.ALLOWED, "Shows only what the caller may use.")
+        call.mark("decide")
+
+    async def _require_current(self, call: CallContext) -> None:
+        """Raises PolicyUnavailableError while entries may be stale, RefusedError when the key has gone meanwhile."""
+        assert call.caller is not None
+        if not self._feed.is_current():
+            raise PolicyUnavailableError
+        if call.caller.tenant is not self._store.find_tenant(call.caller.key.key_id):
+            # The body took its time, and the key or its grants changed meanwhile: whoever holds a body back gains nothing.
+            call.caller = await self._authenticator.authenticate(call)
 
     async def answer_failure(self, call: CallContext, exc: Exception, send: Send) -> None:
         """Record what is to be recorded, then say what happened in the words of the interface."""
@@ -174,6 +202,9 @@ class Pipeline:
         await self.receive(call, scope, receive)
         message = call.message = messages.read(call.body, self._config.limits.json_depth)
         self._note_version(call, message)
+        if not call.slug:
+            await self._post_to_all(call, message, receive, send)
+            return
         if message.shape is not Shape.REQUEST:
             # Any live grant lets the conversation about granted calls go on.
             await self.decide(call, "ping", "")
@@ -184,6 +215,23 @@ class Pipeline:
         await self.deliver(
             call, lambda: self._forwarder.relay_request(call, receive, send), listens=message.method in ENDLESS
         )
+
+    async def _post_to_all(self, call: CallContext, message: Message, receive: Receive, send: Send) -> None:
+        """All servers as one. A request that names something of a server is from here on a request to that server."""
+        if not call.modern:
+            raise RefusedError("gateway.era_unserved")
+        if message.shape is not Shape.REQUEST:
+            await answers.send_bytes(call, send, 202, b"", [])
+            return
+        self._note_tool(call, message)
+        if await self._aggregate.router.route(call):
+            assert call.message is not None
+            self._note_tool(call, call.message)
+            await self.decide(call, message.method, call.tool)
+            await self.deliver(call, lambda: self._front.relay(call, self._aggregate, receive, send))
+        else:
+            await self._decide_own(call, message.method)
+            await self._front.relay(call, self._aggregate, receive, send)
 
     async def _legacy_stream(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
         call.scope = scope

@@ -25,6 +25,9 @@ class Loader(Protocol):
 
     def server(self, server_id: UUID) -> ServerEntry | None: ...
 
+    def servers_by_id(self, server_ids: Collection[UUID]) -> list[ServerEntry]:
+        """Those servers, and every other server of any owner that has the name of one of them."""
+
     def revisions(
         self, tenant_ids: Collection[UUID], server_ids: Collection[UUID]
     ) -> tuple[Mapping[UUID, int], Mapping[UUID, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 from uuid import UUID
@@ -101,6 +101,13 @@ class EntryStore:
         await self._ask(name, lambda: self._load_slug(slug))
         return self._slugs.get(slug, ())
 
+    async def servers_by_id(self, server_ids: Collection[UUID]) -> list[ServerEntry]:
+        """Those of the servers that exist, with one question for all that are not held."""
+        missing = sorted(each for each in server_ids if each not in self._servers and not self.is_unknown(f"id:{each}"))
+        if missing:
+            await self._ask(f"ids:{missing}", lambda: self._load_ids(missing))
+        return [self._servers[each] for each in server_ids if each in self._servers]
+
     async def reload_tenant(self, tenant_id: UUID) -> None:
         entry = await self.call(self._loader.tenant, tenant_id)
         if entry is None:
@@ -147,6 +154,7 @@ class EntryStore:
             if present.slug != entry.slug:
                 self._unlist(present)
         self._unknown.pop(f"slug:{entry.slug}", None)
+        self._unknown.pop(f"id:{entry.server_id}", None)
         if present is None and entry.slug not in self._slugs:
             return False
         self._servers[entry.server_id] = entry
@@ -201,6 +209,10 @@ class EntryStore:
             self._note_unknown(f"slug:{slug}")
             self._forget_slug(slug)
             return
+        self._hold_slug(slug, entries)
+
+    def _hold_slug(self, slug: str, entries: list[ServerEntry]) -> None:
+        """Keep all servers of one name."""
         if len(self._slugs) >= MAX_SLUGS and slug not in self._slugs:
             self._forget_slug(next(iter(self._slugs)))
         self._slugs.setdefault(slug, ())
@@ -211,6 +223,16 @@ class EntryStore:
         for entry in self._slugs[slug]:
             if entry.server_id not in found:
                 self.drop_server(entry.server_id)
+
+    async def _load_ids(self, server_ids: list[UUID]) -> None:
+        by_slug: dict[str, list[ServerEntry]] = {}
+        for entry in await self.call(self._loader.servers_by_id, server_ids):
+            by_slug.setdefault(entry.slug, []).append(entry)
+        for slug, entries in by_slug.items():
+            self._hold_slug(slug, entries)
+        for server_id in server_ids:
+            if server_id not in self._servers:
+                self._note_unknown(f"id:{server_id}")
 
     def _forget_slug(self, slug: str) -> None:
         for entry in self._slugs.pop(slug, ()):

@@ -9,13 +9,14 @@ from django.db import IntegrityError, connection, transaction
 
 from audit import services as audit
 from catalog import digests, signals
-from catalog.choices import Badge, DriftEnd, Health, SideEffect, Status, TrustLevel
+from catalog.choices import Badge, DriftEnd, Health, PolicyMode, SideEffect, Status, TrustLevel
 from catalog.models import Provider, Server, ServerVersion, Tool, ToolDrift
 from catalog.types import Inventory, Listing, ToolDeclaration
 from core import clock
 from core.errors import ConflictError, InvalidError
 from core.ids import uuid7
 from core.jobs import on_commit
+from tenants.services import revisions
 
 
 def register(*, provider: Provider, listing: Listing, inventory: Inventory, actor: audit.Party) -> Server:
@@ -140,6 +141,9 @@ def touch(server: Server) -> int:
     revision = int(row[0]) if row else 0
     server.revision = revision
     on_commit(lambda: signals.server_changed.send_robust(sender=Server, server_id=server.pk, revision=revision))
+    if server.policy_mode == PolicyMode.OBSERVE:
+        # Which servers its agents may use without a grant is part of what gateways know of the owner.
+        revisions.touch(server.owner_tenant_id)
     return revision
 
 

@@ -63,7 +63,8 @@ class ModernFront:
     async def _answer(self, call: CallContext, message: Json, send: Send) -> None:
         outcomes.judge(call, message)
         call.watched.settle()
-        if call.message is not None and call.message.method == lists.METHOD:
+        # Without a server it is the aggregated list, which was narrowed server by server.
+        if call.server is not None and lists.is_list(call):
             message = lists.narrow_message(call, message)
         data = lossless.dumps(message)
         call.response_bytes += len(data)

@@ -113,6 +113,22 @@ KINDS: dict[str, Kind] = {
             "Send the request again without requestState.",
             Reason.REQUEST_INVALID,
         ),
+        Kind(
+            "gateway.era_unserved",
+            INVALID_REQUEST,
+            400,
+            "This endpoint is served in revision 2026-07-28.",
+            "Use a client of that revision, or the address of one server.",
+            Reason.REQUEST_INVALID,
+        ),
+        Kind(
+            "gateway.name_unknown",
+            INVALID_PARAMS,
+            400,
+            "There is nothing of that name here.",
+            "List what there is, or search with marketplace_search_tools.",
+            Reason.TOOL_UNKNOWN,
+        ),
         Kind("gateway.session_unknown", INVALID_REQUEST, 404, "Session not found", "Initialize again."),
         # the decision
         Kind(

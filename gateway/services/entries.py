@@ -17,7 +17,7 @@ from access import selectors as access
 from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
-from catalog.choices import DriftFinder, Status, Visibility
+from catalog.choices import DriftFinder, PolicyMode, Status, Visibility
 from catalog.models import Server
 from catalog.selectors.listing import is_listed
 from catalog.services import drifts
@@ -40,6 +40,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
             return None
         members = members_who_act(tenant)
         keys = {key.key_id: _key(key, members) for key in APIKey.objects.filter(tenant=tenant, revoked_at=None)}
+        own = Server.objects.filter(owner_tenant=tenant, policy_mode=PolicyMode.OBSERVE).exclude(status=Status.REMOVED)
+        observed = frozenset(own.values_list("pk", flat=True))
     grants: dict[UUID, list[GrantRule]] = {}
     if tenant.suspended_at is None:
         with tenant_scope(tenant):
@@ -53,14 +55,19 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         suspended=tenant.suspended_at is not None,
         keys=keys,
         grants={server_id: tuple(rules) for server_id, rules in grants.items()},
+        observed=observed,
     )
 
 
-def server_entries(*, slug: str = "", server_id: UUID | None = None) -> list[ServerEntry]:
-    """Servers of this name, of every owner, or the one of this id."""
+def server_entries(*, slug: str = "", server_id: UUID | None = None, beside: Iterable[UUID] = ()) -> list[ServerEntry]:
+    """Servers of this name, of every owner, or the one of this id, or all that share a name with one of those `beside`."""
     with platform_scope():
         rows = Server.objects.exclude(status=Status.REMOVED).select_related("current_version")
-        rows = rows.filter(pk=server_id) if server_id else rows.filter(slug=slug)
+        if beside:
+            names = Server.objects.filter(pk__in=list(beside)).exclude(status=Status.REMOVED).values("slug")
+            rows = rows.filter(slug__in=names)
+        else:
+            rows = rows.filter(pk=server_id) if server_id else rows.filter(slug=slug)
         servers, now = list(rows), clock.now()
         prices = billing.current_prices((server.pk for server in servers), at=now)
         changes = billing.next_changes((server.pk for server in servers), after=now)
@@ -101,6 +108,10 @@ class ModelLoader:
     @_own_connection
     def server(self, server_id: UUID) -> ServerEntry | None:
         return next(iter(server_entries(server_id=server_id)), None)
+
+    @_own_connection
+    def servers_by_id(self, server_ids: Iterable[UUID]) -> list[ServerEntry]:
+        return server_entries(beside=server_ids)
 
     @_own_connection
     def revisions(

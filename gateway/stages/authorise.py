@@ -19,7 +19,7 @@ def authorise(call: CallContext, caller: Caller, server: ServerEntry, method: st
     """Note the decision on the call. Raises RefusedError when it is negative."""
     if "invoke" not in caller.key.scopes:
         raise RefusedError("access.scope_missing")
-    decision = call.decision = _decide(caller, server, method, tool, call.occurred_at)
+    decision = call.decision = decision_for(caller, server, method, tool, call.occurred_at)
     if not decision.allowed:
         raise RefusedError.by_policy(decision)
 
@@ -42,7 +42,7 @@ def callable_tools(caller: Caller, server: ServerEntry, now: datetime) -> frozen
     return names
 
 
-def _decide(caller: Caller, server: ServerEntry, method: str, tool: str, now: datetime) -> Decision:
+def decision_for(caller: Caller, server: ServerEntry, method: str, tool: str, now: datetime) -> Decision:
     """The engine's answer, kept as long as nothing it depends on can have changed.
 
     A decision depends on the tenant's entry (the caller is dropped with it), the server's entry (compared here) and on which

@@ -72,6 +72,11 @@ class MemoryLoader:
         self._ask("server")
         return self.servers.get(server_id)
 
+    def servers_by_id(self, server_ids: Any) -> list[ServerEntry]:
+        self._ask("servers")
+        names = {self.servers[each].slug for each in server_ids if each in self.servers}
+        return [server for server in self.servers.values() if server.slug in names]
+
     def revisions(self, tenant_ids: Any, server_ids: Any) -> tuple[dict[UUID, int], dict[UUID, int]]:
         self._ask("revisions")
         tenants = {key: self.tenants[key].revision for key in tenant_ids if key in self.tenants}
