@@ -166,6 +166,8 @@ def trace(reason: Reason | str) -> tuple[Step, ...]:
         decided = decided or failed or (reason == Reason.OBSERVED and Reason.TOOL_QUARANTINED in reasons)
     if reason in _LIMITS:
         steps.append(Step("The limits leave room", "failed", str(reason)))
+    if reason == Reason.RECORD_UNAVAILABLE:
+        steps.append(Step("The call can be recorded", "failed", str(reason)))
     return tuple(steps)
 
 

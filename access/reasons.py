@@ -126,6 +126,11 @@ WORDS: dict[Reason, Words] = {
         "What was already spent under a hard cap could not be looked up.",
         "Repeat the call in a few seconds.",
     ),
+    Reason.RECORD_UNAVAILABLE: Words(
+        "Record unavailable",
+        "The call could not have been recorded, and nothing is sent to a server that is not on record.",
+        "Repeat the call in a few seconds; tell the operator when it lasts.",
+    ),
 }
 _OTHER = Words(
     "Refused", "The gateway refused the request before asking the policy.", "See the error for what to change."

@@ -72,6 +72,7 @@ class Reason(StrEnum):
     QUOTA_REACHED = "quota_reached"
     CAP_REACHED = "spending_cap_reached"
     LIMITS_UNAVAILABLE = "limits_unavailable"
+    RECORD_UNAVAILABLE = "record_unavailable"
 
 
 @dataclass(frozen=True, slots=True)

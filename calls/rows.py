@@ -22,10 +22,16 @@ MAX_TEXT = 512
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\x00": ""})
 
 
-def insert_statement(schema: str) -> bytes:
-    """Insert the rows of one schema; a row that is already there stays as it is. Composed once, as it never changes."""
+def insert_statement(schema: str, *, numbered: bool = False) -> bytes:
+    """Insert the rows of one schema; a row that is already there stays as it is. Composed once, as it never changes.
+
+    `numbered` is how libpq wants its parameters, instead of how psycopg's cursors do.
+    """
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in COLUMNS)
-    arrays = sql.SQL(", ").join(sql.SQL(f"%s::{kind}[]") for _, kind in COLUMNS)  # type: ignore[arg-type]
+    arrays = sql.SQL(", ").join(
+        sql.SQL(f"{f'${number}' if numbered else '%s'}::{kind}[]")  # type: ignore[arg-type]
+        for number, (_, kind) in enumerate(COLUMNS, 1)
+    )
     statement = sql.SQL("INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING")
     table = sql.Identifier(schema, "calls_call")
     return statement.format(table=table, columns=columns, arrays=arrays).as_bytes(None)

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import orjson
 
+from calls.journal import Journal
 from calls.writer import CallWriter
 from core import clock, tokens
 from gateway import answers, paths
@@ -26,7 +27,7 @@ from gateway.aggregate.listings import Listings
 from gateway.aggregate.peer import Aggregate
 from gateway.audience import Audiences
 from gateway.bus import Bus
-from gateway.config import GatewayConfig
+from gateway.config import GatewayConfig, Record
 from gateway.context import CallContext
 from gateway.exchange import TokenExchange
 from gateway.feed import Feed
@@ -42,6 +43,7 @@ from gateway.pipeline import Parts, Pipeline
 from gateway.ports import Loader
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.forward import Forwarder
+from gateway.stages.intent import Intents
 from gateway.store import EntryStore
 from gateway.upstream.client import Upstreams
 from gateway.watch import Watch
@@ -59,7 +61,13 @@ _LOADER_THREADS = 4
 class Gateway:
     def __init__(self, config: GatewayConfig, loader: Loader) -> None:
         self._config, self._loader = config, loader
-        self._writer = CallWriter(config.database_url, deadline_s=config.deadlines.record)
+        self._journal = _journal_of(config.record)
+        self._writer = CallWriter(
+            config.database_url,
+            deadline_s=config.deadlines.record,
+            journal=self._journal,
+            spool_after_s=config.record.spool_after_s,
+        )
         self._executor = ThreadPoolExecutor(_LOADER_THREADS, thread_name_prefix="gateway-loader")
         self._touches = KeyTouches()
         self._task: asyncio.Task[None] | None = None
@@ -110,6 +118,7 @@ class Gateway:
                 admission=self._admission,
                 forwarder=forwarder,
                 writer=self._writer,
+                intents=Intents(self._writer, self._journal, self._executor, config.record.sync),
                 watch=self._watch,
                 seal=seal,
                 used=self._touches.note,
@@ -119,6 +128,7 @@ class Gateway:
         self._pipeline.mount(Aggregate(self._store, Listings(self._peers, self._watch, pins), self._peers, self._watch))
         self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: signing_key)
+        self._open_journal()
         await self._writer.start()
         self._feed.start()
         self._bus.start()
@@ -142,12 +152,22 @@ class Gateway:
         await self._bus.stop()
         await self._feed.stop()
         await self._writer.stop()
+        if self._journal is not None:
+            self._journal.close()
         with contextlib.suppress(Exception):
             await self._touch(everything=True)
         self._watch.stop()
         await self._peers.legacy.close()
         await self._upstreams.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _open_journal(self) -> None:
+        """Tried again while the gateway runs: a disk that is full at the start need not stay so."""
+        if self._journal is not None and not self._journal.is_open:
+            try:
+                self._journal.open()
+            except OSError as exc:
+                log.error("no call is let in, its intent would have no place: %s", exc.strerror)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -191,6 +211,7 @@ class Gateway:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
+            self._open_journal()
             try:
                 self._upstreams.reap()
                 self._admission.reap()
@@ -202,6 +223,12 @@ class Gateway:
     async def _touch(self, *, everything: bool = False) -> None:
         if due := self._touches.due(everything=everything):
             await self._store.call(self._loader.touch_keys, due)
+
+
+def _journal_of(record: Record) -> Journal | None:
+    if record.folder is None:
+        return None
+    return Journal(record.folder, limit_bytes=record.spool_bytes, limit_age_s=record.spool_age_s)
 
 
 class KeyTouches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.egress import AllowList
@@ -59,6 +60,17 @@ class AdmissionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Where and how long calls are kept that Postgres does not take."""
+
+    folder: Path | None = None  # without one nothing survives this process
+    spool_after_s: float = 0.25
+    spool_bytes: int = 64 * 1024 * 1024
+    spool_age_s: float = 900.0
+    sync: str = "writes"  # whose intents wait for the disk: writes | all | none
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     database_url: str
     redis_url: str
@@ -73,6 +85,7 @@ class GatewayConfig:
     limits: Limits = field(default_factory=Limits)
     deadlines: Deadlines = field(default_factory=Deadlines)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
+    record: Record = field(default_factory=Record)
     poll_interval_s: float = 1.0
     stale_after_s: float = 5.0  # without push and poll for this long, nothing is decided
     trusted_proxies: int = 0  # how many proxies of ours append to X-Forwarded-For

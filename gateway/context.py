@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
-    __slots__ = ("callable_tools", "credential", "decisions", "key", "plans", "principal", "servers", "tenant")
+    __slots__ = (
+        "callable_tools",
+        "credential",
+        "decisions",
+        "intents",
+        "key",
+        "plans",
+        "principal",
+        "servers",
+        "tenant",
+    )
 
     def __init__(
         self, tenant: TenantEntry, key: KeyEntry, *, credential: str = "key", servers: frozenset[str] | None = None
@@ -37,6 +47,7 @@ class Caller:
             agent=key.agent,
             team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
         )
+        self.intents: dict[tuple[str, ...], tuple[Any, bytes]] = {}  # gateway.stages.intent
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
         self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}
         self.plans: dict[tuple[UUID, str], Plan] = {}  # of admission, by server and tool
@@ -73,6 +84,7 @@ class CallContext:
         "scope",
         "server",
         "session_id",
+        "slot",
         "slug",
         "started_ns",
         "status",
@@ -133,6 +145,7 @@ class CallContext:
         self.url = ""  # the address of the server that admission chose
         self.url_wanted = ""  # the address that a session lives at
         self.retry_after_s = 0.0  # what the server asked for
+        self.slot = -1  # of the intent (calls.intents)
         self.committed: asyncio.Future[None] | None = None
 
     def mark(self, step: str) -> None:

@@ -39,6 +39,7 @@ from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
 from gateway.stages.forward import Forwarder, session_owner
+from gateway.stages.intent import Intents
 from gateway.stages.resolve import resolve
 from gateway.store import EntryStore, PolicyUnavailableError
 from gateway.upstream.client import ServerBusyError
@@ -65,6 +66,7 @@ class Parts:
     admission: Admission
     forwarder: Forwarder
     writer: CallWriter
+    intents: Intents
     watch: Watch
     seal: SessionSeal
     used: Callable[[CallContext], None]
@@ -76,7 +78,7 @@ class Pipeline:
         self._config, self._store, self._feed = config, parts.store, parts.feed
         self._authenticator, self._admission, self._forwarder = parts.authenticator, parts.admission, parts.forwarder
         self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
-        self._host_names, self._pins = config.host_names(), parts.pins
+        self._host_names, self._pins, self._intents = config.host_names(), parts.pins, parts.intents
         self._audiences = Audiences(config.public_url, config.paths)
         self._front = ModernFront(config, parts.writer)
 
@@ -133,14 +135,15 @@ class Pipeline:
         call.mark("decide")
 
     async def deliver(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:
-        """Admit, relay, settle: every request of every interface goes to a server through here, after `decide`.
+        """Admit, keep an intent, relay, settle: every request of every interface goes to a server through here.
 
-        `relay` talks to `call.url`, sets `call.outcome` and commits the row; what it raises is settled and passed on.
-        `listens` marks a stream without a natural end. Raises RefusedError when the call is not admitted.
+        It comes after `decide`. `relay` talks to `call.url`, sets `call.outcome` and commits the row; what it raises is
+        settled and passed on. `listens` marks a stream without a natural end. Raises RefusedError when the call is not admitted.
         """
         ticket = await self._admission.admit(call, listens=listens)
         call.mark("admit")
         try:
+            await self._intents.note(call)
             result = await relay()
         except BaseException as exc:
             ticket.settle(call, exc)

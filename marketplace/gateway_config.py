@@ -10,7 +10,7 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from core.egress import AllowList, parse_allow_list
-from gateway.config import Deadlines, GatewayConfig, Limits
+from gateway.config import Deadlines, GatewayConfig, Limits, Record
 from gateway.paths import Paths
 
 
@@ -29,6 +29,12 @@ def build_config() -> GatewayConfig:
         paths=gateway_paths(),
         limits=Limits(
             request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX
+        ),
+        record=Record(
+            folder=settings.RECORD_DIR,
+            spool_bytes=settings.SPOOL_MB * 1024 * 1024,
+            spool_age_s=settings.SPOOL_MINUTES * 60.0,
+            sync=settings.INTENT_SYNC,
         ),
         deadlines=Deadlines(first_byte=settings.GATEWAY_FIRST_BYTE_S, total=settings.GATEWAY_TOTAL_S),
     )

@@ -255,6 +255,15 @@ KINDS: dict[str, Kind] = {
             outcome=Outcome.UNKNOWN,
             retry_after_s=2,
         ),
+        Kind(
+            "calls.record_unavailable",
+            50310,
+            503,
+            "Calls cannot be recorded at the moment, so this one was not begun.",
+            _LATER_STEP,
+            Reason.RECORD_UNAVAILABLE,
+            retry_after_s=5,
+        ),
         Kind("gateway.internal", -32603, 500, "The gateway failed.", "Tell the operator the call id."),
     )
 }

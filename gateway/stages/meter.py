@@ -22,7 +22,7 @@ def commit(call: CallContext, writer: CallWriter) -> asyncio.Future[None]:
     The row is written even when nobody waits for the future any more.
     """
     if call.committed is None:
-        call.committed = writer.write(record_of(call))
+        call.committed = writer.write(record_of(call), call.slot)
     return call.committed
 
 
@@ -67,8 +67,8 @@ def record_of(call: CallContext) -> CallRecord:
         billable=billable,
         quantity=_ONE if billable else _ZERO,
         request_id=str(message.request_id)[:_MAX_LABEL],
-        trace_id=_trace_of(call),
-        credential=call.credential or "key",
+        trace_id=trace_of(call),
+        credential=call.credential,
         client_id=call.client_id[:_MAX_LABEL],
         upstream_auth=call.upstream_auth,
         upstream_protocol=call.upstream_protocol or call.protocol,
@@ -104,7 +104,7 @@ def _client_of(params: dict[str, object]) -> str:
     return f"{name}/{version}"[:_MAX_LABEL] if isinstance(name, str) and isinstance(version, str) else ""
 
 
-def _trace_of(call: CallContext) -> str:
+def trace_of(call: CallContext) -> str:
     """The W3C trace id, from the header or from `_meta`."""
     parent: object = call.headers.get(b"traceparent", b"").decode("latin-1")
     if not parent and call.message is not None and isinstance(meta := call.message.params.get("_meta"), dict):

@@ -231,6 +231,29 @@ GATEWAY_FIRST_BYTE_S = env.integer(
 )
 GATEWAY_TOTAL_S = env.integer("MARKETPLACE_TOTAL_SECONDS", "How long one call may take.", default=300, minimum=1)
 
+RECORD_DIR = Path(
+    env.text(
+        "MARKETPLACE_RECORD_DIR",
+        "Folder on a durable local disk for calls that are under way or that PostgreSQL did not take yet.",
+        str(DATA_DIR / "record"),
+    )
+)
+SPOOL_MB = env.integer(
+    "MARKETPLACE_SPOOL_MB",
+    "Calls kept on disk while PostgreSQL is away, of one process; beyond it, calls that cost or change something are refused.",
+    default=64,
+    minimum=1,
+)
+SPOOL_MINUTES = env.integer(
+    "MARKETPLACE_SPOOL_MINUTES", "How long they are kept before the same happens.", default=15, minimum=1
+)
+INTENT_SYNC = env.text(
+    "MARKETPLACE_INTENT_SYNC",
+    "Which calls wait until their intent is on disk, so that even a power failure leaves a trace of them.",
+    "writes",
+    choices=("writes", "all", "none"),
+)
+
 EMAIL_URL = env.text(
     "MARKETPLACE_SMTP_URL",
     "smtp://user:password@host:port, or empty for the development mailbox.",

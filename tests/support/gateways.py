@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from calls.record import COLUMNS
 from core import ids, keys
 from gateway import codec
 from gateway.app import Gateway
-from gateway.config import Deadlines, GatewayConfig, Limits
+from gateway.config import Deadlines, GatewayConfig, Limits, Record
 from gateway.entries import (
     KeyEntry,
     Price,
@@ -238,6 +239,7 @@ def config_for(database_url: str, redis_url: str, *ports: int, **changes: Any) -
         environment="test",
         egress_allow=frozenset(("127.0.0.1", port) for port in ports),
         limits=Limits(),
+        record=Record(spool_after_s=2.0),
         deadlines=Deadlines(first_byte=2.0, idle=2.0, total=5.0, request_body=2.0, connect=1.0),
     )
     return replace(config, **changes)
@@ -281,13 +283,18 @@ def serving(app: Any) -> Iterator[int]:
 
 @contextlib.contextmanager
 def running_gateway(config: GatewayConfig, loader: MemoryLoader) -> Iterator[str]:
-    """A gateway in a thread; its base URL."""
-    with serving(Gateway(config, loader)) as port:
-        yield f"http://127.0.0.1:{port}"
+    """A gateway in a thread, with a folder for what Postgres does not take; its base URL."""
+    with tempfile.TemporaryDirectory(prefix="gateway-record-") as folder:
+        if config.record.folder is None:
+            config = replace(config, record=replace(config.record, folder=Path(folder)))
+        with serving(Gateway(config, loader)) as port:
+            yield f"http://127.0.0.1:{port}"
 
 
 def process_app() -> Gateway:
     """The app factory of a gateway in a process of its own, told by environment variables (see `test_durability`)."""
     loader = MemoryLoader.load(Path(os.environ["GATEWAY_TEST_ENTRIES"]).read_text())
     ports = [int(port) for port in os.environ["GATEWAY_TEST_PORTS"].split(",")]
-    return Gateway(config_for(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], *ports), loader)
+    folder = os.environ.get("GATEWAY_TEST_RECORD")
+    record = Record(folder=Path(folder) if folder else None)
+    return Gateway(config_for(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], *ports, record=record), loader)

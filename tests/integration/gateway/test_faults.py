@@ -10,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 
+from gateway.config import Record
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.support.gateways import config_for, running_gateway
 from tests.support.processes import wait_until
@@ -90,20 +91,38 @@ def test_guessed_keys_cost_the_database_one_question_each(restage: Callable[...,
         assert len(questions) == 1
 
 
-def test_an_answer_that_cannot_be_recorded_is_withheld(restage: Callable[..., Any]) -> None:
-    unreachable = "postgresql://nobody@127.0.0.1:9/none"
-    config = {"database_url": unreachable, "deadlines": replace(config_for("", "").deadlines, record=0.5)}
-    with restage(**config) as stage:
-        response = stage.call("ok")
-        assert error_of(response) == (503, "calls.not_recorded")
-        assert response.headers["retry-after"]
-        assert "result" not in response.json()
-        streamed = stage.call("stream")
-        assert "calls.not_recorded" in streamed.text
-        assert '"result"' not in streamed.text
-        assert '"error"' in streamed.text
-        problem = stage.invoke("ok")
-        assert (problem.status_code, problem.json()["code"]) == (503, "calls.not_recorded")
+NO_ROOM = Record(spool_after_s=0.1, spool_bytes=0)
+
+
+def test_an_answer_that_cannot_be_recorded_is_withheld_and_its_call_is_unknown_and_free(
+    restage: Callable[..., Any],
+) -> None:
+    """Postgres sits on the table, and the spool has no room."""
+    deadlines = replace(config_for("", "").deadlines, record=0.5)
+    with restage(record=NO_ROOM, deadlines=deadlines) as stage:
+        assert stage.call("ok").status_code == 200
+        with psycopg.connect(stage.database_url) as conn:
+            conn.execute(f'LOCK TABLE "{stage.acme.schema_name}".calls_call IN EXCLUSIVE MODE')
+            response = stage.call("ok")
+            assert error_of(response) == (503, "calls.not_recorded")
+            assert response.headers["retry-after"]
+            assert "result" not in response.json()
+            withheld = response.headers["x-marketplace-call-id"]
+        wait_until(lambda: any(str(row["call_id"]) == withheld for row in stage.rows()), "the row of the withheld call")
+        row = stage.row(response)
+        assert (row["outcome"], row["billable"], row["price"]) == ("unknown", False, 0)
+        assert row["tool"] == "echo"
+
+
+def test_without_any_place_for_a_row_no_server_is_asked(restage: Callable[..., Any]) -> None:
+    with restage(record=NO_ROOM, database_url="postgresql://nobody@127.0.0.1:9/none") as stage:
+        wait_until(lambda: stage.call("ok").status_code == 503, "the writer to know that Postgres is away")
+        asked = len(stage.upstream.requests)
+        refused = stage.call("ok")
+        assert error_of(refused) == (503, "calls.not_recorded")
+        assert stage.invoke("ok").status_code == 503
+        assert "calls." in stage.call("stream").text
+        assert len(stage.upstream.requests) == asked
 
 
 def test_a_database_that_drops_its_connections_costs_no_answer(restage: Callable[..., Any]) -> None:

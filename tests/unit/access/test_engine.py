@@ -245,6 +245,7 @@ OF_THE_GATEWAY = {
     Reason.QUOTA_REACHED,
     Reason.CAP_REACHED,
     Reason.LIMITS_UNAVAILABLE,
+    Reason.RECORD_UNAVAILABLE,
 }
 
 

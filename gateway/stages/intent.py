@@ -1,0 +1,70 @@
+"""Closed: no server is asked anything before an intent of the call is kept where the death of this process cannot lose it.
+
+And nothing is begun whose outcome would find no place: see `calls.writer.CallWriter.takes`.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from calls import intents
+from calls.intents import NoSlotError
+from calls.journal import Journal
+from calls.writer import CallWriter
+from gateway.context import CallContext
+from gateway.mcp.errors import RefusedError
+from gateway.stages import meter
+
+_CALLERS_INTENTS_MAX = 512
+_HARMLESS = frozenset({"", "read"})
+
+
+class Intents:
+    """`sync` says whose intents wait for the disk: writes, all or none."""
+
+    def __init__(self, writer: CallWriter, journal: Journal | None, executor: Executor, sync: str) -> None:
+        self._writer, self._journal, self._executor = writer, journal, executor
+        self._syncs_all, self._syncs_writes = sync == "all", sync in {"all", "writes"}
+
+    async def note(self, call: CallContext) -> None:
+        """Keep the call's intent. Raises RefusedError, and then the server must not be asked."""
+        if call.message is None:
+            # The listening stream of an old client: nothing is asked, and nothing recorded.
+            return
+        acts = call.decision is not None and call.decision.side_effect not in _HARMLESS
+        costs = call.price is not None and call.price.rate > 0
+        if not self._writer.takes(is_risky=acts or costs):
+            raise RefusedError("calls.record_unavailable")
+        if self._journal is None:
+            return
+        slots = self._journal.slots
+        if slots is None:
+            raise RefusedError("calls.record_unavailable", detail="no room for intents")
+        try:
+            call.slot = slots.put(
+                intents.payload(call.call_id, call.arguments_digest, meter.trace_of(call), _constant(call))
+            )
+            if self._syncs_all or (acts and self._syncs_writes):
+                await slots.synced(self._executor)
+        except (NoSlotError, OSError) as exc:
+            raise RefusedError("calls.record_unavailable", detail=type(exc).__name__) from exc
+        call.mark("intent")
+
+
+def _constant(call: CallContext) -> bytes:
+    """What this call shares with others of the same caller, encoded once for as long as it holds."""
+    caller, server, decision, message = call.caller, call.server, call.decision, call.message
+    assert caller is not None
+    assert server is not None
+    assert message is not None
+    name = (call.slug, message.method, call.tool, call.interface, call.protocol, call.session_id)
+    known = caller.intents.get(name)
+    if known is not None:
+        (of_server, of_decision, of_price), constant = known
+        if of_server is server and of_decision is decision and of_price is call.price:
+            return constant
+    elif len(caller.intents) >= _CALLERS_INTENTS_MAX:
+        caller.intents.clear()
+    constant = intents.constant_part(meter.record_of(call))
+    caller.intents[name] = ((server, decision, call.price), constant)
+    return constant
