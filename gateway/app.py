@@ -126,7 +126,7 @@ class Gateway:
             ),
         )
         self._pipeline.mount(Aggregate(self._store, Listings(self._peers, self._watch, pins), self._peers, self._watch))
-        self._invoker = Invoker(config, self._pipeline, self._upstreams, self._watch, self._writer)
+        self._invoker = Invoker(config, self._pipeline, self._peers, self._watch, self._writer)
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: signing_key)
         self._open_journal()
         await self._writer.start()

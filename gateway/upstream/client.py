@@ -36,7 +36,6 @@ class Target:
     addresses: tuple[str, ...]
     resolved_at: float
     refreshing: bool = field(default=False)
-    modern: bool | None = field(default=None)  # which era it speaks, learnt by the invoke interface
 
     def head(self, method: bytes) -> bytes:
         return method + b" " + self.post_head.removeprefix(b"POST ")

@@ -116,14 +116,30 @@ def test_an_answer_on_a_stream_is_found(stage: Stage) -> None:
 def test_a_server_that_only_knows_the_handshake_is_called_by_it(stage: Stage) -> None:
     response = stage.invoke("handshake-only")
     assert response.status_code == 200, response.text
-    assert stage.row(response)["protocol"] == "2025-06-18"
+    row = stage.row(response)
+    assert (row["protocol"], row["upstream_protocol"]) == ("2025-06-18", "2025-06-18")
     methods = [r.message.get("method") or r.method for r in stage.upstream.requests if r.path == "/handshake-only"]
-    assert methods == ["tools/call", "initialize", "notifications/initialized", "tools/call", "DELETE"]
+    # The catalog thought it modern: the refusal is looked into before the tool is called again.
+    handshake = ["initialize", "notifications/initialized"]
+    assert methods == ["tools/call", "server/discover", *handshake, "tools/call"]
     stage.invoke("handshake-only")
     methods = [r.message.get("method") for r in stage.upstream.requests if r.path == "/handshake-only"]
-    # The era is remembered: the second call does not try the other one again.
-    assert methods.count("initialize") == 2
-    assert methods.count("tools/call") == 3
+    # Era and session are remembered.
+    assert methods[5:] == ["tools/call"]
+
+
+def test_a_caller_that_leaves_cancels_the_call(stage: Stage) -> None:
+    before = stage.upstream.disconnects
+    body = {"server": "hang", "tool": "echo", "arguments": {}}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{stage.base}/v1/invoke", json=body, headers=stage.headers(), timeout=0.3)
+    wait_until(lambda: stage.upstream.disconnects > before, "the cancellation")
+
+
+def test_every_digit_of_a_number_arrives(stage: Stage) -> None:
+    big = 123456789012345678901234567890
+    assert stage.invoke("ok", "echo", n=big).status_code == 200
+    assert stage.upstream.requests[-1].message["params"]["arguments"] == {"n": big}
 
 
 def test_a_name_outside_ascii_is_encoded_in_the_header(stage: Stage) -> None:
