@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import orjson
-
 from access.engine import METHOD_RULES
 from access.types import Decision, Reason
 from calls.record import Outcome
@@ -30,7 +28,7 @@ from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.feed import Feed
 from gateway.fronts.modern import ModernFront
-from gateway.mcp import messages, versions
+from gateway.mcp import lossless, messages, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal
@@ -290,7 +288,7 @@ def _has_listened(call: CallContext) -> bool:
 
 def digest_of(arguments: Any) -> str:
     """SHA-256 over the arguments in canonical order: tells whether two calls asked the same, without keeping what."""
-    return hashlib.sha256(orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)).hexdigest() if arguments else ""
+    return hashlib.sha256(lossless.canonical(arguments)).hexdigest() if arguments else ""
 
 
 def translate(exc: BaseException) -> RefusedError:

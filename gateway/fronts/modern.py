@@ -90,9 +90,7 @@ def ask_of(call: CallContext) -> Ask:
     assert call.message is not None
     params = call.message.params
     if lossless.needs_care(call.body):
-        # Only values: which names are asked for was decided on what was read first.
-        exact = lossless.loads(call.body)["params"]
-        params = {**params, **{name: exact[name] for name in ("arguments", "inputResponses") if name in exact}}
+        params = lossless.loads(call.body)["params"]
     headers = [b"%b: %b\r\n" % (name, value) for name, value in call.headers.items() if name.startswith(b"mcp-param-")]
     return Ask(call.message.request_id, call.message.method, params, b"".join(headers))
 
