@@ -54,7 +54,7 @@ def rows(lab: Lab) -> list[Row]:
 
 async def settled(lab: Lab) -> list[Row]:
     """The rows once every answered call has one, or when waiting longer would not help."""
-    answered = {sent.call_id for sent in lab.sent if sent.status == 200}
+    answered = {sent.call_id for sent in lab.sent if sent.succeeded}
     deadline = time.monotonic() + SETTLE_S
     while True:
         found = await asyncio.to_thread(rows, lab)
@@ -68,7 +68,7 @@ async def check(lab: Lab) -> Verdict:
     found = await settled(lab)
     by_id = Counter(row.call_id for row in found)
     of_schema = {row.call_id: row.schema for row in found}
-    answered = [sent for sent in lab.sent if sent.status == 200]
+    answered = [sent for sent in lab.sent if sent.succeeded]
 
     missing = [sent.call_id for sent in answered if by_id[sent.call_id] != 1]
     verdict.demand("P1", not missing, f"{len(missing)} of {len(answered)} answered calls without exactly one row")
