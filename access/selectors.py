@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from access.types import (
     ToolRule,
     Trust,
 )
+from catalog import names
 from catalog.choices import Status
 from catalog.models import Server
 from catalog.selectors import drifts
@@ -130,15 +133,49 @@ def explain_call(key: APIKey, server: Server, method: str, tool: str) -> Decisio
         return _refuse(Reason.SERVER_NOT_READY, "The server cannot be called at present.")
     if Scope.INVOKE not in key.scopes:
         return _refuse(Reason.SCOPE_MISSING, "The key lacks the scope invoke.")
-    principal = Principal(
+    principal = _principal(key)
+    rules = [rule for rule in compile_rules() if rule.server_id == server.pk]
+    policy = compile_policy(server).towards(own=server.owner_tenant_id == key.tenant_id)
+    return engine.explain(policy, rules, principal, method, tool, clock.now())
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTool:
+    """A tool that a key may call, under its name at the aggregated endpoint."""
+
+    name: str
+    server: str
+    definition_bytes: int
+
+
+def tools_of_key(key: APIKey, servers: QuerySet[Server]) -> list[ListedTool]:
+    """What the aggregated endpoint would list for a key at this moment in the form all, by server and in its order."""
+    if key.state != "active" or Scope.INVOKE not in key.scopes:
+        return []
+    principal, rules, now = _principal(key), compile_rules(), clock.now()
+    touched = {rule.server_id for rule in rules}
+    rows = servers.filter(Q(pk__in=touched) | Q(owner_tenant_id=key.tenant_id, policy_mode=PolicyMode.OBSERVE))
+    if key.server_ids:
+        rows = rows.filter(pk__in=key.server_ids)
+    found = []
+    for server in rows.select_related("current_version").prefetch_related("current_version__tools").order_by("slug"):
+        policy = compile_policy(server).towards(own=server.owner_tenant_id == key.tenant_id)
+        grants = [rule for rule in rules if rule.server_id == server.pk]
+        found += [
+            ListedTool(names.expose(server.slug, tool.name), server.name, len(json.dumps(tool.definition)))
+            for tool in (server.current_version.tools.all() if server.current_version else ())
+            if engine.decide(policy, grants, principal, "tools/call", tool.name, now).allowed
+        ]
+    return found
+
+
+def _principal(key: APIKey) -> Principal:
+    return Principal(
         key_id=str(key.pk),
         user_id=str(acting_user_id(key, members_who_act(key.tenant)) or ""),
         agent=key.agent,
         team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
     )
-    rules = [rule for rule in compile_rules() if rule.server_id == server.pk]
-    policy = compile_policy(server).towards(own=server.owner_tenant_id == key.tenant_id)
-    return engine.explain(policy, rules, principal, method, tool, clock.now())
 
 
 def _refuse(reason: Reason, message: str) -> Decision:

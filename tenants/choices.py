@@ -17,6 +17,14 @@ class Scope(models.TextChoices):
     ADMIN = "admin", "Administer the organisation"
 
 
+class ListForm(models.TextChoices):
+    """What `POST /mcp` lists for a key. What the key may call is the same in all of them."""
+
+    ALL = "all", "All tools"
+    SEARCH = "search", "Search only"
+    CHOSEN = "chosen", "Chosen tools"
+
+
 class Right(models.TextChoices):
     """What a membership may do inside its organisation; pages and services ask for rights, never for roles."""
 

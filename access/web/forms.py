@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
@@ -10,16 +10,20 @@ from django.db.models import QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from access.selectors import ListedTool
 from access.types import SideEffect, Trust
 from access.web.subjects import Choices
 from access.web.terms import DEFAULT_EXPIRY, DEFAULT_LEVEL, EFFECT_CHOICES, EXPIRIES, LEVELS, TRUST_LABELS
 from catalog.models import Server, Tool
 from core.errors import MarketplaceError
 from core.ids import uuid7
-from tenants.choices import Scope
+from tenants.choices import ListForm, Scope
 
 # More than fit a page; further servers are reached from their own page.
 SERVERS_SHOWN = 60
+TOOLS_SHOWN = 500
+# As the aggregated endpoint estimates it.
+BYTES_PER_TOKEN = 4
 
 _SCOPE_LABELS = [
     (Scope.INVOKE.value, "Call servers"),
@@ -85,6 +89,33 @@ class KeyForm(ServiceForm):
         assert isinstance(field, forms.ModelMultipleChoiceField)
         field.queryset = servers
         field.choices = [(server.pk, _server_label(server)) for server in self.offered]
+
+
+class ListsForm(ServiceForm):
+    """What one address lists for a key."""
+
+    form = forms.ChoiceField(label="It lists", widget=forms.RadioSelect)
+    tools = forms.MultipleChoiceField(
+        required=False,
+        label="Chosen tools",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Listed when “Chosen tools” is selected. Everything else is still found by search.",
+    )
+
+    def __init__(self, *args: Any, offered: Sequence[ListedTool], kept: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        size = sum(tool.definition_bytes for tool in offered) // BYTES_PER_TOKEN
+        labels = {
+            ListForm.ALL: f"All tools: {len(offered)} definitions, about {size:,} tokens, and three to search and call",
+            ListForm.SEARCH: "Search only: three definitions, to search, describe and call the others",
+            ListForm.CHOSEN: f"Chosen tools: {len(kept) or 'those'} chosen below, and three to search and call the others",
+        }
+        choices = [(tool.name, tool.name) for tool in offered[:TOOLS_SHOWN]]
+        choices += [(name, f"{name} (not callable at present)") for name in kept if name not in dict(choices)]
+        for name, values in (("form", [(form.value, label) for form, label in labels.items()]), ("tools", choices)):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = values
 
 
 class GrantForm(ServiceForm):

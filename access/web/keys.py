@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from access import selectors
 from access.services.connect import connect
-from access.web.forms import KeyForm
+from access.web.forms import KeyForm, ListsForm
 from access.web.terms import LEVELS, expiry
 from access.web.viewing import get_server, servers_by_id, tool_to_try, viewer_of
 from catalog import snippets
@@ -33,6 +33,8 @@ from tenants.services.rights import require, who_can
 
 PAGE_SIZE = 50
 FIRST_CALLS_SHOWN = 3
+# From here on the definitions cost a model more context than searching them does.
+MANY_TOOLS = 40
 _SENT_FORMS, _SENT_FORMS_MAX = "key_forms_sent", 20
 _STATES = [("active", "Active"), ("ended", "Revoked or expired"), ("all", "All")]
 
@@ -96,6 +98,37 @@ def key_revoke(request: OrganisationRequest, org: str, key_id: UUID) -> HttpResp
         messages.success(request, f"“{key.name}” is revoked. Calls with it are refused from this moment on.")
         return redirect("org:keys", org)
     return render(request, "access/key_revoke.html", {"key": key})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def key_lists(request: OrganisationRequest, org: str, key_id: UUID) -> HttpResponse:
+    """What the one address for all servers lists for a key."""
+    require(request.membership, Right.MANAGE_KEYS)
+    key = selectors.list_keys(request.organisation).filter(pk=key_id).first()
+    if key is None:
+        raise NotFoundError("There is no such key in this organisation.")
+    tools = selectors.tools_of_key(key, selectors.callable_servers(viewer_of(request)))
+    initial = {"form": key.list_form, "tools": key.chosen_tools}
+    form = ListsForm(request.POST or None, initial=initial, offered=tools, kept=key.chosen_tools)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            api_keys.set_lists(
+                tenant=request.organisation, key_id=key.pk, form=data["form"], tools=data["tools"], actor=request.user
+            )
+        except MarketplaceError as error:
+            form.refuse(error)
+        else:
+            messages.success(request, f"Saved what “{key.name}” lists. Agents see it in their next list.")
+            return redirect("org:keys", org)
+    context = {
+        "form": form,
+        "key": key,
+        "tools": len(tools),
+        "is_many": len(tools) > MANY_TOOLS,
+        "address": f"{settings.PUBLIC_URL}/mcp",
+    }
+    return render(request, "access/key_lists.html", context)
 
 
 def _was_sent(request: OrganisationRequest, once: str) -> bool:

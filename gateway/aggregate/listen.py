@@ -11,7 +11,8 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from gateway.aggregate import names, reach, results
+from catalog import names
+from gateway.aggregate import reach, results
 from gateway.aggregate.listings import Listings
 from gateway.context import CallContext
 from gateway.entries import ServerEntry

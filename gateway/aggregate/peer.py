@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Any
 
-from gateway.aggregate import metatools, names, paging, reach, results, search
+from catalog import names
+from gateway.aggregate import metatools, paging, reach, results, search
 from gateway.aggregate.context import Saved, estimate
 from gateway.aggregate.listen import Listening
 from gateway.aggregate.listings import FRESH_S, MEMBERS, Listing, Listings, documents_of

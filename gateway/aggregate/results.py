@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.aggregate import names
+from catalog import names
 
 Json = dict[str, Any]
 

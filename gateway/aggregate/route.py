@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.aggregate import metatools, names, reach
+from catalog import names
+from gateway.aggregate import metatools, reach
 from gateway.aggregate.listings import MEMBERS, Listings
 from gateway.context import CallContext
 from gateway.mcp import lossless, versions

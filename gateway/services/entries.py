@@ -151,6 +151,8 @@ def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
         agent=key.agent,
         team_id=key.team_id,
         expires_at=key.expires_at,
+        form=key.list_form,
+        chosen_tools=frozenset(key.chosen_tools),
     )
 
 

@@ -30,6 +30,7 @@ urlpatterns = [
     path("calls/<uuid:call_id>/", calls.call_detail, name="call"),
     path("keys/", keys.key_list, name="keys"),
     path("keys/new/", keys.key_create, name="key-create"),
+    path("keys/<uuid:key_id>/lists/", keys.key_lists, name="key-lists"),
     path("keys/<uuid:key_id>/revoke/", keys.key_revoke, name="key-revoke"),
     path("access/", grants.grant_list, name="access"),
     path("access/new/", grants.grant_create, name="grant-create"),

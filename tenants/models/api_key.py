@@ -6,7 +6,7 @@ from django.db import models
 
 from core import clock
 from core.models import Record
-from tenants.choices import Scope
+from tenants.choices import ListForm, Scope
 from tenants.models.tenant import Team, Tenant
 
 
@@ -27,6 +27,13 @@ class APIKey(Record):
     team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, blank=True, related_name="api_keys")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     expires_at = models.DateTimeField(null=True, blank=True)
+    list_form = models.CharField(max_length=6, choices=ListForm.choices, default=ListForm.ALL)
+    chosen_tools = ArrayField(
+        models.CharField(max_length=128),
+        default=list,
+        blank=True,
+        help_text="Names at /mcp, listed in the form chosen.",
+    )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from audit import services as audit
 from core import clock, keys
 from core.errors import InvalidError, NotFoundError
-from tenants.choices import Scope
+from tenants.choices import ListForm, Scope
 from tenants.context import tenant_scope
 from tenants.models import APIKey, Team, Tenant, User
 from tenants.services import revisions
@@ -84,6 +84,28 @@ def revoke(*, tenant: Tenant, key_id: UUID, actor: User) -> APIKey:
             key.revoked_at = clock.now()
             key.save(update_fields=["revoked_at", "updated_at"])
             _audit(tenant, "tenants:api_key:revoked", actor, key, {})
+            revisions.touch(tenant.pk)
+    return key
+
+
+def set_lists(*, tenant: Tenant, key_id: UUID, form: str, tools: Sequence[str] = (), actor: User) -> APIKey:
+    """Say what the aggregated endpoint lists for a key; `tools` are names there and count in the form chosen only.
+
+    Raises NotFoundError for a key of another organisation, InvalidError for an unknown form or a choice of nothing.
+    """
+    if form not in ListForm.values:
+        raise InvalidError("Choose what is listed.", code="tenants.key_list_form_unknown", field="form")
+    chosen = sorted(set(tools)) if form == ListForm.CHOSEN else []
+    if form == ListForm.CHOSEN and not chosen:
+        raise InvalidError("Choose at least one tool.", code="tenants.key_tools_missing", field="tools")
+    with transaction.atomic():
+        key = APIKey.objects.select_for_update().filter(tenant=tenant, pk=key_id).first()
+        if key is None:
+            raise NotFoundError("There is no such key in this organisation.")
+        if (key.list_form, key.chosen_tools) != (form, chosen):
+            key.list_form, key.chosen_tools = form, chosen
+            key.save(update_fields=["list_form", "chosen_tools", "updated_at"])
+            _audit(tenant, "tenants:api_key:lists_changed", actor, key, {"form": form, "tools": len(chosen)})
             revisions.touch(tenant.pk)
     return key
 

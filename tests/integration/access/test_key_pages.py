@@ -6,8 +6,12 @@ from uuid import UUID
 import pytest
 
 from access.models import Grant
+from access.selectors import tools_of_key
+from audit.models import AuditEvent
+from catalog.models import Server
 from core import keys
 from core.ids import uuid7
+from gateway.services.entries import tenant_entry
 from tenants.context import tenant_scope
 from tenants.models import APIKey
 
@@ -181,3 +185,42 @@ class TestRevoke:
 
     def test_an_unknown_key_is_not_found(self, alice, cast):
         assert alice.get(f"{LIST}{UUID(int=1)}/revoke/").status_code == 404
+
+
+class TestLists:
+    def address(self, issued):
+        return f"{LIST}{issued.key.pk}/lists/"
+
+    def test_it_says_how_many_definitions_each_form_loads(self, alice, issued):
+        page = alice.get(self.address(issued)).content.decode()
+
+        assert "All tools: 1 definitions" in page or "All tools: 2 definitions" in page
+        assert "Search only: three definitions" in page
+        assert "payments__" in page
+
+    def test_a_choice_is_kept_shown_and_recorded(self, alice, cast, issued):
+        response = alice.post(self.address(issued), {"form": "search"})
+
+        assert response.headers["Location"] == LIST
+        issued.key.refresh_from_db()
+        assert issued.key.list_form == "search"
+        assert "Search only" in alice.get(LIST).content.decode()
+        with tenant_scope(cast.acme):
+            assert AuditEvent.objects.filter(action="tenants:api_key:lists_changed").count() == 1
+
+    def test_chosen_tools_are_those_of_the_key_and_reach_the_gateway(self, alice, cast, issued):
+        with tenant_scope(cast.acme):
+            name = next(tool.name for tool in tools_of_key(issued.key, Server.objects.all()))
+        alice.post(self.address(issued), {"form": "chosen", "tools": [name]})
+
+        entry = tenant_entry(cast.acme.pk).keys[issued.key.key_id]
+        assert (entry.form, entry.chosen_tools) == ("chosen", {name})
+
+    @pytest.mark.parametrize("sent", [{"form": "chosen"}, {"form": "none"}, {"form": "chosen", "tools": ["x__y"]}, {}])
+    def test_a_choice_that_is_none_is_refused(self, alice, issued, sent):
+        assert alice.post(self.address(issued), sent).status_code == 200
+        issued.key.refresh_from_db()
+        assert issued.key.list_form == "all"
+
+    def test_a_member_may_not_choose(self, bob, issued):
+        assert bob.get(self.address(issued)).status_code == 403

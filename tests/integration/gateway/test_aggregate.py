@@ -16,7 +16,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from access.types import PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
-from gateway.aggregate import names
+from catalog import names
 from gateway.aggregate.peer import META_AWAY, META_CONTEXT
 from gateway.entries import ServerEntry
 from tests.integration.gateway.conftest import Stage, body_of

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.aggregate import names, paging, search
+from catalog import names
+from gateway.aggregate import paging, search
 from gateway.mcp import params
 from gateway.mcp.errors import RefusedError
 
