@@ -23,7 +23,7 @@ from gateway.peers.eras import Eras
 from gateway.peers.exchange import Exchange
 from gateway.peers.http_sse import HttpSseLink
 from gateway.peers.pool import SessionPool, owner_of
-from gateway.peers.rounds import Holds, Place, StateSeal, invalid_state
+from gateway.peers.rounds import AFRESH, Holds, Place, StateSeal, invalid_state
 from gateway.peers.session import Session, SessionLostError
 from gateway.peers.streamable import NotLegacyError, StreamableLink
 from gateway.upstream.client import Upstreams
@@ -159,8 +159,7 @@ class LegacyPeer:
                 elif "method" not in message:
                     session.finish(exchange)
                     self._pool.release(session)
-                    info = session.server_info
-                    answer = translate.answer_of(message, request.request_id, request.method, request.params, info)
+                    answer = self._answer(session, exchange, message, request)
                 elif "id" in message:
                     exchange.rounds += 1
                     exchange.pending[f"question-{exchange.rounds}"] = message
@@ -184,6 +183,15 @@ class LegacyPeer:
             return await exchange.get()
         return await exchange.get_soon(_TOGETHER_S)
 
+    def _answer(self, session: Session, exchange: Exchange, message: Json, request: Ask) -> Json:
+        info = session.server_info
+        visits = translate.visits_of(message, session.capabilities) if request.method in translate.ASKING else {}
+        if not visits:
+            return translate.answer_of(message, request.request_id, request.method, request.params, info)
+        # Nothing is held: when the user has been there, the request is asked afresh.
+        state = self._seal.seal(AFRESH, owner_of(exchange.call), request)
+        return translate.input_required(request.request_id, visits, state, info)
+
     def _ask_client(self, session: Session, exchange: Exchange, request: Ask) -> Json:
         if exchange.rounds > _MAX_ROUNDS:
             raise RefusedError("upstream.failed", detail="the server asks without end")
@@ -195,6 +203,11 @@ class LegacyPeer:
     async def _resume(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
         owner = owner_of(call)
         place = self._seal.unseal(request.params["requestState"], owner, request)
+        if place == AFRESH:
+            async with contextlib.aclosing(self._converse(call, request)) as messages:
+                async for message in messages:
+                    yield message
+            return
         call.attempts += 1
         messages = (
             self._go_on(owner, place.held_id, request, call)
@@ -270,9 +283,7 @@ class LegacyPeer:
                 if message["method"] in wanted or _is_about(message, uris):
                     yield translate.with_subscription(message, request.request_id)
             # The server tells nothing on its own: there is nothing to wait for.
-            result = translate.result_of({}, request.method, session.server_info)
-            result["_meta"] = {**result.get("_meta", {}), translate.META_SUBSCRIPTION: request.request_id}
-            yield {"jsonrpc": "2.0", "id": request.request_id, "result": result}
+            yield translate.farewell(request.request_id, session.server_info)
         finally:
             session.listeners.discard(exchange)
             exchange.close()

@@ -43,6 +43,9 @@ class Place:
     held_id: str
 
 
+AFRESH = Place("", "")  # nothing is held anywhere: the request is sent again as it was
+
+
 class StateSeal:
     """`requestState`: encrypted, so that it tells nothing, and bound to who may use it for what."""
 

@@ -30,6 +30,8 @@ _CACHEABLE = frozenset(
 )
 _LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _OLD_NOT_FOUND = -32002
+_OLD_URL_NEEDED = -32042
+_CAPABILITY_MISSING = -32021
 # The client capability that each request of a server needs.
 _NEEDED = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
 ASKED = frozenset(_NEEDED.values())
@@ -145,6 +147,24 @@ def input_required(request_id: Any, asked: dict[str, Json], state: str, server_i
     return {"jsonrpc": "2.0", "id": request_id, "result": result}
 
 
+def visits_of(message: Json, capabilities: Json) -> dict[str, Json]:
+    """What an error of 2025-11-25 asks its user to open in a browser before the request is sent again, as questions.
+
+    Empty for any other answer, and when the client cannot be sent anywhere.
+    """
+    error = message.get("error")
+    data = error.get("data") if isinstance(error, dict) and error.get("code") == _OLD_URL_NEEDED else None
+    visits = data.get("elicitations") if isinstance(data, dict) else None
+    if not isinstance(visits, list):
+        return {}
+    asked = [
+        {"method": "elicitation/create", "params": {"mode": "url", **visit}}
+        for visit in visits
+        if isinstance(visit, dict)
+    ]
+    return {f"visit-{number}": each for number, each in enumerate(asked, 1) if can_be_asked(capabilities, each)}
+
+
 def with_token(message: Json, token: Any) -> Json:
     """A progress notification under the client's own token."""
     return {**message, "params": {**message["params"], "progressToken": token}}
@@ -156,6 +176,13 @@ def with_subscription(message: Json, subscription: Any) -> Json:
     out = dict(params) if isinstance(params, dict) else {}
     out["_meta"] = {**meta_of(out), META_SUBSCRIPTION: subscription}
     return {**message, "params": out}
+
+
+def farewell(subscription: Any, server_info: Any = None) -> Json:
+    """The answer that ends a stream of notifications in good order."""
+    result = result_of({}, "subscriptions/listen", server_info)
+    result["_meta"] = {**result.get("_meta", {}), META_SUBSCRIPTION: subscription}
+    return {"jsonrpc": "2.0", "id": subscription, "result": result}
 
 
 def _asked_params(params: Any) -> Any:
@@ -171,6 +198,9 @@ def _asked_params(params: Any) -> Any:
 
 
 def _error_of(error: Json, params: Json) -> Json:
+    if error.get("code") == _OLD_URL_NEEDED:
+        # Codes of that range say something else in the modern revision.
+        return {**error, "code": _CAPABILITY_MISSING, "data": {"requiredCapabilities": {"elicitation": {"url": {}}}}}
     if error.get("code") != _OLD_NOT_FOUND:
         return error
     data = error.get("data")

@@ -20,10 +20,11 @@ from gateway.answers import HeaderList, Send
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.fronts.modern import ModernFront, ask_of
-from gateway.mcp import errors, outcomes, sse
+from gateway.mcp import errors, lossless, outcomes, sse
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Shape
 from gateway.mcp.session import SessionSeal
+from gateway.peers import translate
 from gateway.peers.any import AnyPeer
 from gateway.peers.modern import is_understood, read_document
 from gateway.stages import lists, meter
@@ -153,6 +154,9 @@ class Forwarder:
         if refusal is not None and call.message is not None and call.message.shape is Shape.REQUEST:
             data = errors.rpc_error(refusal, call.request_id, call.call_id_text.decode())
             await answers.send_event(call, sse.event(data), last=True)
+        elif refusal is None and call.modern and call.message is not None and call.message.method in ENDLESS:
+            # A subscription that has reached its greatest age: the client knows that nothing was lost.
+            await answers.send_event(call, sse.event(lossless.dumps(translate.farewell(call.request_id))), last=True)
         else:
             await answers.send_event(call, b"", last=True)
 

@@ -45,6 +45,7 @@ class OldServer:
     headers: list[dict[str, str]] = field(default_factory=list)
     endpoint: str = "/messages?session={}"
     numbers: int = 0
+    visits: int = 0
 
     def methods(self) -> list[str]:
         return [message["method"] for _, message in self.received if "method" in message]
@@ -252,6 +253,10 @@ class OldServer:
 
     async def on_tools_call(self, session: OldSession, params: Json, say: Say) -> Json:
         tool = getattr(self, "tool_" + params["name"])
+        if params["name"] == "visit" and not self.visits:
+            self.visits = 1
+            visit = {"mode": "url", "url": "https://example.com/", "elicitationId": "e1", "message": "Sign in."}
+            return {"error": {"code": -32042, "message": "Sign in first.", "data": {"elicitations": [visit]}}}
         return {"result": await tool(session, params, say)}
 
     async def tool_echo(self, session: OldSession, params: Json, say: Say) -> Json:
@@ -291,6 +296,11 @@ class OldServer:
             self.ask(session, say, "roots/list", {}),
         )
         return text(json.dumps([answer.get("result", answer.get("error")) for answer in answers]))
+
+    async def tool_visit(self, session: OldSession, params: Json, say: Say) -> Json:
+        """Wants its user to open a page first."""
+        self.visits += 1
+        return text("welcome back")
 
     async def tool_hang(self, session: OldSession, params: Json, say: Say) -> Json:
         await asyncio.sleep(60)

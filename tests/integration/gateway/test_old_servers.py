@@ -446,6 +446,22 @@ def test_a_round_goes_on_through_another_gateway(old: Old) -> None:
     assert is_refused(call(old, "ask", {"a": 1}, capabilities=ELICITING, params=answers, base=old.second))
 
 
+def test_a_page_that_the_user_must_open_first_is_a_round_too(old: Old) -> None:
+    urls = {"elicitation": {"url": {}}}
+    result = call(old, "visit", capabilities=urls).json()["result"]
+    ((key, question),) = result["inputRequests"].items()
+    assert (question["method"], question["params"]["url"]) == ("elicitation/create", "https://example.com/")
+    params = {"requestState": result["requestState"], "inputResponses": {key: {"action": "accept"}}}
+    assert "welcome back" in call(old, "visit", capabilities=urls, params=params, base=old.second).text
+
+
+def test_a_client_that_cannot_be_sent_to_a_page_is_told_what_it_lacks(old: Old) -> None:
+    response = call(old, "visit", capabilities=ELICITING)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, -32021)
+    assert error["data"]["requiredCapabilities"] == {"elicitation": {"url": {}}}
+
+
 # Subscriptions
 
 
