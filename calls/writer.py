@@ -30,6 +30,7 @@ from calls import spool as spools
 from calls.journal import Journal, Orphan
 from calls.link import Link, LinkLostError, RowsRefusedError
 from calls.record import CallRecord, Outcome
+from core import failpoints
 from core.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -205,6 +206,8 @@ class CallWriter:
                 by_schema[record.schema_name] = [record]
             else:
                 rows.append(record)
+        if failpoints.armed:
+            failpoints.reach("before_commit")
         try:
             await self._link.insert(by_schema)
         except RowsRefusedError as exc:
@@ -214,6 +217,8 @@ class CallWriter:
             for part in _split(group):
                 await self._commit(part)
             return
+        if failpoints.armed:
+            failpoints.reach("after_commit")
         self._is_away = False
         self.stats.commits += 1
         self.stats.rows += len(group)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from core import failpoints
 from gateway.context import CallContext
 from gateway.mcp import errors
 from gateway.mcp.errors import RefusedError
@@ -21,6 +22,8 @@ _NO_STORE = (b"cache-control", b"no-store")
 async def send_json(
     call: CallContext, send: Send, status: int, body: bytes, *, more: HeaderList | None = None, problem: bool = False
 ) -> None:
+    if failpoints.armed:
+        failpoints.reach("before_answer")
     headers = [
         _PROBLEM if problem else _JSON,
         (b"content-length", b"%d" % len(body)),

@@ -20,7 +20,7 @@ import orjson
 
 from calls.journal import Journal
 from calls.writer import CallWriter
-from core import clock, tokens
+from core import clock, failpoints, tokens
 from gateway import answers, paths
 from gateway.admission.admission import Admission
 from gateway.aggregate.listings import Listings
@@ -61,6 +61,8 @@ _LOADER_THREADS = 4
 class Gateway:
     def __init__(self, config: GatewayConfig, loader: Loader) -> None:
         self._config, self._loader = config, loader
+        if config.environment == "test":
+            failpoints.arm(config.failpoint)
         self._journal = _journal_of(config.record)
         self._writer = CallWriter(
             config.database_url,
@@ -91,6 +93,7 @@ class Gateway:
             config.redis_url,
             poll_interval_s=config.poll_interval_s,
             stale_after_s=config.stale_after_s,
+            pushed_for_s=config.record.spool_age_s,
         )
         self._upstreams = Upstreams(config)
         self._bus = Bus(config.redis_url, config.session_key)

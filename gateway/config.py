@@ -86,6 +86,7 @@ class GatewayConfig:
     deadlines: Deadlines = field(default_factory=Deadlines)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     record: Record = field(default_factory=Record)
+    failpoint: str = ""  # obeyed in the environment `test` only: core.failpoints
     poll_interval_s: float = 1.0
     stale_after_s: float = 5.0  # without push and poll for this long, nothing is decided
     trusted_proxies: int = 0  # how many proxies of ours append to X-Forwarded-For

@@ -1,7 +1,8 @@
 """How entries stay current: a push through Valkey within milliseconds, a poll of revisions every second as the safety net.
 
 Either alone is enough. When neither has worked for `stale_after_s`, `is_current` turns false and the pipeline decides nothing
-(closed): a revoked grant must not live on because two stores are away. Valkey being away is logged and otherwise unnoticed.
+(closed): a revoked grant must not live on because two stores are away. Push alone is enough for `pushed_for_s`: while Postgres is
+away nothing can be revoked, as that is where grants live. Valkey being away is logged and otherwise unnoticed.
 """
 
 from __future__ import annotations
@@ -29,11 +30,19 @@ _SILENCE_S = 3.0
 
 class Feed:
     def __init__(
-        self, store: EntryStore, loader: Loader, redis_url: str, *, poll_interval_s: float, stale_after_s: float
+        self,
+        store: EntryStore,
+        loader: Loader,
+        redis_url: str,
+        *,
+        poll_interval_s: float,
+        stale_after_s: float,
+        pushed_for_s: float,
     ) -> None:
         self._store, self._loader = store, loader
         self._redis_url = redis_url
         self._poll_interval_s, self._stale_after_s = poll_interval_s, stale_after_s
+        self._pushed_for_s = pushed_for_s
         self._loop = asyncio.get_running_loop()
         self._tasks: list[asyncio.Task[None]] = []
         self._polled_at = self._loop.time()
@@ -57,8 +66,13 @@ class Feed:
         return self._pushed
 
     def is_current(self) -> bool:
-        """Whether what is held may be decided on."""
-        return self._pushed or self._loop.time() - self._polled_at <= self._stale_after_s
+        """Whether what is held may be decided on.
+
+        Push alone is believed for a while only: a change whose push was lost in the moment that Postgres went away is found by
+        the next poll, and not before.
+        """
+        limit = self._pushed_for_s if self._pushed else self._stale_after_s
+        return self._loop.time() - self._polled_at <= limit
 
     def apply(self, message: bytes) -> None:
         """Take one pushed entry. Only what is held matters, and names that are held."""
@@ -107,7 +121,7 @@ class Feed:
             try:
                 await self._listen()
                 attempt = 0
-            except (redis.RedisError, OSError, TimeoutError) as exc:
+            except Exception as exc:  # noqa: BLE001 - Valkey, or the database that catches up on what was missed
                 log.warning("push from Valkey is away: %s", type(exc).__name__)
             finally:
                 self._pushed = False

@@ -30,6 +30,7 @@ def build_config() -> GatewayConfig:
         limits=Limits(
             request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX
         ),
+        failpoint=settings.FAILPOINT,
         record=Record(
             folder=settings.RECORD_DIR,
             spool_bytes=settings.SPOOL_MB * 1024 * 1024,

@@ -11,6 +11,7 @@ from calls import intents
 from calls.intents import NoSlotError
 from calls.journal import Journal
 from calls.writer import CallWriter
+from core import failpoints
 from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
 from gateway.stages import meter
@@ -49,6 +50,8 @@ class Intents:
         except (NoSlotError, OSError) as exc:
             raise RefusedError("calls.record_unavailable", detail=type(exc).__name__) from exc
         call.mark("intent")
+        if failpoints.armed:
+            failpoints.reach("after_intent")
 
 
 def _constant(call: CallContext) -> bytes:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from calls import timings
 from calls.record import CallRecord
 from calls.writer import CallWriter
+from core import failpoints
 from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.versions import META_CLIENT
@@ -22,6 +23,8 @@ def commit(call: CallContext, writer: CallWriter) -> asyncio.Future[None]:
     The row is written even when nobody waits for the future any more.
     """
     if call.committed is None:
+        if failpoints.armed and call.attempts:
+            failpoints.reach("after_upstream")
         call.committed = writer.write(record_of(call), call.slot)
     return call.committed
 

@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field
 
-from core import egress
+from core import egress, failpoints
 from core.errors import MarketplaceError, UnavailableError
 from gateway.config import GatewayConfig
 from gateway.upstream.http1 import Connection, Pool, Reply, UpstreamBrokenError
@@ -69,6 +69,8 @@ class Upstreams:
             if pool.full:
                 raise ServerBusyError
             conn = await self._connect(target)
+        if failpoints.armed:
+            failpoints.reach("before_upstream")
         started = conn.send(request)
         try:
             return await started

@@ -254,6 +254,8 @@ INTENT_SYNC = env.text(
     choices=("writes", "all", "none"),
 )
 
+FAILPOINT = env.text("FAILPOINT", "For tests: the point at which a gateway kills itself; ignored elsewhere.", "")
+
 EMAIL_URL = env.text(
     "MARKETPLACE_SMTP_URL",
     "smtp://user:password@host:port, or empty for the development mailbox.",

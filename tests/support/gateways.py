@@ -297,4 +297,5 @@ def process_app() -> Gateway:
     ports = [int(port) for port in os.environ["GATEWAY_TEST_PORTS"].split(",")]
     folder = os.environ.get("GATEWAY_TEST_RECORD")
     record = Record(folder=Path(folder) if folder else None)
-    return Gateway(config_for(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], *ports, record=record), loader)
+    more = {"record": record, "failpoint": os.environ.get("FAILPOINT", "")}
+    return Gateway(config_for(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], *ports, **more), loader)
