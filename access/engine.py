@@ -146,6 +146,9 @@ _CHECKS: tuple[tuple[str, frozenset[Reason]], ...] = (
     ("The grant gives enough trust", frozenset({Reason.TRUST_TOO_LOW})),
 )
 
+# What the gateway finds missing after the policy has agreed.
+_AS_WHOM = frozenset({Reason.CREDENTIAL_MISSING, Reason.ACCOUNT_NOT_CONNECTED})
+
 
 def trace(reason: Reason | str) -> tuple[Step, ...]:
     """The checks behind a stored reason: those before the deciding one passed, those after it did not run.
@@ -168,6 +171,8 @@ def trace(reason: Reason | str) -> tuple[Step, ...]:
         steps.append(Step("The limits leave room", "failed", str(reason)))
     if reason == Reason.RECORD_UNAVAILABLE:
         steps.append(Step("The call can be recorded", "failed", str(reason)))
+    if reason in _AS_WHOM:
+        steps.append(Step("The server has the credential that it asks for", "failed", str(reason)))
     return tuple(steps)
 
 

@@ -131,6 +131,16 @@ WORDS: dict[Reason, Words] = {
         "The call could not have been recorded, and nothing is sent to a server that is not on record.",
         "Repeat the call in a few seconds; tell the operator when it lasts.",
     ),
+    Reason.CREDENTIAL_MISSING: Words(
+        "No credential for the server",
+        "The server asks for a credential of its own, and this organisation has stored none.",
+        "Add a connection to the server under Access.",
+    ),
+    Reason.ACCOUNT_NOT_CONNECTED: Words(
+        "Account not connected",
+        "The server asks for a person's account, and the key's owner has connected none.",
+        "Connect the account under Access, Connections.",
+    ),
 }
 _OTHER = Words(
     "Refused", "The gateway refused the request before asking the policy.", "See the error for what to change."

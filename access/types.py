@@ -73,6 +73,8 @@ class Reason(StrEnum):
     CAP_REACHED = "spending_cap_reached"
     LIMITS_UNAVAILABLE = "limits_unavailable"
     RECORD_UNAVAILABLE = "record_unavailable"
+    CREDENTIAL_MISSING = "credential_missing"
+    ACCOUNT_NOT_CONNECTED = "account_not_connected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,14 @@ class AuthMode(models.TextChoices):
     MTLS = "mtls", "mTLS"
 
 
+class UpstreamAuth(models.TextChoices):
+    """How the marketplace says to a server who calls. Beside it an organisation may have a credential of its own there."""
+
+    NONE = "none", "Not at all"
+    HEADER = "marketplace_jwt", "Token in X-Marketplace-Token"
+    BEARER = "marketplace_bearer", "Token in Authorization"
+
+
 class TrustLevel(models.TextChoices):
     LOW = "low", "Low"
     MEDIUM = "medium", "Medium"

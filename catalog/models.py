@@ -15,6 +15,7 @@ from catalog.choices import (
     Status,
     Transport,
     TrustLevel,
+    UpstreamAuth,
     Visibility,
 )
 from core.models import Record
@@ -58,6 +59,12 @@ class Server(Record):
     tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     transport = models.CharField(max_length=15, choices=Transport.choices, default=Transport.STREAMABLE_HTTP)
     auth_mode = models.CharField(max_length=6, choices=AuthMode.choices, default=AuthMode.NONE)
+    upstream_auth = models.CharField(
+        max_length=18,
+        choices=UpstreamAuth.choices,
+        default=UpstreamAuth.HEADER,
+        help_text="How the marketplace's signed token reaches the server.",
+    )
     required_trust = models.CharField(max_length=6, choices=TrustLevel.choices, default=TrustLevel.LOW)
     policy_mode = models.CharField(max_length=10, choices=PolicyMode.choices, default=PolicyMode.ALLOW_LIST)
     gateway_enabled = models.BooleanField(default=True)

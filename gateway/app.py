@@ -32,6 +32,7 @@ from gateway.context import CallContext
 from gateway.exchange import TokenExchange
 from gateway.feed import Feed
 from gateway.invoke import Invoker
+from gateway.keyring import Keyring
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.session import SessionSeal
 from gateway.peers.any import AnyPeer
@@ -46,6 +47,7 @@ from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
 from gateway.store import EntryStore
 from gateway.upstream.client import Upstreams
+from gateway.upstream.credentials import UpstreamCredentials
 from gateway.watch import Watch
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -87,6 +89,7 @@ class Gateway:
         self._watch = Watch(keep_alive_s=deadlines.keep_alive, slow_reader_s=deadlines.slow_reader)
         self._watch.start()
         self._store = EntryStore(self._loader, self._executor, config.limits.negative_entries)
+        self._keyring = Keyring(self._loader, self._store)
         self._feed = Feed(
             self._store,
             self._loader,
@@ -94,8 +97,10 @@ class Gateway:
             poll_interval_s=config.poll_interval_s,
             stale_after_s=config.stale_after_s,
             pushed_for_s=config.record.spool_age_s,
+            signing_changed=self._keyring.refresh,
         )
-        self._upstreams = Upstreams(config)
+        credentials = UpstreamCredentials(config, self._keyring, self._loader, self._store)
+        self._upstreams = Upstreams(config, credentials)
         self._bus = Bus(config.redis_url, config.session_key)
         seal = SessionSeal(config.session_key)
         audiences = self._audiences = Audiences(config.public_url, config.paths)
@@ -130,6 +135,7 @@ class Gateway:
         )
         self._pipeline.mount(Aggregate(self._store, Listings(self._peers, self._watch, pins), self._peers, self._watch))
         self._invoker = Invoker(config, self._pipeline, self._peers, self._watch, self._writer)
+        await self._keyring.load()
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: signing_key)
         self._open_journal()
         await self._writer.start()
@@ -154,6 +160,7 @@ class Gateway:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._bus.stop()
         await self._feed.stop()
+        await self._keyring.stop()
         await self._writer.stop()
         if self._journal is not None:
             self._journal.close()
@@ -216,6 +223,7 @@ class Gateway:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self._open_journal()
             try:
+                self._keyring.tick()
                 self._upstreams.reap()
                 self._admission.reap()
                 self._peers.legacy.reap()

@@ -74,9 +74,12 @@ class Record:
 class GatewayConfig:
     database_url: str
     redis_url: str
-    pepper: bytes
-    session_key: bytes
-    token_seed: bytes = b""  # what the key of access tokens derives from; empty: the session key
+    pepper: bytes = field(repr=False)
+    session_key: bytes = field(repr=False)
+    vault_keys: tuple[bytes, ...] = field(default=(), repr=False)  # master keys of stored secrets, `core.vault`
+    token_seed: bytes = field(
+        default=b"", repr=False
+    )  # what the key of access tokens derives from; empty: the session key
     public_url: str = "http://localhost:8000"
     environment: str = "development"
     egress_allow: AllowList = frozenset()

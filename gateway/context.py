@@ -27,6 +27,7 @@ class Caller:
         "callable_tools",
         "credential",
         "decisions",
+        "identities",
         "intents",
         "key",
         "plans",
@@ -49,6 +50,7 @@ class Caller:
         )
         self.intents: dict[tuple[str, ...], tuple[Any, bytes]] = {}  # gateway.stages.intent
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
+        self.identities: dict[UUID, Any] = {}  # as whom servers are called, of gateway.upstream.credentials
         self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}
         self.plans: dict[tuple[UUID, str], Plan] = {}  # of admission, by server and tool
 

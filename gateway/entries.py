@@ -9,7 +9,7 @@ field that is added needs a default, because gateways of two releases read each 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -36,6 +36,18 @@ class KeyEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialEntry:
+    """A credential of an organisation for one server; the secret stays sealed until a gateway first uses it."""
+
+    credential_id: UUID
+    kind: str  # header | bearer | basic | oauth
+    sealed: bytes = field(repr=False)  # of `{"name", "value"}`, a header
+    user_id: UUID | None = None  # None: for every key of the organisation
+    expires_at: datetime | None = None
+    is_ended: bool = False  # cannot be renewed: somebody has to connect again
+
+
+@dataclass(frozen=True, slots=True)
 class TenantEntry:
     tenant_id: UUID
     schema_name: str
@@ -45,6 +57,8 @@ class TenantEntry:
     keys: Mapping[str, KeyEntry]  # by key_id
     grants: Mapping[UUID, tuple[GrantRule, ...]]  # by server id
     observed: frozenset[UUID] = frozenset()  # own servers whose policy only observes, so that they need no grant
+    credentials: Mapping[UUID, tuple[CredentialEntry, ...]] = field(default_factory=dict)  # by server id
+    data_keys: Mapping[UUID, bytes] = field(default_factory=dict, repr=False)  # wrapped, `core.vault`
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +89,14 @@ class ServerEntry:
     urls: tuple[str, ...] = ()  # further addresses of the same server; calls go round them
     protocol: str = ""  # the revision in which the catalog read the approved version
     transport: str = ""  # streamable-http | sse
+    auth_mode: str = "none"  # none | header | oauth | mtls: what the server asks of an organisation
+    upstream_auth: str = "marketplace_jwt"  # none | marketplace_jwt | marketplace_bearer
+
+
+@dataclass(frozen=True, slots=True)
+class SigningEntry:
+    """The platform's signing keys. Loaded, never pushed."""
+
+    kid: str
+    private: bytes = field(repr=False)
+    public: Mapping[str, bytes]  # DER, by key id

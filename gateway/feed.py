@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -38,9 +39,10 @@ class Feed:
         poll_interval_s: float,
         stale_after_s: float,
         pushed_for_s: float,
+        signing_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._loader = store, loader
-        self._redis_url = redis_url
+        self._redis_url, self._signing_changed = redis_url, signing_changed
         self._poll_interval_s, self._stale_after_s = poll_interval_s, stale_after_s
         self._pushed_for_s = pushed_for_s
         self._loop = asyncio.get_running_loop()
@@ -84,6 +86,8 @@ class Feed:
                     self._store.apply_tenant(codec.from_json(TenantEntry, body))
             case "server":
                 self._store.apply_server(codec.from_json(ServerEntry, body))
+            case "signing":
+                self._signing_changed()
             case "gone":
                 if "tenant_id" in data:
                     self._store.drop_tenant(UUID(data["tenant_id"]))
@@ -135,6 +139,7 @@ class Feed:
                 await channel.subscribe(CHANNEL)
                 # Pushes that were missed while away are caught up before push counts as working.
                 await self.poll()
+                self._signing_changed()
                 await self._receive(channel)
         finally:
             await client.aclose()

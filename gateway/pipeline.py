@@ -130,6 +130,7 @@ class Pipeline:
         if method == "tools/call":
             call.price = server.tool_prices.get(tool) or server.price
         authorise(call, call.caller, server, method, tool)
+        await self._forwarder.credentials.ready(call)
         call.mark("decide")
 
     async def deliver(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:
@@ -183,6 +184,7 @@ class Pipeline:
         is_over = isinstance(exc, ClientGoneError | WatchedTimeoutError) and _has_listened(call)
         if refusal.error_code == "gateway.internal":
             log.error("gateway failed", exc_info=exc, extra={"call_id": call.call_id_text.decode()})
+        self._forwarder.credentials.note_failure(call, refusal)
         if self._is_recorded(call):
             if is_over:
                 call.outcome = Outcome.OK

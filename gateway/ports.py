@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from gateway.entries import ServerEntry, TenantEntry
+from gateway.entries import ServerEntry, SigningEntry, TenantEntry
 
 
 class Loader(Protocol):
@@ -38,3 +38,12 @@ class Loader(Protocol):
 
     def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:
         """Tools, by name, that a server was just seen to define differently from its entry."""
+
+    def signing(self) -> SigningEntry:
+        """The key that signs and the public keys of this moment."""
+
+    def credential_rejected(self, tenant_id: UUID, credential_id: UUID) -> None:
+        """Note that a server answered 401 to a credential of an organisation."""
+
+    def renew_credential(self, tenant_id: UUID, credential_id: UUID) -> None:
+        """Get a fresh access token for a credential that has expired; nothing when somebody else just did."""

@@ -9,7 +9,7 @@ from django.dispatch import receiver
 
 from catalog.signals import server_changed
 from gateway.services import publish
-from tenants.signals import policy_changed
+from tenants.signals import policy_changed, signing_keys_changed
 
 
 @receiver(policy_changed)
@@ -20,3 +20,8 @@ def on_policy_changed(sender: object, tenant_id: UUID, **_: Any) -> None:
 @receiver(server_changed)
 def on_server_changed(sender: object, server_id: UUID, **_: Any) -> None:
     publish.publish_server(server_id)
+
+
+@receiver(signing_keys_changed)
+def on_signing_keys_changed(sender: object, **_: Any) -> None:
+    publish.publish_signing()

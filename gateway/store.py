@@ -115,6 +115,10 @@ class EntryStore:
         else:
             self.apply_tenant(entry)
 
+    async def renew(self, tenant_id: UUID, credential_id: UUID) -> None:
+        """Have a credential renewed and take the entry that holds it, once however many callers wait."""
+        await self._ask(f"renew:{credential_id}", lambda: self._renew(tenant_id, credential_id))
+
     async def reload_server(self, server_id: UUID) -> None:
         entry = await self.call(self._loader.server, server_id)
         if entry is None:
@@ -202,6 +206,10 @@ class EntryStore:
             self._note_unknown(f"key:{key_id}")
         if entry is not None:
             self.apply_tenant(entry)
+
+    async def _renew(self, tenant_id: UUID, credential_id: UUID) -> None:
+        await self.call(self._loader.renew_credential, tenant_id, credential_id)
+        await self.reload_tenant(tenant_id)
 
     async def _load_slug(self, slug: str) -> None:
         entries = await self.call(self._loader.servers_by_slug, slug)

@@ -22,6 +22,7 @@ def build_config() -> GatewayConfig:
         session_key=settings.SESSION_SEAL_KEY,
         token_seed=settings.ACCESS_TOKEN_SEED,
         trusted_proxies=settings.TRUSTED_PROXIES,
+        vault_keys=tuple(settings.VAULT_KEYS),
         public_url=settings.PUBLIC_URL,
         environment=settings.ENVIRONMENT,
         egress_allow=egress_allow(),

@@ -13,6 +13,7 @@ from gateway.mcp.sse import is_answer
 from gateway.upstream.http1 import Reply
 
 # Statuses of a server that say something to the client about its request. A 401 or 403 does not: it is about our credential.
+_ABOUT_US = frozenset({401, 403, 407})
 _PASSED_STATUSES = frozenset({400, 404, 405, 406, 410, 413, 415, 422, 429})
 
 
@@ -26,6 +27,8 @@ def note_status(call: CallContext, reply: Reply) -> None:
 
 def judge_body(call: CallContext, status: int, is_json: bool, data: bytes) -> dict[str, Any]:
     """Note the outcome of a reply that is one document, and return what it says. Raises RefusedError when it is no answer."""
+    if status in _ABOUT_US:
+        raise not_an_answer(status, "the server refused us")
     if not is_json:
         raise not_an_answer(status, "the reply is not JSON")
     try:
@@ -63,7 +66,15 @@ def is_answer_to(call: CallContext, message: dict[str, Any]) -> bool:
     return type(ours) is type(theirs) and ours == theirs
 
 
+def require_welcome(status: int) -> None:
+    """Raises RefusedError where the server refused us ourselves, which is no answer to the caller."""
+    if status == 401:
+        raise not_an_answer(status, "the server refused us")
+
+
 def not_an_answer(status: int, detail: str) -> RefusedError:
+    if status == 401:
+        return RefusedError("upstream.credential_rejected", detail=f"{detail} (HTTP {status})")
     refusal = RefusedError("upstream.failed", detail=f"{detail} (HTTP {status})")
     if status in _PASSED_STATUSES:
         # Clients tell the protocol's eras and lost sessions apart by these.

@@ -58,7 +58,12 @@ class HttpSseLink:
 
     async def tell(self, call: CallContext, body: bytes) -> None:
         target = await self._upstreams.target(self._url)
-        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (self._post_head, wire.POST_TYPES, _head(call), len(body))
+        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (
+            self._post_head,
+            wire.POST_TYPES,
+            self._head(call, body),
+            len(body),
+        )
         reply = await self._upstreams.exchange(target, head + body)
         try:
             await reply.read_all(self._config.limits.reply_bytes)
@@ -79,7 +84,7 @@ class HttpSseLink:
         error: Exception = UpstreamBrokenError("the server's stream has ended")
         try:
             target = await self._upstreams.target(self._url)
-            head = target.head(b"GET") + b"accept: text/event-stream\r\n" + _head(call) + b"\r\n"
+            head = target.head(b"GET") + b"accept: text/event-stream\r\n" + self._head(call, b"") + b"\r\n"
             reply = await self._upstreams.exchange(target, head)
             try:
                 await self._take(session, reply, endpoint, welcome)
@@ -122,6 +127,5 @@ class HttpSseLink:
             raise RefusedError("upstream.refused", detail="the server named an address of another origin")
         return post_head(named)
 
-
-def _head(call: CallContext) -> bytes:
-    return b"x-marketplace-call-id: %b\r\n" % call.call_id_text
+    def _head(self, call: CallContext, body: bytes) -> bytes:
+        return self._upstreams.credentials.headers(call, body)

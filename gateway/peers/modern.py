@@ -42,7 +42,7 @@ class ModernPeer:
         target = await self._upstreams.target(call.url)
         call.upstream_began_ns = time.perf_counter_ns()
         call.attempts += 1
-        reply = await self._upstreams.exchange(target, target.post_head + head_and_body(call, request))
+        reply = await self._upstreams.exchange(target, target.post_head + self._head_and_body(call, request))
         try:
             outcomes.note_status(call, reply)
             call.watched.extend(idle)
@@ -65,6 +65,7 @@ class ModernPeer:
 
     async def _document(self, reply: Reply, request: Ask) -> Json:
         data = await reply.read_all(self._config.limits.reply_bytes)
+        outcomes.require_welcome(reply.status)
         message = read_document(data) if wire.is_json(reply) else None
         if reply.status >= 400 and not is_understood(reply.status, message):
             raise NotModernError(reply.status)
@@ -74,22 +75,21 @@ class ModernPeer:
             raise RefusedError("upstream.failed", detail="the reply answers another request")
         return {**message, "id": request.request_id}
 
-
-def head_and_body(call: CallContext, request: Ask) -> bytes:
-    """What follows the constant head of a POST."""
-    body = lossless.dumps(
-        {"jsonrpc": "2.0", "id": request.request_id, "method": request.method, "params": request.params}
-    )
-    version = str(request.params.get("_meta", {}).get(versions.META_VERSION, versions.FIRST_MODERN.decode()))
-    lines = b"x-marketplace-call-id: %b\r\nmcp-protocol-version: %b\r\nmcp-method: %b\r\n" % (
-        call.call_id_text,
-        versions.encode_header(version),
-        versions.encode_header(request.method),
-    )
-    name = request.params.get(NAME_KEYS.get(request.method, ""))
-    if isinstance(name, str):
-        lines += b"mcp-name: %b\r\n" % versions.encode_header(name)
-    return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (wire.POST_TYPES, lines, request.headers, len(body), body)
+    def _head_and_body(self, call: CallContext, request: Ask) -> bytes:
+        """What follows the constant head of a POST."""
+        body = lossless.dumps(
+            {"jsonrpc": "2.0", "id": request.request_id, "method": request.method, "params": request.params}
+        )
+        version = str(request.params.get("_meta", {}).get(versions.META_VERSION, versions.FIRST_MODERN.decode()))
+        lines = b"%bmcp-protocol-version: %b\r\nmcp-method: %b\r\n" % (
+            self._upstreams.credentials.headers(call, body),
+            versions.encode_header(version),
+            versions.encode_header(request.method),
+        )
+        name = request.params.get(NAME_KEYS.get(request.method, ""))
+        if isinstance(name, str):
+            lines += b"mcp-name: %b\r\n" % versions.encode_header(name)
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (wire.POST_TYPES, lines, request.headers, len(body), body)
 
 
 def is_understood(status: int, message: Json | None) -> bool:

@@ -16,6 +16,7 @@ from gateway.mcp import lossless, versions
 from gateway.peers import Ask, Json, translate
 from gateway.peers.session import Session
 from gateway.upstream.client import ServerBusyError
+from gateway.upstream.credentials import account_of
 
 IDLE_S = 60.0
 MAX_SESSIONS = 4096
@@ -26,7 +27,7 @@ Open = Callable[[CallContext, Json, Any, bool], Awaitable[Session]]
 
 @dataclass(frozen=True, slots=True)
 class PoolKey:
-    owner: str  # tenant, key and server
+    owner: str  # tenant, key, server and the credential there
     url: str
     capabilities: bytes
     alone: bool
@@ -160,7 +161,7 @@ class SessionPool:
 def owner_of(call: CallContext) -> str:
     assert call.caller is not None
     assert call.server is not None
-    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{call.server.server_id}"
+    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{call.server.server_id}|{account_of(call)}"
 
 
 def key_of(call: CallContext, request: Ask) -> PoolKey:

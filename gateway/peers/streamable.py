@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
-from gateway.mcp import sse
+from gateway.mcp import outcomes, sse
 from gateway.mcp.errors import RefusedError
 from gateway.peers import Json
 from gateway.peers.exchange import Exchange
@@ -140,6 +140,7 @@ class StreamableLink:
                 return False
             raise RefusedError("upstream.failed", detail="the stream ended without an answer")
         data = await reply.read_all(self._config.limits.reply_bytes)
+        outcomes.require_welcome(reply.status)
         message = read_document(data) if wire.is_json(reply) else None
         if _is_lost(reply.status, message, has_session=self._has_session):
             raise SessionLostError
@@ -190,12 +191,18 @@ class StreamableLink:
                     return message
             return None
         data = await reply.read_all(limit)
+        outcomes.require_welcome(reply.status)
         message = read_document(data) if wire.is_json(reply) else None
         return message if message is not None and sse.is_answer(message) else None
 
     async def _post(self, call: CallContext, body: bytes) -> Reply:
         target = await self._upstreams.target(self._url)
-        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (target.post_head, wire.POST_TYPES, self._head(call), len(body))
+        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (
+            target.post_head,
+            wire.POST_TYPES,
+            self._head(call, body),
+            len(body),
+        )
         return await self._upstreams.exchange(target, head + body)
 
     async def _get(self, call: CallContext, last_id: bytes) -> Reply:
@@ -204,8 +211,8 @@ class StreamableLink:
         head = target.head(b"GET") + b"accept: text/event-stream\r\n" + self._head(call) + resume + b"\r\n"
         return await self._upstreams.exchange(target, head)
 
-    def _head(self, call: CallContext) -> bytes:
-        return b"x-marketplace-call-id: %b\r\n%b" % (call.call_id_text, self._lines)
+    def _head(self, call: CallContext, body: bytes = b"") -> bytes:
+        return self._upstreams.credentials.headers(call, body) + self._lines
 
     def _keep_session(self, reply: Reply) -> None:
         session_id = reply.header(b"mcp-session-id")

@@ -22,10 +22,11 @@ from catalog.models import Server
 from catalog.selectors.listing import is_listed
 from catalog.services import drifts
 from core import clock
-from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
+from gateway.entries import KeyEntry, Price, ServerEntry, SigningEntry, TenantEntry
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Tenant
 from tenants.selectors.keys import acting_user_id, members_who_act
+from tenants.services import signing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -139,6 +140,20 @@ class ModelLoader:
         with platform_scope():
             drifts.compare(server_id=server_id, tools=tools, found_by=DriftFinder.GATEWAY)
 
+    @_own_connection
+    def signing(self) -> SigningEntry:
+        with platform_scope():
+            keys = signing.active_keys()
+            return SigningEntry(kid=keys.kid, private=keys.private, public=keys.public)
+
+    @_own_connection
+    def credential_rejected(self, tenant_id: UUID, credential_id: UUID) -> None:
+        raise NotImplementedError
+
+    @_own_connection
+    def renew_credential(self, tenant_id: UUID, credential_id: UUID) -> None:
+        raise NotImplementedError
+
 
 def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
     return KeyEntry(
@@ -179,6 +194,8 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         prices_until=prices_until,
         protocol=version.protocol if version else "",
         transport=server.transport,
+        auth_mode=server.auth_mode,
+        upstream_auth=server.upstream_auth,
     )
 
 

@@ -37,6 +37,11 @@ def publish_server(server_id: UUID) -> None:
         _send({"kind": "server", "revision": entry.revision, "body": codec.to_json(entry)})
 
 
+def publish_signing() -> None:
+    """Only that they changed: each gateway loads them, because a private key goes through no channel."""
+    _send({"kind": "signing"})
+
+
 def _send(message: dict[str, Any]) -> None:
     try:
         _client().publish(CHANNEL, json.dumps(message))

@@ -51,6 +51,7 @@ class Forwarder:
         self._config, self._upstreams, self._peers = config, upstreams, peers
         self._writer, self._seal = writer, seal
         self._modern_front = ModernFront(config, writer)
+        self.credentials = upstreams.credentials
 
     async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
         """Send a request to the server in an era that it speaks, record the call, and answer."""
@@ -74,7 +75,7 @@ class Forwarder:
         assert call.message is not None
         deadlines = self._config.deadlines
         target = await self._upstreams.target(call.url)
-        request = post(target, call)
+        request = self._post(target, call)
         call.upstream_began_ns = time.perf_counter_ns()
         is_endless = call.message.method in ENDLESS
         total = deadlines.stream if is_endless else deadlines.total
@@ -118,12 +119,12 @@ class Forwarder:
         """Pass on a notification or a client's response: no row, whatever the server says goes back."""
         assert call.server is not None
         target = await self._upstreams.target(call.url)
-        await self._relay_plain(call, target, post(target, call), send)
+        await self._relay_plain(call, target, self._post(target, call), send)
 
     async def relay_delete(self, call: CallContext, send: Send) -> None:
         assert call.server is not None
         target = await self._upstreams.target(call.url)
-        await self._relay_plain(call, target, bare(target, call, b"DELETE"), send)
+        await self._relay_plain(call, target, self._bare(target, call, b"DELETE"), send)
 
     async def relay_listen(self, call: CallContext, receive: Receive, send: Send) -> None:
         """The legacy GET stream: what the server sends on its own. Answers do not belong here and are dropped."""
@@ -132,7 +133,7 @@ class Forwarder:
         target = await self._upstreams.target(call.url)
         is_resumed = b"last-event-id" in call.headers
         call.watched.phase(deadlines.first_byte, receive, total=deadlines.stream)
-        reply = await self._upstreams.exchange(target, bare(target, call, b"GET"))
+        reply = await self._upstreams.exchange(target, self._bare(target, call, b"GET"))
         try:
             if not is_event_stream(reply) or reply.status != 200:
                 data = await reply.read_all(self._config.limits.reply_bytes)
@@ -216,6 +217,21 @@ class Forwarder:
                 while await reply.read():
                     pass
 
+    def _post(self, target: Target, call: CallContext) -> bytes:
+        return b"%b%b%b%bcontent-length: %d\r\n\r\n%b" % (
+            target.post_head,
+            POST_TYPES,
+            self.credentials.headers(call, call.body),
+            _forwarded(call),
+            len(call.body),
+            call.body,
+        )
+
+    def _bare(self, target: Target, call: CallContext, method: bytes) -> bytes:
+        """A GET or DELETE of the legacy transport."""
+        accept = b"accept: application/json, text/event-stream\r\n"
+        return b"%b%b%b%b\r\n" % (target.head(method), accept, self.credentials.headers(call, b""), _forwarded(call))
+
     async def _relay_plain(self, call: CallContext, target: Target, request: bytes, send: Send) -> None:
         call.watched.phase(self._config.deadlines.first_byte)
         reply = await self._upstreams.exchange(target, request)
@@ -226,7 +242,8 @@ class Forwarder:
         await self._pass_on(call, reply, data, send)
 
     async def _pass_on(self, call: CallContext, reply: Reply, data: bytes, send: Send) -> None:
-        if reply.status in {401, 403, 407} or 300 <= reply.status < 400 or reply.status >= 500:
+        outcomes.require_welcome(reply.status)
+        if reply.status in {403, 407} or 300 <= reply.status < 400 or reply.status >= 500:
             raise RefusedError("upstream.failed", detail=f"HTTP {reply.status}")
         headers = self.passed_headers(call, reply)
         if data:
@@ -240,25 +257,9 @@ def session_owner(call: CallContext) -> str:
     return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{call.server.server_id}"
 
 
-def post(target: Target, call: CallContext) -> bytes:
-    return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
-        target.post_head,
-        POST_TYPES,
-        _forwarded(call),
-        len(call.body),
-        call.body,
-    )
-
-
-def bare(target: Target, call: CallContext, method: bytes) -> bytes:
-    """A GET or DELETE of the legacy transport."""
-    accept = b"accept: application/json, text/event-stream\r\n"
-    return b"%b%b%b\r\n" % (target.head(method), accept, _forwarded(call))
-
-
 def _forwarded(call: CallContext) -> bytes:
     allowed = _MODERN if call.modern else _LEGACY
-    lines = [b"x-marketplace-call-id: %b\r\n" % call.call_id_text]
+    lines = []
     for name, value in call.headers.items():
         if name in allowed or (call.modern and name.startswith(b"mcp-param-")):
             if _CONTROL.search(value) is not None:

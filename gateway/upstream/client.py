@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from core import egress, failpoints
 from core.errors import MarketplaceError, UnavailableError
 from gateway.config import GatewayConfig
+from gateway.upstream.credentials import UpstreamCredentials
 from gateway.upstream.http1 import Connection, Pool, Reply, UpstreamBrokenError
 
 RESOLVE_EVERY_S = 30.0
@@ -42,8 +43,9 @@ class Target:
 
 
 class Upstreams:
-    def __init__(self, config: GatewayConfig) -> None:
+    def __init__(self, config: GatewayConfig, credentials: UpstreamCredentials) -> None:
         self._config = config
+        self.credentials = credentials  # as whom requests are made: their builders ask it for header lines
         self._loop = asyncio.get_running_loop()
         self._targets: dict[str, Target] = {}
         self._tls: ssl.SSLContext | None = None

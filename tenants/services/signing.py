@@ -6,7 +6,7 @@ a while always holds the one that he needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -31,10 +31,15 @@ _LOCK = 80
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The key that signs, opened, and every public key by its id."""
+    """The key that signs, PKCS 8, and every public key by its id."""
 
-    signer: signing.Signer
+    kid: str
+    private: bytes = field(repr=False)
     public: dict[str, bytes]
+
+    @property
+    def signer(self) -> signing.Signer:
+        return signing.Signer(self.kid, self.private)
 
 
 def ensure() -> None:
@@ -58,9 +63,7 @@ def active_keys() -> Keys:
     ensure()
     keys = list(SigningKey.objects.filter(state__in=SigningKey.PUBLISHED))
     active = next(key for key in keys if key.state == State.ACTIVE)
-    return Keys(
-        signer=signing.Signer(active.kid, private_part(active)), public={key.kid: bytes(key.public) for key in keys}
-    )
+    return Keys(kid=active.kid, private=private_part(active), public={key.kid: bytes(key.public) for key in keys})
 
 
 def private_part(key: SigningKey) -> bytes:

@@ -26,7 +26,7 @@ import uvicorn
 
 from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, SubjectKind, ToolRule, Trust
 from calls.record import COLUMNS
-from core import ids, keys
+from core import ids, keys, signing
 from gateway import codec
 from gateway.app import Gateway
 from gateway.config import Deadlines, GatewayConfig, Limits, Record
@@ -34,11 +34,13 @@ from gateway.entries import (
     KeyEntry,
     Price,
     ServerEntry,
+    SigningEntry,
     TenantEntry,
 )
 
 PEPPER = b"p" * 32
 SESSION_KEY = b"s" * 32
+VAULT_KEY = b"v" * 32
 
 
 class MemoryLoader:
@@ -51,6 +53,9 @@ class MemoryLoader:
         self.questions: list[str] = []
         self.reported: list[tuple[UUID, dict[str, dict[str, Any]]]] = []
         self.fail = False
+        self.rejected: list[UUID] = []
+        kid, private, public = signing.mint()
+        self.signing_entry = SigningEntry(kid, private, {kid: public})
 
     def _ask(self, question: str) -> None:
         self.questions.append(question)
@@ -90,6 +95,17 @@ class MemoryLoader:
     def report_definitions(self, server_id: UUID, tools: dict[str, dict[str, Any]]) -> None:
         self._ask("report")
         self.reported.append((server_id, tools))
+
+    def signing(self) -> SigningEntry:
+        self._ask("signing")
+        return self.signing_entry
+
+    def credential_rejected(self, tenant_id: UUID, credential_id: UUID) -> None:
+        self._ask("rejected")
+        self.rejected.append(credential_id)
+
+    def renew_credential(self, tenant_id: UUID, credential_id: UUID) -> None:
+        self._ask("renew")
 
     def dump(self) -> str:
         return json.dumps(
@@ -236,6 +252,7 @@ def config_for(database_url: str, redis_url: str, *ports: int, **changes: Any) -
         redis_url=redis_url,
         pepper=PEPPER,
         session_key=SESSION_KEY,
+        vault_keys=(VAULT_KEY,),
         environment="test",
         egress_allow=frozenset(("127.0.0.1", port) for port in ports),
         limits=Limits(),

@@ -16,7 +16,7 @@ FAILURES = [
     ("text-id", 502, 50200, "upstream_error"),
     ("accepted", 502, 50200, "upstream_error"),
     ("redirect", 502, 50200, "upstream_error"),
-    ("unauthorized", 502, 50200, "upstream_error"),
+    ("unauthorized", 502, 50211, "upstream_error"),
     ("not-allowed", 405, 50200, "upstream_error"),
     ("huge", 502, 50200, "upstream_error"),
     ("huge-headers", 502, 50200, "upstream_error"),
@@ -150,6 +150,7 @@ def test_the_server_sees_the_message_untouched_and_nothing_of_the_caller(stage: 
         "traceparent",
         "user-agent",
         "x-marketplace-call-id",
+        "x-marketplace-token",
     }
     assert stage.token not in str(received)
     assert received.header("host") == f"127.0.0.1:{stage.upstream.port}"

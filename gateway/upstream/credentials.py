@@ -1,0 +1,221 @@
+"""Closed: a request goes to a server only with the credentials that are due there.
+
+Two kinds, which do not exclude each other. The marketplace says who calls, in a token of its own that is good for one server, one
+body and one minute (RFC 7519; `X-Marketplace-Token`, or `Authorization: Bearer` where the provider chose so). And the
+organisation's own credential for that server, from the vault, is sent as the server expects it. What the caller sent to us is
+neither: it never leaves.
+
+Secrets are unsealed here, on first use, and live as long as the entry of their organisation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from core import clock, egress
+from core.vault import Keychain, MasterKeys, Place, SealBrokenError
+from gateway.config import GatewayConfig
+from gateway.context import CallContext, Caller
+from gateway.entries import CredentialEntry, ServerEntry
+from gateway.keyring import Keyring
+from gateway.mcp.errors import RefusedError
+from gateway.ports import Loader
+from gateway.store import EntryStore
+
+log = logging.getLogger(__name__)
+
+TOKEN_S = 60
+TOKEN_HEADER = b"x-marketplace-token"
+_MODEL, _FIELD = "access.upstreamcredential", "secret"
+_REPORTED_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """As whom one caller's requests reach one server, computed once per pair of entries."""
+
+    server: ServerEntry
+    name: str  # stored with the call
+    claims: bytes  # the beginning of the token's claims; empty: no token
+    token_header: bytes
+    lines: bytes  # header lines of the organisation's own credential
+    credential: CredentialEntry | None
+
+    def __repr__(self) -> str:
+        return f"Identity({self.name!r})"
+
+
+class UpstreamCredentials:
+    def __init__(self, config: GatewayConfig, keyring: Keyring, loader: Loader, store: EntryStore) -> None:
+        self._config, self._keyring = config, keyring
+        self._loader, self._store = loader, store
+        self._masters = MasterKeys(config.vault_keys) if config.vault_keys else None
+        self._rejected: dict[tuple[UUID, bytes], float] = {}
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def ready(self, call: CallContext) -> None:
+        """Refuse a call whose credential is missing, and wait for one that is just being renewed. Raises RefusedError."""
+        identity = self._identity(call)
+        call.upstream_auth = identity.name
+        credential = identity.credential
+        if credential is None or credential.expires_at is None or credential.expires_at > clock.now():
+            return
+        assert call.caller is not None
+        # Renewal runs ahead of expiry in the background; here it was late, and is asked for once by however many callers.
+        tenant_id = call.caller.tenant.tenant_id
+        await self._store.renew(tenant_id, credential.credential_id)
+        tenant = self._store.find_tenant(call.caller.key.key_id)
+        key = tenant.keys.get(call.caller.key.key_id) if tenant is not None else None
+        if tenant is not None and key is not None and tenant is not call.caller.tenant:
+            held = call.caller
+            call.caller = Caller(tenant, key, credential=held.credential, servers=held.servers)
+            credential = self._identity(call).credential
+        if credential is not None and credential.expires_at is not None and credential.expires_at <= clock.now():
+            raise RefusedError("upstream.credential_expired")
+
+    def headers(self, call: CallContext, body: bytes) -> bytes:
+        """Header lines, each with its end, of a request with this body. Raises RefusedError."""
+        identity = self._identity(call)
+        call.upstream_auth = identity.name
+        if not identity.claims:
+            return b"x-marketplace-call-id: %b\r\n%b" % (call.call_id_text, identity.lines)
+        return b"x-marketplace-call-id: %b\r\n%b%b\r\n%b" % (
+            call.call_id_text,
+            identity.token_header,
+            self._token(call, identity, body),
+            identity.lines,
+        )
+
+    def note_failure(self, call: CallContext, refusal: RefusedError) -> None:
+        """Where the server answered 401, the organisation's credential for it is marked as failing, once per secret."""
+        if refusal.error_code != "upstream.credential_rejected" or call.caller is None or call.server is None:
+            return
+        identity = call.caller.identities.get(call.server.server_id)
+        credential = identity.credential if identity is not None else None
+        if credential is None or (credential.credential_id, credential.sealed) in self._rejected:
+            return
+        if len(self._rejected) >= _REPORTED_MAX:
+            self._rejected.clear()
+        self._rejected[credential.credential_id, credential.sealed] = time.monotonic()
+        task = asyncio.create_task(self._report(call.caller.tenant.tenant_id, credential.credential_id))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _report(self, tenant_id: UUID, credential_id: UUID) -> None:
+        try:
+            await self._store.call(self._loader.credential_rejected, tenant_id, credential_id)
+        except Exception as exc:  # noqa: BLE001 - what a page shows about a credential never ends a call
+            log.warning("rejected credential not noted: %s", type(exc).__name__)
+
+    def _token(self, call: CallContext, identity: Identity, body: bytes) -> bytes:
+        now = int(clock.unix_ms() // 1000)
+        method = call.message.method if call.message is not None and call.message.method else ""
+        claims = b'%b,"iat":%d,"exp":%d,"jti":"%b","method":%b,"tool":%b,"rqh":"%b"}' % (
+            identity.claims,
+            now,
+            now + TOKEN_S,
+            call.call_id_text,
+            orjson.dumps(method),
+            orjson.dumps(call.tool),
+            urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"="),
+        )
+        return self._keyring.signer.sign(claims)
+
+    def _identity(self, call: CallContext) -> Identity:
+        caller, server = call.caller, call.server
+        assert caller is not None
+        assert server is not None
+        identity = caller.identities.get(server.server_id)
+        if identity is None or identity.server is not server:
+            identity = caller.identities[server.server_id] = self._identify(caller, server)
+        return identity
+
+    def _identify(self, caller: Caller, server: ServerEntry) -> Identity:
+        credential = self._choose(caller, server)
+        lines = b"" if credential is None else self._lines(caller, server, credential)
+        names = [credential.kind] if credential is not None else []
+        claims = header = b""
+        if server.upstream_auth != "none":
+            names.insert(0, "jwt")
+            claims = orjson.dumps(self._claims(caller, server))[:-1]
+            # The organisation's own credential has the first right to the header that servers look at.
+            takes_bearer = server.upstream_auth == "marketplace_bearer" and b"authorization:" not in lines
+            header = b"authorization: Bearer " if takes_bearer else TOKEN_HEADER + b": "
+        return Identity(server, "+".join(names) or "none", claims, header, lines, credential)
+
+    def _choose(self, caller: Caller, server: ServerEntry) -> CredentialEntry | None:
+        """The credential for a server, if there is one. Raises RefusedError when one is needed."""
+        found = choose(caller.tenant.credentials.get(server.server_id, ()), caller.key.user_id)
+        if found.is_ended if found is not None else server.auth_mode in {"oauth", "header"}:
+            # Whoever connected an account has to connect it again; of a secret for all an admin takes care.
+            is_personal = server.auth_mode == "oauth" if found is None else found.user_id is not None
+            refusal = RefusedError("access.account_not_connected" if is_personal else "access.credential_missing")
+            page = f"{self._config.public_url}/o/{caller.tenant.slug}/connections/new/?server={server.slug}"
+            refusal.next_step = refusal.next_step.replace("<page>", page)
+            raise refusal
+        return found
+
+    def _claims(self, caller: Caller, server: ServerEntry) -> dict[str, str]:
+        user_id = caller.key.user_id
+        return {
+            "iss": self._config.public_url,
+            "aud": audience_of(server.url, self._config.egress_allow),
+            "sub": f"user:{user_id}" if user_id else f"key:{caller.key.api_key_id}",
+            "tenant": str(caller.tenant.tenant_id),
+            "key": str(caller.key.api_key_id),
+            "agent": caller.key.agent,
+        }
+
+    def _lines(self, caller: Caller, server: ServerEntry, credential: CredentialEntry) -> bytes:
+        tenant = caller.tenant
+        if self._masters is None:
+            raise RefusedError("upstream.credential_unreadable")
+        place = Place(str(tenant.tenant_id), _MODEL, _FIELD, str(credential.credential_id))
+        try:
+            secret = Keychain(self._masters, str(tenant.tenant_id), tenant.data_keys).open(place, credential.sealed)
+        except SealBrokenError as exc:
+            raise RefusedError("upstream.credential_unreadable") from exc
+        return header_lines(json.loads(secret))
+
+
+def choose(credentials: Iterable[CredentialEntry], user_id: UUID | None) -> CredentialEntry | None:
+    """The person's own before the organisation's; nobody gets another person's."""
+    found: CredentialEntry | None = None
+    for credential in credentials:
+        if credential.user_id is None:
+            found = found or credential
+        elif credential.user_id == user_id:
+            return credential
+    return found
+
+
+def account_of(call: CallContext) -> str:
+    """Under which stored credential a call reaches its server; empty without one. Sessions are not shared across them."""
+    if call.caller is None or call.server is None:
+        return ""
+    identity = call.caller.identities.get(call.server.server_id)
+    return str(identity.credential.credential_id) if identity is not None and identity.credential is not None else ""
+
+
+def audience_of(url: str, allow: egress.AllowList = frozenset()) -> str:
+    """What a token is good for: origin and path of the server, as RFC 8707 names a resource."""
+    return egress.parse_url(url, allow).url.partition("?")[0]
+
+
+def header_lines(secret: dict[str, str]) -> bytes:
+    """A stored secret as header lines: `{"name", "value"}`. Values were checked when they were stored."""
+    return b"%b: %b\r\n" % (secret["name"].lower().encode("ascii"), secret["value"].encode("latin-1"))
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
