@@ -46,6 +46,7 @@ class OldServer:
     endpoint: str = "/messages?session={}"
     numbers: int = 0
     visits: int = 0
+    dropped: Json = field(default_factory=dict)
 
     def methods(self) -> list[str]:
         return [message["method"] for _, message in self.received if "method" in message]
@@ -98,6 +99,11 @@ class OldServer:
             await _plain(send, 202)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [_EVENTS, *more]})
+        if message.get("params", {}).get("name") == "drop":
+            # The answer is given to whoever asks for what came after this event.
+            await send({"type": "http.response.body", "body": b"id: e-1\r\nretry: 10\r\ndata:\r\n\r\n"})
+            self.dropped = {"jsonrpc": "2.0", "id": message["id"], "result": text("after all")}
+            return
 
         async def say(said: Json) -> None:
             await send({"type": "http.response.body", "body": _event(said), "more_body": True})
@@ -111,6 +117,9 @@ class OldServer:
             await _plain(send, 404)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [_EVENTS]})
+        if headers.get("last-event-id") == "e-1":
+            await send({"type": "http.response.body", "body": _event(self.dropped)})
+            return
         await send({"type": "http.response.body", "body": b": hello\n\n", "more_body": True})
         await self._stream(session, receive, send)
 
@@ -301,6 +310,9 @@ class OldServer:
         """Wants its user to open a page first."""
         self.visits += 1
         return text("welcome back")
+
+    async def tool_drop(self, session: OldSession, params: Json, say: Say) -> Json:
+        return text("at once")
 
     async def tool_hang(self, session: OldSession, params: Json, say: Say) -> Json:
         await asyncio.sleep(60)

@@ -25,6 +25,7 @@ from mcp.types import (
 )
 
 from access.types import PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
+from gateway.peers import pool
 from tests.integration.gateway.conftest import META, Stage
 from tests.support.gateways import config_for, running_gateway, serving
 from tests.support.old_servers import BIG, TOOLS, WATCHED, OldServer
@@ -293,6 +294,31 @@ def test_a_session_that_the_server_lost_is_replaced_and_the_call_sent_once_more(
     assert json.loads(response.json()["result"]["content"][0]["text"]) == {"n": 2}
     assert old.app.methods() == ["initialize", "notifications/initialized", "tools/call"]
     assert old.stage.row(response)["attempts"] == 2
+
+
+@pytest.mark.parametrize("capabilities", [{}, {"sampling": {}}])
+def test_a_stream_that_the_server_drops_is_taken_up_where_it_ended(old: Old, capabilities: Any) -> None:
+    assert "after all" in call(old, "drop", capabilities=capabilities).text
+    assert old.app.methods().count("tools/call") == 1
+
+
+@TRANSPORTS
+def test_a_session_that_nobody_uses_is_given_back(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(old, "echo").status_code == 200
+    used = {session for session, message in old.app.received if message.get("method") == "tools/call"}
+    monkeypatch.setattr(pool, "IDLE_S", 0.1)
+    wait_until(lambda: used <= set(old.app.ended), "the end of the session")
+
+
+def test_calls_that_may_be_asked_something_have_sessions_of_their_own(old: Old) -> None:
+    first, second = first_round(old), first_round(old)
+    sessions = [session for session, message in old.app.received if message.get("method") == "tools/call"]
+    assert len(set(sessions)) == 2
+    for result in (second, first):
+        assert "me" in call(old, "ask", {"a": 1}, capabilities=ELICITING, params=answers_to(result)).text
+    # Both are free again, and serve the next.
+    first_round(old)
+    assert old.app.methods().count("initialize") <= 3
 
 
 def test_another_key_gets_another_session(old: Old) -> None:
