@@ -31,6 +31,7 @@ from gateway.config import GatewayConfig, Record
 from gateway.context import CallContext
 from gateway.exchange import TokenExchange
 from gateway.feed import Feed
+from gateway.fronts.legacy import LegacyFront
 from gateway.invoke import Invoker
 from gateway.keyring import Keyring
 from gateway.mcp.errors import RefusedError
@@ -115,7 +116,8 @@ class Gateway:
         )
         self._admission = Admission(config.admission)
         self._peers = self._open_peers()
-        forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers)
+        legacy = LegacyFront(config, self._bus, self._writer, seal)
+        forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers, legacy)
         pins = Pins(self._store.apply_server, self._report)
         self._pipeline = Pipeline(
             config,

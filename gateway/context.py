@@ -14,6 +14,7 @@ from calls.record import Outcome
 from core import clock, ids
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from gateway.mcp.messages import Message
+from gateway.mcp.session import OwnSession
 from gateway.watch import Watched
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class CallContext:
         "retry_after_s",
         "scope",
         "server",
+        "session",
         "session_id",
         "slot",
         "slug",
@@ -130,6 +132,7 @@ class CallContext:
         self.price: Price | None = None
         self.session_id = ""  # what is stored: the seal, never the server's own id
         self.upstream_session = b""
+        self.session: OwnSession | None = None  # of an initialize-era client, where the gateway keeps it
         self.reason = ""  # why a stage other than the engine refused
         self.outcome: Outcome = Outcome.DENIED
         self.examine: Callable[[ServerEntry, Sequence[Any]], ServerEntry] | None = (
@@ -155,6 +158,12 @@ class CallContext:
         self.marks.append((step, time.perf_counter_ns()))
 
     @property
+    def entry(self) -> ServerEntry:
+        """The server, once it is resolved."""
+        assert self.server is not None
+        return self.server
+
+    @property
     def elapsed_ms(self) -> float:
         return (time.perf_counter_ns() - self.started_ns) / 1_000_000
 
@@ -176,3 +185,10 @@ class CallContext:
             and self.message is not None
             and self.message.method == "tools/call"
         )
+
+
+def session_owner(call: CallContext) -> str:
+    """Whose sessions the call may use: those of its tenant and key, with its server or with all of them together."""
+    assert call.caller is not None
+    server = call.server.server_id if call.server is not None else "*"
+    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{server}"

@@ -91,6 +91,8 @@ class ServerEntry:
     transport: str = ""  # streamable-http | sse
     auth_mode: str = "none"  # none | header | oauth | mtls: what the server asks of an organisation
     upstream_auth: str = "marketplace_jwt"  # none | marketplace_jwt | marketplace_bearer
+    # By tool: where an argument lies (a JSON pointer) and the header that mirrors it (`gateway.mcp.param_headers`).
+    param_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

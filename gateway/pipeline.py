@@ -25,24 +25,24 @@ from gateway.aggregate.peer import Aggregate
 from gateway.answers import Send
 from gateway.audience import Audiences
 from gateway.config import GatewayConfig
-from gateway.context import CallContext
+from gateway.context import CallContext, session_owner
 from gateway.feed import Feed
 from gateway.fronts.modern import ModernFront
 from gateway.mcp import lossless, messages, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
-from gateway.mcp.session import SessionSeal
+from gateway.mcp.session import SessionSeal, is_own
 from gateway.pins import Pins
 from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
-from gateway.stages.forward import Forwarder, session_owner
+from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
 from gateway.stages.resolve import resolve
 from gateway.store import EntryStore, PolicyUnavailableError
 from gateway.upstream.client import ServerBusyError
 from gateway.upstream.http1 import UpstreamBrokenError
-from gateway.watch import ClientGoneError, Watch, WatchedTimeoutError
+from gateway.watch import CancelledByClientError, ClientGoneError, Watch, WatchedTimeoutError
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Scope = MutableMapping[str, Any]
@@ -194,10 +194,18 @@ class Pipeline:
                 await meter.commit(call, self._writer)
             except NotRecordedError as failure:
                 refusal = translate(failure)
-        if isinstance(exc, ClientGoneError):
+        await self._say(call, exc, None if is_over else refusal, send)
+
+    async def _say(self, call: CallContext, exc: Exception, refusal: RefusedError | None, send: Send) -> None:
+        if isinstance(exc, CancelledByClientError):
+            # No answer is due; the stream ends without one.
+            if not call.stream_started:
+                await answers.start_stream(call, send, [])
+            await answers.send_event(call, b"", last=True)
+        elif isinstance(exc, ClientGoneError):
             return
-        if call.stream_started:
-            await self._forwarder.end_stream(call, send, None if is_over else refusal)
+        elif call.stream_started or refusal is None:
+            await self._forwarder.end_stream(call, send, refusal)
         else:
             await answers.send_refusal(call, send, refusal, _status_for(call, refusal))
 
@@ -272,6 +280,9 @@ class Pipeline:
         if sealed is None or call.modern:
             return
         sealed = sealed.strip()
+        if is_own(sealed):
+            self._forwarder.legacy.open(call)
+            return
         upstream_id = self._seal.unseal(sealed, session_owner(call))
         if upstream_id is None:
             raise RefusedError("gateway.session_unknown")

@@ -31,6 +31,10 @@ class ClientGoneError(Exception):
     """The client closed its connection, or stopped reading from it."""
 
 
+class CancelledByClientError(ClientGoneError):
+    """The client is there and wants no answer any more."""
+
+
 class Watched:
     """One request, as a context manager that turns the watch's cancellation into an exception."""
 
@@ -75,7 +79,7 @@ class Watched:
             self._comment.cancel()
         if kind is asyncio.CancelledError and self.reason and self._task is not None:
             self._task.uncancel()
-            raise (WatchedTimeoutError if self.reason == "timeout" else ClientGoneError) from error
+            raise _ERRORS[self.reason] from error
 
     def phase(self, seconds: float, receive: Receive | None = None, *, total: float = math.inf) -> None:
         """From here on so many seconds, and never more than `total`. With `receive`, a disconnect cancels too."""
@@ -92,6 +96,11 @@ class Watched:
         """No deadline and no disconnect any more: what is left must be done whether or not somebody waits."""
         self._deadline = math.inf
         self._hear(None)
+
+    def cancel(self) -> None:
+        """The client took its request back. Too late once the phases are over: what is settled stays settled."""
+        if self._deadline < math.inf:
+            self._cancel("cancelled")
 
     def open(self, send: Send) -> None:
         """A stream towards the client has begun; from here on its silences are filled."""
@@ -144,6 +153,14 @@ class Watched:
             if message["type"] == "http.disconnect":
                 self._cancel("disconnect")
                 return
+
+
+_ERRORS: dict[str, type[Exception]] = {
+    "timeout": WatchedTimeoutError,
+    "disconnect": ClientGoneError,
+    "slow": ClientGoneError,
+    "cancelled": CancelledByClientError,
+}
 
 
 class Watch:

@@ -129,6 +129,23 @@ KINDS: dict[str, Kind] = {
             "List what there is, or search with marketplace_search_tools.",
             Reason.TOOL_UNKNOWN,
         ),
+        Kind(
+            "gateway.session_missing",
+            INVALID_REQUEST,
+            400,
+            "Bad Request: Missing session ID.",
+            "Send `initialize` first, and its Mcp-Session-Id with every request after it.",
+            Reason.REQUEST_INVALID,
+        ),
+        Kind(
+            "gateway.session_state_unavailable",
+            50305,
+            503,
+            "What belongs to the session cannot be stored right now.",
+            _LATER_STEP,
+            Reason.REQUEST_INVALID,
+            retry_after_s=2,
+        ),
         Kind("gateway.session_unknown", INVALID_REQUEST, 404, "Session not found", "Initialize again."),
         # the decision
         Kind(

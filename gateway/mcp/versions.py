@@ -20,8 +20,13 @@ FIRST_MODERN = b"2026-07-28"
 META_VERSION = "io.modelcontextprotocol/protocolVersion"
 META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 META_CLIENT = "io.modelcontextprotocol/clientInfo"
+META_LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+META_SERVER = "io.modelcontextprotocol/serverInfo"
+META_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 _HANDSHAKE = frozenset({b"", b"2024-11-05", b"2025-03-26", b"2025-06-18", b"2025-11-25"})
+LEGACY = frozenset(version.decode() for version in _HANDSHAKE if version)
+NEWEST_LEGACY = max(LEGACY)
 _SENTINEL = re.compile(r"=\?base64\?(?P<payload>.*)\?=\Z")
 _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
 

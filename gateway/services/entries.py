@@ -18,11 +18,12 @@ from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
 from catalog.choices import DriftFinder, PolicyMode, Status, Visibility
-from catalog.models import Server
+from catalog.models import Server, ServerVersion
 from catalog.selectors.listing import is_listed
 from catalog.services import drifts
 from core import clock
 from gateway.entries import KeyEntry, Price, ServerEntry, SigningEntry, TenantEntry
+from gateway.mcp import param_headers
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Tenant
 from tenants.selectors.keys import acting_user_id, members_who_act
@@ -196,7 +197,15 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         transport=server.transport,
         auth_mode=server.auth_mode,
         upstream_auth=server.upstream_auth,
+        param_headers=_param_headers(version) if version else {},
     )
+
+
+def _param_headers(version: ServerVersion) -> dict[str, dict[str, str]]:
+    """Which arguments of which tools are mirrored in headers; most servers mark none."""
+    marked = version.tools.filter(definition__inputSchema__icontains="x-mcp-header")
+    places = {tool.name: param_headers.compile_map(tool.definition.get("inputSchema")) for tool in marked}
+    return {name: found for name, found in places.items() if found}
 
 
 def _price(price: PriceVersion) -> Price:

@@ -15,11 +15,14 @@ from typing import Any
 
 from calls.record import Outcome
 from calls.writer import CallWriter
+from core.errors import MarketplaceError
 from gateway import answers
 from gateway.answers import HeaderList, Send
 from gateway.config import GatewayConfig
-from gateway.context import CallContext
+from gateway.context import CallContext, session_owner
+from gateway.fronts.legacy import LegacyFront
 from gateway.fronts.modern import ModernFront, ask_of
+from gateway.fronts.requests import handshake_of
 from gateway.mcp import errors, lossless, outcomes, sse
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Shape
@@ -46,11 +49,17 @@ _PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
 
 class Forwarder:
     def __init__(
-        self, config: GatewayConfig, upstreams: Upstreams, writer: CallWriter, seal: SessionSeal, peers: AnyPeer
+        self,
+        config: GatewayConfig,
+        upstreams: Upstreams,
+        writer: CallWriter,
+        seal: SessionSeal,
+        peers: AnyPeer,
+        legacy: LegacyFront,
     ) -> None:
         self._config, self._upstreams, self._peers = config, upstreams, peers
         self._writer, self._seal = writer, seal
-        self._modern_front = ModernFront(config, writer)
+        self._modern_front, self.legacy = ModernFront(config, writer), legacy
         self.credentials = upstreams.credentials
 
     async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
@@ -58,8 +67,16 @@ class Forwarder:
         assert call.server is not None
         if call.modern and not await self._speaks_modern(call, receive):
             await self._modern_front.relay(call, self._peers, receive, send)
-            return
-        await self._pass_through(call, receive, send)
+        elif self._is_fronted(call):
+            await self.legacy.relay(call, self._peers, send)
+        else:
+            await self._pass_through(call, receive, send)
+
+    def _is_fronted(self, call: CallContext) -> bool:
+        """Whether the client speaks by handshake and the server does not, so that the session is the gateway's own."""
+        if call.modern:
+            return False
+        return call.session is not None or self._peers.eras.of(call.entry).legacy is False
 
     async def _speaks_modern(self, call: CallContext, receive: Receive) -> bool:
         assert call.server is not None
@@ -99,6 +116,13 @@ class Forwarder:
         if call.modern and reply.status in _SUSPECT and await self._is_older(call, reply, data):
             await self._modern_front.relay(call, self._peers, receive, send)
             return
+        if (
+            not call.modern
+            and call.message.method == "initialize"
+            and await self._knows_no_handshake(call, reply, data)
+        ):
+            await self.legacy.relay(call, self._peers, send)
+            return
         call.watched.settle()
         call.mark("reply")
         call.response_bytes = len(data)
@@ -115,20 +139,45 @@ class Forwarder:
             return False
         return await self._peers.is_older(call, ask_of(call))
 
+    async def _knows_no_handshake(self, call: CallContext, reply: Reply, data: bytes) -> bool:
+        """Whether the server refused `initialize` because it speaks in another way, which is then known of it."""
+        document = read_document(data) if is_json(reply) else None
+        error = document.get("error") if document is not None else None
+        is_unknown = isinstance(error, dict) and error.get("code") == errors.METHOD_NOT_FOUND
+        eras, server = self._peers.eras, call.entry
+        if reply.status not in _SUSPECT and not is_unknown:
+            if document is not None and "result" in document:
+                eras.learn(server, legacy=True)
+            return False
+        try:
+            if not await self._peers.is_modern(call) and not await self._peers.is_older(call, handshake_of(call)):
+                return False
+        except (UpstreamBrokenError, MarketplaceError):
+            return False
+        # A server of 2024-11-05 has been found out by its own peer; any other was asked in vain just now.
+        eras.learn(server, legacy=False)
+        return True
+
     async def relay_message(self, call: CallContext, send: Send) -> None:
         """Pass on a notification or a client's response: no row, whatever the server says goes back."""
-        assert call.server is not None
+        if self._is_fronted(call):
+            await self.legacy.take(call, send)
+            return
         target = await self._upstreams.target(call.url)
         await self._relay_plain(call, target, self._post(target, call), send)
 
     async def relay_delete(self, call: CallContext, send: Send) -> None:
-        assert call.server is not None
+        if self._is_fronted(call):
+            await self.legacy.end(call, send)
+            return
         target = await self._upstreams.target(call.url)
         await self._relay_plain(call, target, self._bare(target, call, b"DELETE"), send)
 
     async def relay_listen(self, call: CallContext, receive: Receive, send: Send) -> None:
         """The legacy GET stream: what the server sends on its own. Answers do not belong here and are dropped."""
-        assert call.server is not None
+        if self._is_fronted(call):
+            await self.legacy.listen(call, self._peers, receive, send)
+            return
         deadlines = self._config.deadlines
         target = await self._upstreams.target(call.url)
         is_resumed = b"last-event-id" in call.headers
@@ -249,12 +298,6 @@ class Forwarder:
         if data:
             headers.append((b"content-type", b"application/json" if is_json(reply) else b"text/plain; charset=utf-8"))
         await answers.send_bytes(call, send, reply.status, data, headers)
-
-
-def session_owner(call: CallContext) -> str:
-    assert call.caller is not None
-    assert call.server is not None
-    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{call.server.server_id}"
 
 
 def _forwarded(call: CallContext) -> bytes:

@@ -10,7 +10,10 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -38,6 +41,7 @@ from gateway.entries import (
     TenantEntry,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 PEPPER = b"p" * 32
 SESSION_KEY = b"s" * 32
 VAULT_KEY = b"v" * 32
@@ -316,3 +320,34 @@ def process_app() -> Gateway:
     record = Record(folder=Path(folder) if folder else None)
     more = {"record": record, "failpoint": os.environ.get("FAILPOINT", "")}
     return Gateway(config_for(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], *ports, **more), loader)
+
+
+class GatewayProcess:
+    """uvicorn with the test gateway on an inherited socket, so that clients never see a closed port."""
+
+    def __init__(self, entries: Path, *upstream_ports: int) -> None:
+        self.sock = listening_socket()
+        self.base = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
+        self._environment = {
+            **os.environ,
+            "GATEWAY_TEST_ENTRIES": str(entries),
+            "GATEWAY_TEST_PORTS": ",".join(map(str, upstream_ports)),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "tests.support.gateways:process_app"]
+        options = ["--fd", str(self.sock.fileno()), "--log-level", "error", "--no-access-log"]
+        self._process = subprocess.Popen(
+            [*command, *options], cwd=ROOT, env=self._environment, pass_fds=[self.sock.fileno()]
+        )
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(10)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        self.sock.close()

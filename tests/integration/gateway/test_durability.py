@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,49 +10,17 @@ import httpx
 
 from tests.integration.gateway.conftest import body_of
 from tests.support.gateways import (
+    GatewayProcess,
     World,
     drop_schemas,
-    listening_socket,
     make_call_tables,
     rows_of,
 )
 from tests.support.upstreams import misbehaving_upstream
 
-ROOT = Path(__file__).resolve().parents[3]
 KILLS = 20
 CLIENTS = 8
 CALL = body_of("tools/call", {"name": "echo", "arguments": {}})
-
-
-class GatewayProcess:
-    """uvicorn with the test gateway on an inherited socket, so that clients never see a closed port."""
-
-    def __init__(self, entries: Path, upstream_port: int) -> None:
-        self.sock = listening_socket()
-        self.base = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
-        self._environment = {
-            **os.environ,
-            "GATEWAY_TEST_ENTRIES": str(entries),
-            "GATEWAY_TEST_PORTS": str(upstream_port),
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "uvicorn", "--factory", "tests.support.gateways:process_app"]
-        options = ["--fd", str(self.sock.fileno()), "--log-level", "error", "--no-access-log"]
-        self._process = subprocess.Popen(
-            [*command, *options], cwd=ROOT, env=self._environment, pass_fds=[self.sock.fileno()]
-        )
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
-
-    def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-        self.sock.close()
 
 
 async def call_until(stop: asyncio.Event, base: str, headers: dict[str, str], answered: list[str]) -> None:
