@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from access import engine
-from access.models import Grant
+from access.limits import MONEY_SCALE, LimitKind, LimitRule, LimitScope, Period, to_units
+from access.models import Grant, Limit
 from access.types import (
     Decision,
     GrantRule,
@@ -81,6 +83,55 @@ def to_rule(grant: Grant) -> GrantRule:
         tools=frozenset(grant.tools),
         expires_at=grant.expires_at,
         revoked_at=grant.revoked_at,
+    )
+
+
+def list_limits() -> QuerySet[Limit]:
+    """Every limit that the organisation has set, the oldest first. Never joined with servers, as grants."""
+    return Limit.objects.all()
+
+
+def compile_limits() -> tuple[LimitRule, ...]:
+    """What holds in the organisation: what it has set, and the platform's defaults where it has set nothing of the kind."""
+    own = tuple(to_limit_rule(limit) for limit in list_limits())
+    replaced = {(rule.scope, rule.kind, rule.period) for rule in own if rule.key_id is None and rule.hard}
+    return (
+        *(rule for rule in default_limits() if (rule.scope, rule.kind, rule.period) not in replaced),
+        *own,
+    )
+
+
+def default_limits() -> tuple[LimitRule, ...]:
+    """The platform's defaults; an amount of 0 in the settings is no limit."""
+    rate, cap = settings.LIMIT_KEY_REQUESTS_PER_MINUTE, settings.LIMIT_SPEND_PER_MONTH
+    rules = (
+        LimitRule("default-key-rate", "Requests of each key", LimitScope.KEY, LimitKind.RATE, rate, Period.MINUTE),
+        LimitRule(
+            "default-spend",
+            "Spending of the organisation",
+            LimitScope.ORGANISATION,
+            LimitKind.CAP,
+            cap * MONEY_SCALE,
+            Period.MONTH,
+        ),
+    )
+    return tuple(rule for rule in rules if rule.amount)
+
+
+def to_limit_rule(limit: Limit) -> LimitRule:
+    kind = LimitKind(limit.kind)
+    return LimitRule(
+        limit_id=str(limit.pk),
+        name=limit.name,
+        scope=LimitScope(limit.scope),
+        kind=kind,
+        amount=to_units(limit.amount) if kind is LimitKind.CAP else int(limit.amount),
+        period=Period(limit.period),
+        hard=limit.hard,
+        key_id=limit.key_id,
+        server_id=limit.server_id,
+        tool=limit.tool,
+        currency=limit.currency,
     )
 
 

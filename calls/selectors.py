@@ -129,6 +129,17 @@ def spend(wanted: CallFilter, *, midnight: datetime) -> list[Spend]:
     return sorted((Spend(**row) for row in rows), key=lambda each: -each.period)
 
 
+def billed_since(
+    moment: datetime, until: datetime, *, currency: str, key_id: UUID | None, server_id: UUID | None, tool: str
+) -> tuple[int, Decimal]:
+    """Successful tool calls from a moment on, and what those in one currency cost together."""
+    rows = Call.objects.filter(call_id__gte=lowest_at(moment), call_id__lt=lowest_at(until), billable=True).order_by()
+    wanted = {"api_key_id": key_id, "server_id": server_id, "tool": tool or None}
+    rows = rows.filter(**{name: value for name, value in wanted.items() if value is not None})
+    found = rows.aggregate(calls=Count("pk"), money=Sum("price", filter=Q(currency=currency), default=Decimal(0)))
+    return found["calls"], found["money"]
+
+
 def called_servers() -> list[tuple[UUID, str]]:
     """Servers that were ever called, with the name under which they were called last.
 

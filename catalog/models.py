@@ -69,6 +69,24 @@ class Server(Record):
     policy_mode = models.CharField(max_length=10, choices=PolicyMode.choices, default=PolicyMode.ALLOW_LIST)
     gateway_enabled = models.BooleanField(default=True)
     url = models.URLField(max_length=500, help_text="Where the server itself answers; never shown to callers.")
+    further_urls = ArrayField(
+        models.URLField(max_length=500),
+        default=list,
+        blank=True,
+        size=8,
+        help_text="Other addresses of the same server; calls go round all of them.",
+    )
+    rate_per_caller = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Requests per minute of each organisation that calls; empty for no limit."
+    )
+    rate_in_all = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Requests per minute of all organisations together; empty for no limit."
+    )
+    timeout_s = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Seconds until an answer must begin, at most 300; empty for what the gateway gives.",
+    )
     current_version = models.ForeignKey(
         "catalog.ServerVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -86,6 +104,16 @@ class Server(Record):
                 fields=["slug"],
                 condition=models.Q(visibility=Visibility.PUBLIC) & ~models.Q(status=Status.REMOVED),
                 name="server_slug_unique_in_public",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(rate_per_caller=None) | models.Q(rate_per_caller__gte=1),
+                name="server_rate_per_caller_counts",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(rate_in_all=None) | models.Q(rate_in_all__gte=1), name="server_rate_in_all_counts"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(timeout_s=None) | models.Q(timeout_s__range=(1, 300)), name="server_timeout_fits"
             ),
             models.CheckConstraint(
                 condition=~models.Q(status=Status.APPROVED) | models.Q(approved_at__isnull=False),

@@ -89,6 +89,8 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
     more: HeaderList = [_NO_STORE]
     if refusal.retry_after_s:
         more.append((b"retry-after", b"%d" % math.ceil(refusal.retry_after_s)))
+    if refusal.limit is not None:
+        more += _limit_headers(refusal.limit)
     if refusal.challenge and status in {401, 403}:
         more.append((b"www-authenticate", refusal.challenge))
     elif status == 405:
@@ -100,3 +102,15 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
         await send_json(call, send, status, errors.problem(refusal, call_id), more=more, problem=True)
     else:
         await send_json(call, send, status, errors.rpc_error(refusal, call.request_id, call_id), more=more)
+
+
+def _limit_headers(limit: dict[str, Any]) -> HeaderList:
+    """`RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers; amounts of money are in `data` only."""
+    name = f'"{limit["scope"]}-{limit["kind"]}"'
+    if isinstance(limit["limit"], str):
+        return []
+    reset = math.ceil(limit["reset_s"])
+    return [
+        (b"ratelimit", f"{name};r={limit['remaining']};t={reset}".encode()),
+        (b"ratelimit-policy", f"{name};q={limit['limit']};w={limit['window_s']}".encode()),
+    ]

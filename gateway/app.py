@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -114,7 +115,12 @@ class Gateway:
             issuer=config.public_url,
             trusted_proxies=config.trusted_proxies,
         )
-        self._admission = Admission(config.admission)
+        self._admission = Admission(
+            config.admission,
+            config.redis_url,
+            spent=functools.partial(self._store.call, self._loader.spent),
+            tell=functools.partial(self._store.call, self._loader.tell_limit),
+        )
         self._peers = self._open_peers()
         legacy = LegacyFront(config, self._bus, self._writer, seal)
         forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers, legacy)
@@ -143,6 +149,7 @@ class Gateway:
         await self._writer.start()
         self._feed.start()
         self._bus.start()
+        self._admission.start()
         self._task = asyncio.create_task(self._keep_house())
         self._started = True
 
@@ -162,6 +169,7 @@ class Gateway:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._bus.stop()
         await self._feed.stop()
+        await self._admission.stop()
         await self._keyring.stop()
         await self._writer.stop()
         if self._journal is not None:

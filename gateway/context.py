@@ -18,7 +18,7 @@ from gateway.mcp.session import OwnSession
 from gateway.watch import Watched
 
 if TYPE_CHECKING:
-    from gateway.admission.admission import Plan
+    from gateway.admission.plans import Plan
 
 
 class Caller:

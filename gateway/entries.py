@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from access.limits import LimitRule
 from access.types import GrantRule, ServerPolicy
 
 
@@ -57,6 +58,7 @@ class TenantEntry:
     keys: Mapping[str, KeyEntry]  # by key_id
     grants: Mapping[UUID, tuple[GrantRule, ...]]  # by server id
     observed: frozenset[UUID] = frozenset()  # own servers whose policy only observes, so that they need no grant
+    limits: tuple[LimitRule, ...] = ()  # of the organisation, and the platform's defaults
     credentials: Mapping[UUID, tuple[CredentialEntry, ...]] = field(default_factory=dict)  # by server id
     data_keys: Mapping[UUID, bytes] = field(default_factory=dict, repr=False)  # wrapped, `core.vault`
 
@@ -89,6 +91,8 @@ class ServerEntry:
     urls: tuple[str, ...] = ()  # further addresses of the same server; calls go round them
     protocol: str = ""  # the revision in which the catalog read the approved version
     transport: str = ""  # streamable-http | sse
+    limits: tuple[LimitRule, ...] = ()  # of the provider, for everybody who calls
+    timeout_s: int | None = None  # until an answer must begin; None for what the gateway gives
     auth_mode: str = "none"  # none | header | oauth | mtls: what the server asks of an organisation
     upstream_auth: str = "marketplace_jwt"  # none | marketplace_jwt | marketplace_bearer
     # By tool: where an argument lies (a JSON pointer) and the header that mirrors it (`gateway.mcp.param_headers`).

@@ -219,6 +219,7 @@ class Pipeline:
         if message.shape is not Shape.REQUEST:
             # Any live grant lets the conversation about granted calls go on.
             await self.decide(call, "ping", "")
+            await self._admission.admit_message(call)
             await self._forwarder.relay_message(call, send)
             return
         self._note_tool(call, message)
@@ -336,6 +337,13 @@ def _status_for(call: CallContext, refusal: RefusedError) -> int:
     is_request = call.message is not None and call.message.shape is Shape.REQUEST
     if call.interface == "mcp" and is_request and not call.modern and refusal.status == refusal.kind.status:
         is_decision = refusal.kind.reason is not None or refusal.decision is not None
-        if (is_decision or refusal.kind.code.startswith("upstream.")) and refusal.status in {403, 404, 502, 504}:
+        if (is_decision or refusal.kind.code.startswith("upstream.")) and refusal.status in {
+            402,
+            403,
+            404,
+            429,
+            502,
+            504,
+        }:
             return 200
     return refusal.status

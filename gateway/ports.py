@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from access.limits import LimitRule, Window
+from gateway.admission.budgets import Subject
 from gateway.entries import ServerEntry, SigningEntry, TenantEntry
 
 
@@ -35,6 +37,12 @@ class Loader(Protocol):
 
     def touch_keys(self, used: Mapping[UUID, datetime]) -> None:
         """Note when keys were last used, by APIKey id."""
+
+    def spent(self, subject: Subject, rule: LimitRule, window: Window) -> int:
+        """What a quota or cap has used in its window, from the rows of calls; in the units of the rule."""
+
+    def tell_limit(self, subject: Subject, rule: LimitRule, percent: int, used: int) -> None:
+        """Tell people that a quota or cap has reached 50, 80 or 100 percent."""
 
     def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:
         """Tools, by name, that a server was just seen to define differently from its entry."""

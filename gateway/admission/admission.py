@@ -1,74 +1,50 @@
 """Closed: a call over a limit, or to a server that is unwell, is refused with the limit, what is left, and when to return.
 
 `admit` gives a ticket, and the ticket is settled when the outcome is known; `Pipeline.deliver` is the one place that does both.
-What applies to a caller, a server and a tool is looked up once per pair and kept as a plan; a call then costs a few comparisons.
+What applies to a caller, a server and a tool is looked up once and kept as a plan; a call then costs a few comparisons.
 """
 
 from __future__ import annotations
 
 import time
-from uuid import UUID
+from typing import Any
 
 from calls.record import Outcome
+from gateway.admission import refusals
+from gateway.admission.breaker import State
+from gateway.admission.budgets import Budget
 from gateway.admission.bulkheads import Slots
-from gateway.admission.endpoints import Endpoint, Endpoints
+from gateway.admission.endpoints import Endpoint
+from gateway.admission.plans import Plan, Plans
+from gateway.admission.shared import Shared, Spent, Tell
 from gateway.config import AdmissionConfig
 from gateway.context import CallContext
-from gateway.entries import ServerEntry
 from gateway.mcp.errors import RefusedError
 from gateway.upstream.http1 import UpstreamBrokenError
 from gateway.watch import WatchedTimeoutError
 
 _MAX_PLANS = 1024
-_FORGET_AFTER_S = 600.0
 _ANSWERED = frozenset({Outcome.OK, Outcome.TOOL_ERROR})
-
-
-class ServerState:
-    """What this process knows of one server: who is there, and how its addresses do."""
-
-    __slots__ = ("endpoints", "slots", "used_at")
-
-    def __init__(self, config: AdmissionConfig) -> None:
-        self.slots = Slots(config.per_server, config.queue)
-        self.endpoints = Endpoints(config.breaker)
-        self.used_at = 0.0
-
-
-class TenantState:
-    """One organisation's calls and streams under way in this process."""
-
-    __slots__ = ("key_streams", "slots", "streams", "used_at")
-
-    def __init__(self, config: AdmissionConfig) -> None:
-        self.slots = Slots(config.per_tenant, config.queue)
-        self.streams = Slots(config.streams_per_tenant)
-        self.key_streams: dict[UUID, Slots] = {}
-        self.used_at = 0.0
-
-
-class Plan:
-    """Everything that concerns calls of one caller to one tool of one server."""
-
-    __slots__ = ("entry", "generation", "server", "tenant")
-
-    def __init__(self, entry: ServerEntry, generation: int, server: ServerState, tenant: TenantState) -> None:
-        self.entry, self.generation = entry, generation
-        self.server, self.tenant = server, tenant
+Reserved = list[tuple[Budget, int]]
 
 
 class Ticket:
     """The right to one call, with everything that is held for it. Settle it exactly once."""
 
-    __slots__ = ("_endpoint", "_held", "_is_probe")
+    __slots__ = ("_endpoint", "_held", "_is_probe", "_reserved")
 
-    def __init__(self, endpoint: Endpoint, held: tuple[Slots, ...], *, is_probe: bool) -> None:
-        self._endpoint, self._held, self._is_probe = endpoint, held, is_probe
+    def __init__(self, endpoint: Endpoint, held: tuple[Slots, ...], reserved: Reserved, *, is_probe: bool) -> None:
+        self._endpoint, self._held, self._reserved, self._is_probe = endpoint, held, reserved, is_probe
 
     def settle(self, call: CallContext, error: BaseException | None = None) -> None:
-        """Give back what was held, and tell the breaker how the server did."""
+        """Give back what was held, turn reservations into what was spent, and tell the breaker how the server did."""
         for slots in self._held:
             slots.give()
+        if self._reserved:
+            # A row that was handed to the writer may be there even when nobody could confirm it: then it is paid.
+            billed = call.committed is not None and call.is_billable
+            for budget, amount in self._reserved:
+                budget.settle(amount, billed=billed)
         breaker = self._endpoint.breaker
         failed = _has_failed(call, error)
         if failed is None:
@@ -94,11 +70,18 @@ def _has_failed(call: CallContext, error: BaseException | None) -> bool | None:
 
 
 class Admission:
-    def __init__(self, config: AdmissionConfig) -> None:
+    """`spent` and `tell` are the door to the control plane: what was spent before, and people who want to know."""
+
+    def __init__(self, config: AdmissionConfig, redis_url: str, *, spent: Spent, tell: Tell) -> None:
         self._config = config
-        self._servers: dict[UUID, ServerState] = {}
-        self._tenants: dict[UUID, TenantState] = {}
-        self._generation = 0  # plans of an older one point at state that was forgotten
+        self._plans = Plans(config)
+        self.shared = Shared(redis_url, spent=spent, tell=tell, live=self.live)
+
+    def start(self) -> None:
+        self.shared.start()
+
+    async def stop(self) -> None:
+        await self.shared.stop()
 
     async def admit(self, call: CallContext, *, listens: bool = False) -> Ticket:
         """Raises RefusedError. `listens`: a stream without a natural end, which holds a place among streams only."""
@@ -106,30 +89,54 @@ class Admission:
         call.stream_listens = listens
         now = time.monotonic()
         plan.server.used_at = plan.tenant.used_at = now
+        if plan.rates:
+            await self._take_tokens(plan, now)
         held = self._take_streams(call, plan) if listens else await self._take_slots(plan)
-        endpoint = plan.server.endpoints.choose(now, call.url_wanted)
-        if endpoint is None:
-            for slots in held:
-                slots.give()
-            raise RefusedError("upstream.unavailable").later(plan.server.endpoints.blocked_s(now))
+        reserved: Reserved = []
+        try:
+            if plan.charges:
+                await self._reserve(plan, reserved, now)
+            endpoint = plan.server.endpoints.choose(now, call.url_wanted)
+            if endpoint is None:
+                raise RefusedError("upstream.unavailable").later(plan.server.endpoints.blocked_s(now))
+        except BaseException:
+            _undo(held, reserved)
+            raise
         call.url = endpoint.url
-        return Ticket(endpoint, held, is_probe=endpoint.breaker.enter(now))
+        return Ticket(endpoint, held, reserved, is_probe=endpoint.breaker.enter(now))
+
+    async def admit_message(self, call: CallContext) -> None:
+        """A notification or a client's answer: only rates count it. Raises RefusedError."""
+        await self._take_tokens(self._plan_for(call), time.monotonic())
 
     def reap(self) -> None:
-        """Forget servers and organisations that nobody has called for long."""
-        limit = time.monotonic() - _FORGET_AFTER_S
-        servers = [key for key, state in self._servers.items() if state.used_at < limit and not state.slots.taken]
-        tenants = [
-            key
-            for key, state in self._tenants.items()
-            if state.used_at < limit and not state.slots.taken and not state.streams.taken
-        ]
-        for server_id in servers:
-            del self._servers[server_id]
-        for tenant_id in tenants:
-            del self._tenants[tenant_id]
-        if servers or tenants:
-            self._generation += 1
+        self._plans.reap()
+
+    def live(self) -> dict[str, Any]:
+        """What this process sees, for the page of live state and for metrics. Names and numbers only."""
+        now = time.monotonic()
+        return {
+            "at": time.time(),
+            "limits_shared": not self.shared.is_away,
+            "processes": self.shared.processes,
+            "servers": {
+                str(server_id): {
+                    "slug": state.slug,
+                    "calls": state.slots.taken,
+                    "waiting": state.slots.waiting,
+                    "endpoints": [_endpoint(endpoint, now) for endpoint in state.endpoints.each],
+                }
+                for server_id, state in self._plans.servers.items()
+            },
+            "tenants": {
+                str(tenant_id): {
+                    "calls": state.slots.taken,
+                    "waiting": state.slots.waiting,
+                    "streams": state.streams.taken,
+                }
+                for tenant_id, state in self._plans.tenants.items()
+            },
+        }
 
     def _plan_for(self, call: CallContext) -> Plan:
         caller, server = call.caller, call.server
@@ -137,23 +144,40 @@ class Admission:
         assert server is not None
         key = (server.server_id, call.tool)
         plan = caller.plans.get(key)
-        if plan is None or plan.entry is not server or plan.generation != self._generation:
+        if plan is None or plan.entry is not server or plan.generation != self._plans.generation:
             if len(caller.plans) >= _MAX_PLANS:
                 caller.plans.clear()
-            plan = caller.plans[key] = self._draw(call, server)
+            plan = caller.plans[key] = self._plans.draw(caller, server, call.tool)
         return plan
 
-    def _draw(self, call: CallContext, server: ServerEntry) -> Plan:
-        assert call.caller is not None
-        state = self._servers.get(server.server_id)
-        if state is None:
-            state = self._servers[server.server_id] = ServerState(self._config)
-        state.endpoints.set((server.url, *server.urls))
-        tenant_id = call.caller.tenant.tenant_id
-        tenant = self._tenants.get(tenant_id)
-        if tenant is None:
-            tenant = self._tenants[tenant_id] = TenantState(self._config)
-        return Plan(server, self._generation, state, tenant)
+    async def _take_tokens(self, plan: Plan, now: float) -> None:
+        for index, bucket in enumerate(plan.rates):
+            if bucket.take(now) or await self.shared.token(bucket, now):
+                continue
+            if not bucket.rule.hard:
+                continue
+            for taken in plan.rates[:index]:
+                taken.give()
+            raise refusals.too_fast(bucket, time.monotonic())
+
+    async def _reserve(self, plan: Plan, reserved: Reserved, now: float) -> None:
+        moment = time.time()
+        for counter, amount in plan.charges:
+            budget = counter.at(moment)
+            if budget.reserve(now, amount):
+                reserved.append((budget, amount))
+                continue
+            if not budget.rule.hard:
+                self.shared.note_budget(budget)
+                budget.reserve_beyond(amount)
+                reserved.append((budget, amount))
+                continue
+            granted = await self.shared.budget(budget, amount)
+            if granted is None:
+                raise RefusedError("limits.unavailable")
+            if not granted:
+                raise refusals.used_up(budget, amount)
+            reserved.append((budget, amount))
 
     async def _take_slots(self, plan: Plan) -> tuple[Slots, ...]:
         ours, theirs = plan.tenant.slots, plan.server.slots
@@ -180,3 +204,18 @@ class Admission:
             mine.give()
             raise RefusedError("limits.streams")
         return mine, tenant.streams
+
+
+def _undo(held: tuple[Slots, ...], reserved: Reserved) -> None:
+    for slots in held:
+        slots.give()
+    for budget, amount in reserved:
+        budget.settle(amount, billed=False)
+
+
+def _endpoint(endpoint: Endpoint, now: float) -> dict[str, Any]:
+    """An address by its place, never by its name: callers do not learn where a server is."""
+    breaker = endpoint.breaker
+    good, bad = breaker.rates(now)
+    blocked = breaker.blocked_s(now) if breaker.state is not State.CLOSED else 0.0
+    return {"breaker": str(breaker.state), "retry_s": round(blocked, 1), "good": good, "bad": bad}

@@ -193,6 +193,40 @@ KINDS: dict[str, Kind] = {
         ),
         # limits
         Kind(
+            "limits.rate",
+            42900,
+            429,
+            "A rate limit is used up.",
+            "Wait as long as Retry-After says.",
+            Reason.RATE_LIMITED,
+            retry_after_s=1,
+        ),
+        Kind(
+            "limits.quota",
+            42902,
+            429,
+            "A quota is used up.",
+            "Wait for the next period, or ask an admin of your organisation to raise the quota.",
+            Reason.QUOTA_REACHED,
+        ),
+        Kind(
+            "limits.cap",
+            40200,
+            402,
+            "A spending cap does not allow the price of this call.",
+            "Wait for the next period, or ask an admin of your organisation to raise the cap.",
+            Reason.CAP_REACHED,
+        ),
+        Kind(
+            "limits.unavailable",
+            50306,
+            503,
+            "What was already spent cannot be looked up, and this call has a price.",
+            _LATER_STEP,
+            Reason.LIMITS_UNAVAILABLE,
+            retry_after_s=2,
+        ),
+        Kind(
             "limits.concurrency",
             50305,
             503,
@@ -349,6 +383,7 @@ class RefusedError(MarketplaceError):
         self.decision = decision
         self.detail = detail  # for the record and the operator, not for the caller
         self.retry_after_s: float = self.kind.retry_after_s
+        self.limit: dict[str, Any] | None = None  # which limit, how much is left, when it is whole again
         self.challenge = b""  # the WWW-Authenticate header, where another credential would help
 
     def later(self, seconds: float) -> RefusedError:
@@ -382,6 +417,10 @@ def rpc_error(refusal: RefusedError, request_id: Any, call_id: str = "") -> byte
         "call_id": call_id or None,
         **refusal.data,
     }
+    if refusal.limit is not None:
+        data["limit"] = refusal.limit
+    if refusal.retry_after_s:
+        data["retry_after_s"] = round(refusal.retry_after_s, 3)
     error = {"code": refusal.kind.rpc_code, "message": f"{refusal.message} {refusal.next_step}".strip(), "data": data}
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
 
@@ -393,6 +432,8 @@ def problem(refusal: RefusedError, call_id: str = "", **more: Any) -> bytes:
         body["reason"] = str(refusal.reason)
     if call_id:
         body["call_id"] = call_id
+    if refusal.limit is not None:
+        body["limit"] = refusal.limit
     decision = refusal.decision
     if decision is not None and decision.grant_id:
         body["grant_id"] = str(decision.grant_id)

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import close_old_connections
 
 from access import selectors as access
+from access.limits import LimitRule, Window
 from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
@@ -22,8 +23,11 @@ from catalog.models import Server, ServerVersion
 from catalog.selectors.listing import is_listed
 from catalog.services import drifts
 from core import clock
+from gateway.admission.budgets import Subject
+from gateway.admission.plans import provider_limits
 from gateway.entries import KeyEntry, Price, ServerEntry, SigningEntry, TenantEntry
 from gateway.mcp import param_headers
+from gateway.services import limits
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Tenant
 from tenants.selectors.keys import acting_user_id, members_who_act
@@ -45,8 +49,10 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         own = Server.objects.filter(owner_tenant=tenant, policy_mode=PolicyMode.OBSERVE).exclude(status=Status.REMOVED)
         observed = frozenset(own.values_list("pk", flat=True))
     grants: dict[UUID, list[GrantRule]] = {}
+    limit_rules: tuple[LimitRule, ...] = ()
     if tenant.suspended_at is None:
         with tenant_scope(tenant):
+            limit_rules = access.compile_limits()
             for rule in access.compile_rules():
                 grants.setdefault(rule.server_id, []).append(rule)
     return TenantEntry(
@@ -58,6 +64,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         keys=keys,
         grants={server_id: tuple(rules) for server_id, rules in grants.items()},
         observed=observed,
+        limits=limit_rules,
     )
 
 
@@ -130,6 +137,14 @@ class ModelLoader:
         return tenants, servers
 
     @_own_connection
+    def spent(self, subject: Subject, rule: LimitRule, window: Window) -> int:
+        return limits.spent(subject, rule, window)
+
+    @_own_connection
+    def tell_limit(self, subject: Subject, rule: LimitRule, percent: int, used: int) -> None:
+        limits.tell(subject, rule, percent, used)
+
+    @_own_connection
     def touch_keys(self, used: Mapping[UUID, datetime]) -> None:
         """Store when keys were last used; later moments win."""
         with platform_scope():
@@ -195,6 +210,9 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         prices_until=prices_until,
         protocol=version.protocol if version else "",
         transport=server.transport,
+        urls=tuple(server.further_urls),
+        limits=provider_limits(server.pk, server.rate_per_caller, server.rate_in_all),
+        timeout_s=server.timeout_s,
         auth_mode=server.auth_mode,
         upstream_auth=server.upstream_auth,
         param_headers=_param_headers(version) if version else {},

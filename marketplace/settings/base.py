@@ -253,6 +253,16 @@ INTENT_SYNC = env.text(
     "writes",
     choices=("writes", "all", "none"),
 )
+LIMIT_KEY_REQUESTS_PER_MINUTE = env.integer(
+    "MARKETPLACE_LIMIT_KEY_PER_MINUTE",
+    "Requests per minute of each key, where its organisation has set no rate for keys; 0 is no limit.",
+    default=600,
+)
+LIMIT_SPEND_PER_MONTH = env.integer(
+    "MARKETPLACE_LIMIT_SPEND_PER_MONTH",
+    "USD that an organisation may spend in a month before it sets a cap of its own; 0 is no limit.",
+    default=50,
+)
 
 FAILPOINT = env.text("FAILPOINT", "For tests: the point at which a gateway kills itself; ignored elsewhere.", "")
 

@@ -27,10 +27,12 @@ from uuid import UUID, uuid4
 import psycopg
 import uvicorn
 
+from access.limits import LimitRule, Window
 from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, SubjectKind, ToolRule, Trust
 from calls.record import COLUMNS
 from core import ids, keys, signing
 from gateway import codec
+from gateway.admission.budgets import Subject
 from gateway.app import Gateway
 from gateway.config import Deadlines, GatewayConfig, Limits, Record
 from gateway.entries import (
@@ -57,6 +59,8 @@ class MemoryLoader:
         self.questions: list[str] = []
         self.reported: list[tuple[UUID, dict[str, dict[str, Any]]]] = []
         self.fail = False
+        self.sums: dict[str, int] = {}  # what each limit has used, as the rows of calls would say
+        self.told: list[tuple[str, int]] = []
         self.rejected: list[UUID] = []
         kid, private, public = signing.mint()
         self.signing_entry = SigningEntry(kid, private, {kid: public})
@@ -91,6 +95,13 @@ class MemoryLoader:
         self._ask("revisions")
         tenants = {key: self.tenants[key].revision for key in tenant_ids if key in self.tenants}
         return tenants, {key: self.servers[key].revision for key in server_ids if key in self.servers}
+
+    def spent(self, subject: Subject, rule: LimitRule, window: Window) -> int:
+        self._ask(f"spent {rule.limit_id}")
+        return self.sums.get(rule.limit_id, 0)
+
+    def tell_limit(self, subject: Subject, rule: LimitRule, percent: int, used: int) -> None:
+        self.told.append((rule.limit_id, percent))
 
     def touch_keys(self, used: dict[UUID, datetime]) -> None:
         self._ask("touch")

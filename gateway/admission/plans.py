@@ -1,0 +1,177 @@
+"""What applies to calls of one caller to one tool of one server, found once and kept for as long as the entries stand."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+from access.limits import LimitKind, LimitRule, LimitScope, Period, to_units
+from gateway.admission.budgets import Counter, Subject
+from gateway.admission.bulkheads import Slots
+from gateway.admission.endpoints import Endpoints
+from gateway.admission.rates import Bucket
+from gateway.config import AdmissionConfig
+from gateway.context import Caller
+from gateway.entries import ServerEntry
+
+_FORGET_AFTER_S = 600.0
+
+
+class ServerState:
+    """What this process knows of one server: who is there, and how its addresses do."""
+
+    __slots__ = ("endpoints", "slots", "slug", "used_at")
+
+    def __init__(self, config: AdmissionConfig) -> None:
+        self.slug = ""
+        self.slots = Slots(config.per_server, config.queue)
+        self.endpoints = Endpoints(config.breaker)
+        self.used_at = 0.0
+
+
+class TenantState:
+    """One organisation's calls and streams under way in this process."""
+
+    __slots__ = ("key_streams", "slots", "streams", "used_at")
+
+    def __init__(self, config: AdmissionConfig) -> None:
+        self.slots = Slots(config.per_tenant, config.queue)
+        self.streams = Slots(config.streams_per_tenant)
+        self.key_streams: dict[UUID, Slots] = {}
+        self.used_at = 0.0
+
+
+class Plan:
+    """`charges` are the counters of a tool call with what it adds to each."""
+
+    __slots__ = ("charges", "entry", "generation", "rates", "server", "tenant")
+
+    def __init__(
+        self,
+        entry: ServerEntry,
+        generation: int,
+        server: ServerState,
+        tenant: TenantState,
+        rates: tuple[Bucket, ...],
+        charges: tuple[tuple[Counter, int], ...],
+    ) -> None:
+        self.entry, self.generation = entry, generation
+        self.server, self.tenant = server, tenant
+        self.rates, self.charges = rates, charges
+
+
+class Plans:
+    """The state of every server, organisation and limit that was lately called, and the plans that point at it."""
+
+    def __init__(self, config: AdmissionConfig) -> None:
+        self._config = config
+        self.servers: dict[UUID, ServerState] = {}
+        self.tenants: dict[UUID, TenantState] = {}
+        self.buckets: dict[str, Bucket] = {}
+        self.counters: dict[str, Counter] = {}
+        self.generation = 0  # plans of an older one point at state that was forgotten
+
+    def draw(self, caller: Caller, server: ServerEntry, tool: str) -> Plan:
+        state = self.servers.get(server.server_id)
+        if state is None:
+            state = self.servers[server.server_id] = ServerState(self._config)
+        state.slug = server.slug
+        state.endpoints.set((server.url, *server.urls))
+        tenant_id = caller.tenant.tenant_id
+        tenant = self.tenants.get(tenant_id)
+        if tenant is None:
+            tenant = self.tenants[tenant_id] = TenantState(self._config)
+        rules = [
+            rule
+            for rule in (*caller.tenant.limits, *server.limits)
+            if rule.covers(caller.key.api_key_id, server.server_id, tool)
+        ]
+        rates = tuple(self._bucket(rule, caller, server) for rule in rules if rule.kind is LimitKind.RATE)
+        charges = self._charges(rules, caller, server, tool) if tool else ()
+        return Plan(server, self.generation, state, tenant, rates, charges)
+
+    def reap(self) -> None:
+        """Forget what nobody has used for long."""
+        limit = time.monotonic() - _FORGET_AFTER_S
+        gone: list[tuple[dict[Any, Any], Any]] = [
+            (self.servers, key)
+            for key, state in self.servers.items()
+            if state.used_at < limit and not state.slots.taken
+        ]
+        gone += [
+            (self.tenants, key)
+            for key, state in self.tenants.items()
+            if state.used_at < limit and not state.slots.taken and not state.streams.taken
+        ]
+        gone += [(self.buckets, name) for name, one in self.buckets.items() if not one.active and one.used_at < limit]
+        gone += [
+            (self.counters, name)
+            for name, each in self.counters.items()
+            if each.used_at < limit and not each.at(time.time()).active
+        ]
+        for where, key in gone:
+            del where[key]
+        if gone:
+            self.generation += 1
+
+    def _bucket(self, rule: LimitRule, caller: Caller, server: ServerEntry) -> Bucket:
+        name = _name(rule, caller, server)
+        bucket = self.buckets.get(name)
+        if bucket is None:
+            bucket = self.buckets[name] = Bucket(name, rule)
+        bucket.set_rule(rule)
+        return bucket
+
+    def _charges(
+        self, rules: list[LimitRule], caller: Caller, server: ServerEntry, tool: str
+    ) -> tuple[tuple[Counter, int], ...]:
+        price = server.tool_prices.get(tool) or server.price
+        charges = []
+        for rule in rules:
+            if rule.kind is LimitKind.QUOTA:
+                charges.append((self._counter(rule, caller, server), 1))
+            elif rule.kind is LimitKind.CAP and price is not None and price.rate and price.currency == rule.currency:
+                charges.append((self._counter(rule, caller, server), to_units(price.rate)))
+        return tuple(charges)
+
+    def _counter(self, rule: LimitRule, caller: Caller, server: ServerEntry) -> Counter:
+        name = _name(rule, caller, server)
+        counter = self.counters.get(name)
+        if counter is None:
+            each_key = rule.scope is LimitScope.KEY and rule.key_id is None
+            subject = Subject(
+                caller.tenant.tenant_id,
+                caller.tenant.schema_name,
+                caller.key.api_key_id if each_key else rule.key_id,
+                rule.server_id,
+                rule.tool,
+            )
+            counter = self.counters[name] = Counter(name, rule, subject)
+        counter.set_rule(rule)
+        counter.used_at = time.monotonic()
+        return counter
+
+
+def _name(rule: LimitRule, caller: Caller, server: ServerEntry) -> str:
+    """What the limit is counted under, the same in every process."""
+    tenant_id = caller.tenant.tenant_id
+    if rule.scope is LimitScope.PROVIDER:
+        return f"server:{server.server_id}:{rule.limit_id}:{tenant_id if rule.limit_id == PER_CALLER else 'all'}"
+    each_key = f":{caller.key.api_key_id}" if rule.scope is LimitScope.KEY and rule.key_id is None else ""
+    return f"{tenant_id}:{rule.limit_id}{each_key}"
+
+
+PER_CALLER, IN_ALL = "provider-caller", "provider-all"
+
+
+def provider_limits(server_id: UUID, per_caller: int | None, in_all: int | None) -> tuple[LimitRule, ...]:
+    """The limits, in requests per minute, that a provider sets for its own server: per calling organisation, and in all."""
+    return tuple(
+        LimitRule(limit_id, name, LimitScope.PROVIDER, LimitKind.RATE, amount, Period.MINUTE, server_id=server_id)
+        for limit_id, name, amount in (
+            (PER_CALLER, "The provider's limit for each organisation", per_caller),
+            (IN_ALL, "The provider's limit for all organisations together", in_all),
+        )
+        if amount is not None
+    )
