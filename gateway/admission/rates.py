@@ -3,7 +3,7 @@
 A rate is a token bucket in Valkey, of which each process holds a lease of some tokens. Taking a token is a subtraction in
 memory; leases are renewed beside the calls, sized by what was lately used. Tokens on lease count as if they were still in the
 bucket, so however many processes there are, no more than `amount + elapsed * amount / period` calls pass. A lease that is not
-used for a second goes back. Only a call that finds the lease empty while the bucket may still hold tokens waits for one round trip.
+used for a second goes back. Only a call that finds the lease empty while the bucket may hold tokens waits for one round trip.
 """
 
 from __future__ import annotations
