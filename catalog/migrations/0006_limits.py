@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("catalog", "0004_tool_drift"),
+        ("catalog", "0005_upstream_auth"),
         ("tenants", "0003_keys_and_vault"),
     ]
 
