@@ -7,6 +7,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from marketplace.pages import development, health, landing, operations, quarantine, well_known
+from tenants.web import applications, oauth
 
 admin.autodiscover()
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -16,7 +17,12 @@ urlpatterns = [
     path("start/", landing.landing, name="landing"),
     path("organisations/", include("tenants.web.urls")),
     path("o/<slug:org>/", include("marketplace.pages.organisation_urls")),
+    path("accounts/applications/", applications.applications, name="applications"),
+    path("accounts/applications/<uuid:consent_id>/", applications.revoke, name="application-revoke"),
     path("accounts/", include("allauth.urls")),
+    path("oauth/", include("tenants.web.oauth_urls")),
+    path(".well-known/oauth-authorization-server", oauth.metadata, name="oauth-metadata"),
+    path(".well-known/openid-configuration", oauth.metadata, name="openid-metadata"),
     path("operations/settings/", operations.settings_page, name="operations-settings"),
     path("operations/records/", operations.choose_records, name="operations-records"),
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),

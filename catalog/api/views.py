@@ -20,9 +20,9 @@ from catalog.selectors import detail, extras, search, usable
 from catalog.selectors.search import Scene
 from catalog.types import Viewer
 from core.errors import InvalidError
+from tenants.api.credential import Credential
 from tenants.api.permissions import HasScope
 from tenants.choices import Scope
-from tenants.models import APIKey
 
 
 class ServerPagination(PageNumberPagination):
@@ -84,10 +84,9 @@ class ServerDetailAPI(APIView):
 
 
 def _scene(request: Request) -> Scene:
-    key = request.auth
-    assert isinstance(key, APIKey)  # HasScope let nobody else in
-    teams = frozenset({key.team_id} if key.team_id else ())
-    return Scene(Viewer(key.tenant_id, teams), frozenset(usable.usable_servers(key.tenant)))
+    caller = request.auth
+    assert isinstance(caller, Credential)  # HasScope let nobody else in
+    return Scene(Viewer(caller.tenant.pk, caller.team_ids), frozenset(usable.usable_servers(caller.tenant)))
 
 
 def _context(scene: Scene, servers: Iterable[Server]) -> dict[str, Any]:

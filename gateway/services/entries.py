@@ -29,7 +29,8 @@ from gateway.entries import KeyEntry, Price, ServerEntry, SigningEntry, TenantEn
 from gateway.mcp import param_headers
 from gateway.services import limits
 from tenants.context import platform_scope, tenant_scope
-from tenants.models import APIKey, Tenant
+from tenants.models import APIKey, Consent, Tenant
+from tenants.selectors import consents
 from tenants.selectors.keys import acting_user_id, members_who_act
 from tenants.services import signing
 
@@ -48,6 +49,9 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         keys = {key.key_id: _key(key, members) for key in APIKey.objects.filter(tenant=tenant, revoked_at=None)}
         own = Server.objects.filter(owner_tenant=tenant, policy_mode=PolicyMode.OBSERVE).exclude(status=Status.REMOVED)
         observed = frozenset(own.values_list("pk", flat=True))
+        for consent in consents.live(tenant):
+            if consents.acts(consent, members):
+                keys[consent.key_id] = _consent(consent, members)
     grants: dict[UUID, list[GrantRule]] = {}
     limit_rules: tuple[LimitRule, ...] = ()
     if tenant.suspended_at is None:
@@ -103,7 +107,10 @@ class ModelLoader:
     @_own_connection
     def tenant_by_key(self, key_id: str) -> TenantEntry | None:
         with platform_scope():
-            tenant_id = APIKey.objects.filter(key_id=key_id).values_list("tenant_id", flat=True).first()
+            if consent_id := consents.id_of(key_id):
+                tenant_id = Consent.objects.filter(pk=consent_id).values_list("tenant_id", flat=True).first()
+            else:
+                tenant_id = APIKey.objects.filter(key_id=key_id).values_list("tenant_id", flat=True).first()
         return tenant_entry(tenant_id) if tenant_id else None
 
     @_own_connection
@@ -149,7 +156,13 @@ class ModelLoader:
         """Store when keys were last used; later moments win."""
         with platform_scope():
             for api_key_id, moment in used.items():
-                APIKey.objects.filter(pk=api_key_id).exclude(last_used_at__gte=moment).update(last_used_at=moment)
+                for model in (APIKey, Consent):
+                    if (
+                        model.objects.filter(pk=api_key_id)
+                        .exclude(last_used_at__gte=moment)
+                        .update(last_used_at=moment)
+                    ):
+                        break
 
     @_own_connection
     def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:
@@ -184,6 +197,24 @@ def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
         expires_at=key.expires_at,
         form=key.list_form,
         chosen_tools=frozenset(key.chosen_tools),
+        networks=frozenset(key.networks),
+    )
+
+
+def _consent(consent: Consent, members: set[UUID]) -> KeyEntry:
+    """As a key that only access tokens stand for: no secret matches an empty digest."""
+    return KeyEntry(
+        key_id=consent.key_id,
+        api_key_id=consent.pk,
+        secret_digest=b"",
+        scopes=frozenset(consent.scopes),
+        server_ids=frozenset(consent.server_ids),
+        user_id=consent.user_id if consent.user_id in members else None,
+        agent=consent.agent,
+        team_id=None,
+        expires_at=consent.expires_at,
+        kind="oauth",
+        client_id=consent.client_id,
     )
 
 

@@ -33,6 +33,18 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = PUBLIC_URL.startswith("http://")
 
 USERSESSIONS_TRACK_ACTIVITY = False
 
+# The authorization server: `tenants.oauth` on the library's clients and tokens. What is off here we do ourselves.
+IDP_OIDC_ADAPTER = "tenants.oauth.adapter.OAuthAdapter"
+IDP_OIDC_DCR_ENABLED = True
+IDP_OIDC_DCR_REQUIRES_INITIAL_ACCESS_TOKEN = False
+IDP_OIDC_RATE_LIMITS: dict[str, str] | bool = {
+    "client_registration": "10/m/ip,200/d/ip",
+    "cimd_fetch": "10/m/ip",
+    "token": "120/m/ip",
+}
+if TESTING:
+    IDP_OIDC_RATE_LIMITS = False
+
 PASSWORD_HASHERS = (
     ["django.contrib.auth.hashers.MD5PasswordHasher"]
     if TESTING

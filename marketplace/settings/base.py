@@ -61,6 +61,7 @@ SHARED_APPS = [
     "allauth.mfa",
     "allauth.socialaccount",
     "allauth.usersessions",
+    "allauth.idp.oidc",
     "csp",
     "django_filters",
     "django_htmx",

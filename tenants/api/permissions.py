@@ -8,8 +8,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from core.errors import ForbiddenError
+from tenants.api.credential import Credential
 from tenants.choices import Scope
-from tenants.models import APIKey
 
 if TYPE_CHECKING:
     # At run time `rest_framework.views` reads the settings that name this module.
@@ -25,11 +25,11 @@ class HasScope(BasePermission):
     """The key carries the scope that the view names in `required_scope`; `admin` carries all."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        key = request.auth
-        if not isinstance(key, APIKey):
+        caller = request.auth
+        if not isinstance(caller, Credential):
             return False
         needed: str = view.required_scope  # type: ignore[attr-defined]
-        if needed in key.scopes or Scope.ADMIN in key.scopes:
+        if needed in caller.scopes or Scope.ADMIN in caller.scopes:
             return True
         raise ForbiddenError(
             f"The key lacks the scope {needed}.",

@@ -1,6 +1,7 @@
 """Who is there: organisations, people, keys, and what they set. One file per aggregate."""
 
 from tenants.models.api_key import APIKey
+from tenants.models.consent import Consent
 from tenants.models.membership import Invitation, Membership
 from tenants.models.setting import SettingValue
 from tenants.models.tenant import Domain, Team, Tenant
@@ -9,6 +10,7 @@ from tenants.models.vault import DataKey, SigningKey
 
 __all__ = [
     "APIKey",
+    "Consent",
     "DataKey",
     "Domain",
     "Invitation",

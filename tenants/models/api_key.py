@@ -23,6 +23,12 @@ class APIKey(Record):
     env = models.CharField(max_length=8, editable=False)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices))
     server_ids = ArrayField(models.UUIDField(), default=list, blank=True)
+    networks = ArrayField(
+        models.CharField(max_length=43),
+        default=list,
+        blank=True,
+        help_text="Address ranges that it may be used from; none: any address.",
+    )
     agent = models.CharField(max_length=100, blank=True, help_text="Name of the agent that uses the key.")
     team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, blank=True, related_name="api_keys")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")

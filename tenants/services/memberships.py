@@ -17,7 +17,7 @@ from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundErr
 from tenants.choices import Right, Role
 from tenants.context import tenant_scope
 from tenants.models import Membership, Tenant, User
-from tenants.services import revisions, rights
+from tenants.services import consents, revisions, rights
 
 
 def change_role(*, actor: Membership, membership_id: UUID, role: str) -> Membership:
@@ -42,7 +42,8 @@ def change_role(*, actor: Membership, membership_id: UUID, role: str) -> Members
 def remove(*, actor: Membership, membership_id: UUID) -> Membership:
     """End a membership: somebody else's with the right to manage people, one's own without it.
 
-    Keys that the person made belong to the organisation and stay, without what was granted to the person.
+    Keys that the person made belong to the organisation and stay, without what was granted to the person. Applications that
+    acted for the person here act no more.
     Raises ConflictError for the last owner.
     """
     leaving = actor.pk == membership_id
@@ -53,6 +54,7 @@ def remove(*, actor: Membership, membership_id: UUID) -> Membership:
         if member.role == Role.OWNER:
             _keep_an_owner(member)
         _record("tenants:membership:left" if leaving else "tenants:membership:removed", current, member, {})
+        consents.end_for_member(member.tenant, member.user)
         Membership.objects.filter(pk=member.pk).delete()
     return member
 

@@ -69,6 +69,14 @@ EXPECTED: dict[str, Row] = {
     "org:settings": MEMBERS,
     "org:audit": MANAGERS,
     "org:notifications": MEMBERS,
+    "applications": SIGNED_IN,
+    "application-revoke": Row(200, 404, 404, 302, 404),
+    "oauth-authorize": Row(400, 400, 400, 302, 400),  # asked for nothing
+    "oauth-token": POST_ONLY,
+    "oauth-register": POST_ONLY,
+    "oauth-revoke": POST_ONLY,
+    "oauth-metadata": EVERYBODY,
+    "openid-metadata": EVERYBODY,
     "operations-settings": OPERATORS,
     "operations-records": OPERATORS,
     "operations-quarantine": OPERATORS,
@@ -118,6 +126,8 @@ BOB_POSTS: dict[str, int] = {
 }
 # Posts of bob that are his to make.
 BOB_MAY = {"org:home", "org:member-remove", "org:notifications"}
+# Endpoints of programs, which take no cookie for a credential and so need no token against forgery; empty requests are bad.
+PROGRAMS = {"oauth-token", "oauth-register", "oauth-revoke"}
 # Answers that the holder of a secret link may read, whoever it is.
 BY_LINK = {"invitation-accept"}
 

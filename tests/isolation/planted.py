@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from allauth.idp.oidc.models import Client
 from django.db import connection
 
 from access.services import grants
@@ -20,8 +21,8 @@ from core.ids import uuid7
 from notifications.services import notify
 from tenants.choices import Scope
 from tenants.context import platform_scope, tenant_scope
-from tenants.models import Membership, Team, Tenant, User
-from tenants.services import api_keys, invitations, teams
+from tenants.models import Consent, Membership, Team, Tenant, User
+from tenants.services import api_keys, consents, invitations, teams
 from tests.support.cast import PAYMENTS_TOOLS, make_server
 
 
@@ -53,6 +54,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             tenant, slug, f"{word} server", visibility="org", summary=f"{word} summary", tools=_tools(word)
         )
     issued = api_keys.issue(tenant=tenant, name=f"{word} key", scopes=Scope.values, actor=owner, agent=f"{word}-agent")
+    consent = _consent(actor, word)
     team = teams.create(actor=actor, name=f"{word} team")
     _plant_half_hidden_servers(tenant, word, team_word, team)
     teams.add(actor=actor, team_id=team.pk, membership_id=actor.pk)
@@ -81,6 +83,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "slug": server.slug,
             "call_id": call,
             "key_id": issued.key.pk,
+            "consent_id": consent.pk,
             "grant_id": grant.pk,
             "invitation_id": invited.invitation.pk,
             "team_id": team.pk,
@@ -88,6 +91,13 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "notification_id": notification.pk,
             "token": invited.token,
         },
+    )
+
+
+def _consent(membership: Membership, word: str) -> Consent:
+    client = Client.objects.create(name=f"{word} application", type=Client.Type.PUBLIC)
+    return consents.give(
+        membership=membership, client=client, scopes=[Scope.INVOKE], resources=["https://marketplace.example"]
     )
 
 

@@ -132,6 +132,7 @@ class TestWriting:
             for actor in ("alice", "olga")
             for method in UNSAFE
             if (status := getattr(stage.browsers[actor], method)(path).status_code) not in NOT_DONE
+            and not (status == 400 and endpoint.name in matrix.PROGRAMS)
         }
 
         assert done == {}

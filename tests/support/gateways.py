@@ -286,9 +286,9 @@ def listening_socket() -> socket.socket:
 
 
 @contextlib.contextmanager
-def serving(app: Any) -> Iterator[int]:
-    """An ASGI app on a free port, in a thread; the port."""
-    sock = listening_socket()
+def serving(app: Any, sock: socket.socket | None = None) -> Iterator[int]:
+    """An ASGI app on a free port, in a thread; the port. With `sock`, the app may know its address before it is built."""
+    sock = sock or listening_socket()
     config = uvicorn.Config(
         app,
         log_level="error",
