@@ -59,7 +59,8 @@ class Ticket:
 def _has_failed(call: CallContext, error: BaseException | None) -> bool | None:
     """Whether the server failed; None when the call says nothing about it."""
     if error is None:
-        return call.status >= 500
+        # Answered from memory: nobody asked the server.
+        return call.status >= 500 if call.attempts else None
     if call.outcome in _ANSWERED:
         return False
     if isinstance(error, UpstreamBrokenError | WatchedTimeoutError):

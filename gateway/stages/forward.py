@@ -13,10 +13,12 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import orjson
+
 from calls.record import Outcome
 from calls.writer import CallWriter
 from core.errors import MarketplaceError
-from gateway import answers
+from gateway import answers, cache
 from gateway.answers import HeaderList, Send
 from gateway.config import GatewayConfig
 from gateway.context import CallContext, session_owner
@@ -61,10 +63,32 @@ class Forwarder:
         self._writer, self._seal = writer, seal
         self._modern_front, self.legacy = ModernFront(config, writer), legacy
         self.credentials = upstreams.credentials
+        self._cache = cache.ResultCache()
 
     async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
         """Send a request to the server in an era that it speaks, record the call, and answer."""
         assert call.server is not None
+        assert call.message is not None
+        if not call.modern or call.message.method not in cache.METHODS:
+            await self._relay(call, receive, send)
+            return
+        async with self._cache.turn(call) as held:
+            if held is None:
+                await self._relay(call, receive, send)
+            else:
+                await self._answer_held(call, held, send)
+
+    async def _answer_held(self, call: CallContext, data: bytes, send: Send) -> None:
+        """Answer with what the server said a while ago: narrowed for this caller, recorded, and no call of the server."""
+        assert call.message is not None
+        call.watched.settle()
+        call.status, call.outcome, call.response_bytes = 200, Outcome.OK, len(data)
+        if call.message.method == lists.METHOD:
+            data = lists.narrow(call, orjson.loads(data), data)
+        await meter.commit(call, self._writer)
+        await answers.send_json(call, send, 200, data)
+
+    async def _relay(self, call: CallContext, receive: Receive, send: Send) -> None:
         if call.modern and not await self._speaks_modern(call, receive):
             await self._modern_front.relay(call, self._peers, receive, send)
         elif self._is_fronted(call):
@@ -127,6 +151,8 @@ class Forwarder:
         call.mark("reply")
         call.response_bytes = len(data)
         message = outcomes.judge_body(call, reply.status, is_json(reply), data)
+        if call.message.method in cache.METHODS:
+            self._cache.note(call, message, data)
         if call.message.method == lists.METHOD:
             data = lists.narrow(call, message, data)
         await meter.commit(call, self._writer)
@@ -192,6 +218,7 @@ class Forwarder:
             await answers.start_stream(call, send, self.passed_headers(call, reply))
             async for event, message in events(reply, self._config.limits.reply_bytes):
                 if not sse.is_answer(message):
+                    self._cache.hear(call.entry.server_id, message)
                     await answers.send_event(call, event)
                 elif is_resumed and message is not None:
                     await answers.send_event(call, lists.narrow_event(call, message, event))
@@ -221,6 +248,7 @@ class Forwarder:
         return passed
 
     async def _relay_stream(self, call: CallContext, reply: Reply, send: Send, idle: float) -> None:
+        assert call.server is not None
         if reply.status != 200:
             raise outcomes.not_an_answer(reply.status, "an event stream with an error status")
         await answers.start_stream(call, send, self.passed_headers(call, reply))
@@ -230,6 +258,7 @@ class Forwarder:
             call.response_bytes += len(event)
             if not sse.is_answer(message):
                 resumable = resumable or (not call.modern and sse.has_event_id(event))
+                self._cache.hear(call.server.server_id, message)
                 await answers.send_event(call, event)
                 continue
             assert message is not None
@@ -239,6 +268,8 @@ class Forwarder:
             call.note_upstream()
             call.mark("reply")
             call.watched.settle()
+            if call.message is not None and call.message.method in cache.METHODS:
+                self._cache.note(call, message, sse.data_of(event))
             last = lists.narrow_event(call, message, event) if lists.is_list(call) else event
             await meter.commit(call, self._writer)
             await answers.send_event(call, last, last=True)

@@ -51,7 +51,8 @@ def list_tools(stage: Stage, *, server: str = "raw", token: str | None = None, m
     headers = stage.modern("tools/list") if modern else {**stage.headers(), "mcp-protocol-version": "2025-11-25"}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    content = body_of("tools/list", {} if modern else None, modern=modern)
+    # A cursor of its own, so that no result is one that was kept.
+    content = body_of("tools/list", {"cursor": uuid4().hex} if modern else None, modern=modern)
     return httpx.post(f"{stage.base}/mcp/{server}", content=content, headers=headers)
 
 
