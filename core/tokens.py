@@ -1,29 +1,26 @@
 """Access tokens of the marketplace: how they are written and the one way in which they are read.
 
-A token is a JWT of type `at+jwt` (RFC 9068), signed with ES256 or EdDSA. It says for which organisation and credential it
-stands (`tenant`, `key`), what it may do (`scope`) and where (`aud`); whether that credential still lives is asked at every
-use. Reading is strict: the header holds `alg`, `typ` and `kid` and nothing else, so no key, address of a key or extension that
-a stranger names is ever looked at, and the algorithm follows from our key, never from the token.
+A token is a JWT of type `at+jwt` (RFC 9068), signed with the platform's key (`core.signing`). It says for which organisation and
+credential it stands (`tenant`, `key`), what it may do (`scope`) and where (`aud`); whether that credential still lives is asked
+at every use. Reading is strict: the header holds `alg`, `typ` and `kid` and nothing else, so no key, address of a key or
+extension that a stranger names is ever looked at, and there is one algorithm.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey as PublicKey
 
-PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
-PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+from core.signing import ALGORITHM, Signer
+
 FindKey = Callable[[str], PublicKey | None]
 
 TYPE = "at+jwt"
@@ -50,44 +47,26 @@ class AccessToken:
     token_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    key_id: str
-    private: PrivateKey
-
-    def __repr__(self) -> str:
-        return f"SigningKey({self.key_id!r}, <secret>)"
-
-    @property
-    def public(self) -> PublicKey:
-        return self.private.public_key()
-
-
 def looks_like_one(text: str) -> bool:
     """Whether a credential is meant as a token: two dots, and the beginning of a JSON object in base64."""
     return text.startswith("eyJ") and text.count(".") == 2
 
 
-def sign(claims: Mapping[str, Any], key: SigningKey, *, kind: str = TYPE) -> str:
-    return jwt.encode(
-        dict(claims), key.private, algorithm=_algorithm(key.public), headers={"kid": key.key_id, "typ": kind}
-    )
+def sign(claims: Mapping[str, Any], signer: Signer) -> str:
+    return signer.sign(json.dumps(claims, separators=(",", ":")).encode(), TYPE).decode()
 
 
 def read(text: str, find_key: FindKey, *, issuer: str, now: datetime) -> AccessToken:
     """Raises TokenRefusedError for anything but an unexpired token that we signed for ourselves."""
-    key = find_key(_header(text)["kid"])
+    key = find_key(_key_id(text))
     if key is None:
         raise TokenRefusedError("kid")
-    algorithm = _algorithm(key)
-    if _header(text)["alg"] != algorithm:
-        raise TokenRefusedError("alg")
     try:
         # Times are compared below, with the caller's clock.
         claims = jwt.decode(
             text,
             key,
-            algorithms=[algorithm],
+            algorithms=[ALGORITHM],
             options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
         )
     except jwt.PyJWTError as exc:
@@ -106,37 +85,8 @@ def read(text: str, find_key: FindKey, *, issuer: str, now: datetime) -> AccessT
     )
 
 
-def thumbprint(key: PublicKey) -> str:
-    """The id of a key: its RFC 7638 thumbprint."""
-    members = json.dumps(jwk(key), sort_keys=True, separators=(",", ":"))
-    return _base64url(hashlib.sha256(members.encode()).digest())
-
-
-def jwk(key: PublicKey) -> dict[str, str]:
-    """The members of RFC 7517 that say which key it is."""
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return {"crv": "Ed25519", "kty": "OKP", "x": _base64url(key.public_bytes_raw())}
-    numbers = key.public_numbers()
-    x, y = (_base64url(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
-    return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
-
-
-@lru_cache(maxsize=16)
-def derived_key(seed: bytes) -> SigningKey:
-    """A P-256 key that every process of an installation derives alike from 32 secret bytes."""
-    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-    number = int.from_bytes(hashlib.sha512(seed).digest(), "big") % (order - 1) + 1
-    private = ec.derive_private_key(number, ec.SECP256R1())
-    return SigningKey(thumbprint(private.public_key()), private)
-
-
-def from_pem(pem: bytes) -> SigningKey:
-    private = load_pem_private_key(pem, password=None)
-    assert isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey)
-    return SigningKey(thumbprint(private.public_key()), private)
-
-
-def _header(text: str) -> dict[str, str]:
+def _key_id(text: str) -> str:
+    """Which key signed, by a header that holds nothing else of interest."""
     if len(text) > MAX_LENGTH or not text.isascii():
         raise TokenRefusedError("size")
     try:
@@ -146,13 +96,9 @@ def _header(text: str) -> dict[str, str]:
         raise TokenRefusedError("header") from exc
     if not isinstance(header, dict) or set(header) != _HEADER or not all(isinstance(v, str) for v in header.values()):
         raise TokenRefusedError("header")
-    if header["typ"] != TYPE:
-        raise TokenRefusedError("typ")
-    return header
-
-
-def _algorithm(key: PublicKey) -> str:
-    return "EdDSA" if isinstance(key, ed25519.Ed25519PublicKey) else "ES256"
+    if (header["typ"], header["alg"]) != (TYPE, ALGORITHM):
+        raise TokenRefusedError("header")
+    return header["kid"]
 
 
 def _expiry(claims: Mapping[str, Any], now: datetime) -> datetime:
@@ -177,7 +123,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TokenRefusedError("claims")
     return value
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -21,7 +21,7 @@ import orjson
 
 from calls.journal import Journal
 from calls.writer import CallWriter
-from core import clock, failpoints, tokens
+from core import clock, failpoints
 from gateway import answers, paths
 from gateway.admission.admission import Admission
 from gateway.aggregate.listings import Listings
@@ -106,11 +106,10 @@ class Gateway:
         self._bus = Bus(config.redis_url, config.session_key)
         seal = SessionSeal(config.session_key)
         audiences = self._audiences = Audiences(config.public_url, config.paths)
-        signing_key = tokens.derived_key(config.token_seed or config.session_key)
         authenticator = Authenticator(
             self._store,
             config.pepper,
-            find_key={signing_key.key_id: signing_key.public}.get,
+            find_key=self._keyring.public,
             audiences=audiences,
             issuer=config.public_url,
             trusted_proxies=config.trusted_proxies,
@@ -144,7 +143,7 @@ class Gateway:
         self._pipeline.mount(Aggregate(self._store, Listings(self._peers, self._watch, pins), self._peers, self._watch))
         self._invoker = Invoker(config, self._pipeline, self._peers, self._watch, self._writer)
         await self._keyring.load()
-        self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: signing_key)
+        self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: self._keyring.signer)
         self._open_journal()
         await self._writer.start()
         self._feed.start()

@@ -77,9 +77,6 @@ class GatewayConfig:
     pepper: bytes = field(repr=False)
     session_key: bytes = field(repr=False)
     vault_keys: tuple[bytes, ...] = field(default=(), repr=False)  # master keys of stored secrets, `core.vault`
-    token_seed: bytes = field(
-        default=b"", repr=False
-    )  # what the key of access tokens derives from; empty: the session key
     public_url: str = "http://localhost:8000"
     environment: str = "development"
     egress_allow: AllowList = frozenset()

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from core import clock, ids, tokens
-from core.tokens import SigningKey
+from core.signing import Signer
 from gateway import answers
 from gateway.answers import Send
 from gateway.config import GatewayConfig
@@ -35,10 +35,8 @@ _KEYS = frozenset({"expires_in", "scope", "servers"})
 
 
 class TokenExchange:
-    def __init__(
-        self, config: GatewayConfig, pipeline: Pipeline, watch: Watch, signing_key: Callable[[], SigningKey]
-    ) -> None:
-        self._config, self._pipeline, self._watch, self._signing_key = config, pipeline, watch, signing_key
+    def __init__(self, config: GatewayConfig, pipeline: Pipeline, watch: Watch, signer: Callable[[], Signer]) -> None:
+        self._config, self._pipeline, self._watch, self._signer = config, pipeline, watch, signer
         self._pace = Pace(config.limits.tokens_per_minute)
 
     async def handle(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -74,7 +72,7 @@ class TokenExchange:
             "exp": int(call.occurred_at.timestamp()) + life,
             "jti": str(ids.uuid7()),
         }
-        token = tokens.sign(claims, self._signing_key())
+        token = tokens.sign(claims, self._signer())
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": life, "scope": scope}
         return orjson.dumps(answer)
 

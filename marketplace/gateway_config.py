@@ -20,7 +20,6 @@ def build_config() -> GatewayConfig:
         redis_url=settings.REDIS_URL,
         pepper=settings.KEY_PEPPER,
         session_key=settings.SESSION_SEAL_KEY,
-        token_seed=settings.ACCESS_TOKEN_SEED,
         trusted_proxies=settings.TRUSTED_PROXIES,
         vault_keys=tuple(settings.VAULT_KEYS),
         public_url=settings.PUBLIC_URL,

@@ -32,7 +32,6 @@ VAULT_KEYS = [
         SECRET_KEY,
     ]
 ]
-ACCESS_TOKEN_SEED = env.derive(SECRET_KEY, "access-tokens")
 
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"

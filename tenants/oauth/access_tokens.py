@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from django.conf import settings
 
 from core import clock, ids, tokens
-from core.tokens import AccessToken, PublicKey
+from core.tokens import AccessToken
 from tenants.models import Consent
+from tenants.services import signing
 
 LIFE_S = 600
 
@@ -28,14 +29,9 @@ def issue(consent: Consent, scopes: Iterable[str], audience: list[str]) -> str:
         "exp": now + LIFE_S,
         "jti": str(ids.uuid7()),
     }
-    return tokens.sign(claims, tokens.derived_key(settings.ACCESS_TOKEN_SEED))
+    return tokens.sign(claims, signing.active_keys().signer)
 
 
 def read(text: str) -> AccessToken:
     """Raises TokenRefusedError."""
-    return tokens.read(text, _find_key(), issuer=settings.PUBLIC_URL, now=clock.now())
-
-
-def _find_key() -> Callable[[str], PublicKey | None]:
-    key = tokens.derived_key(settings.ACCESS_TOKEN_SEED)
-    return {key.key_id: key.public}.get
+    return tokens.read(text, signing.public_key, issuer=settings.PUBLIC_URL, now=clock.now())

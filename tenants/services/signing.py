@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from django.db import connection, transaction
 
 from audit import services as audit
@@ -64,6 +65,12 @@ def active_keys() -> Keys:
     keys = list(SigningKey.objects.filter(state__in=SigningKey.PUBLISHED))
     active = next(key for key in keys if key.state == State.ACTIVE)
     return Keys(kid=active.kid, private=private_part(active), public={key.kid: bytes(key.public) for key in keys})
+
+
+def public_key(kid: str) -> EllipticCurvePublicKey | None:
+    """The published key of an id."""
+    key = SigningKey.objects.filter(kid=kid[:64], state__in=SigningKey.PUBLISHED).first() if kid.isprintable() else None
+    return signing.load_public(bytes(key.public)) if key is not None else None
 
 
 def private_part(key: SigningKey) -> bytes:

@@ -17,15 +17,14 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
-from core import clock, tokens
+from core import clock, signing, tokens
 from tests.integration.gateway.conftest import Stage, body_of
-from tests.support.gateways import SESSION_KEY, config_for, running_gateway
+from tests.support.gateways import config_for, running_gateway
 from tests.support.processes import wait_until
 
 URL = "http://localhost:8000"
-KEY = tokens.derived_key(SESSION_KEY)
 CALL = body_of("tools/call", {"name": "echo", "arguments": {}})
 
 
@@ -51,34 +50,44 @@ class Minted:
         claims |= changes
         return {name: value for name, value in claims.items() if value is not None}
 
+    @property
+    def signer(self) -> signing.Signer:
+        entry = self.stage.world.loader.signing_entry
+        return signing.Signer(entry.kid, entry.private)
+
+    def right(self, text: bytes) -> bytes:
+        key = load_der_private_key(self.stage.world.loader.signing_entry.private, None)
+        return jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).sign(text, key)
+
+    @property
+    def public_pem(self) -> bytes:
+        (public,) = self.stage.world.loader.signing_entry.public.values()
+        return signing.load_public(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
     def token(self, **changes: Any) -> str:
-        return tokens.sign(self.claims(**changes), KEY)
+        return tokens.sign(self.claims(**changes), self.signer)
 
     def raw(
         self, header: dict[str, Any] | None = None, sign: Callable[[bytes], bytes] | None = None, **changes: Any
     ) -> str:
         """With a header of any kind, signed by anything."""
-        head = {"alg": "ES256", "typ": "at+jwt", "kid": KEY.key_id} | (header or {})
+        head = {"alg": "ES256", "typ": "at+jwt", "kid": self.signer.kid} | (header or {})
         head = {name: value for name, value in head.items() if value is not None}
         text = b64(json.dumps(head).encode()) + "." + b64(json.dumps(self.claims(**changes)).encode())
-        return f"{text}.{b64((sign or right)(text.encode()))}"
+        return f"{text}.{b64((sign or self.right)(text.encode()))}"
 
 
 def b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def right(text: bytes) -> bytes:
-    return jwt.algorithms.ECAlgorithm(jwt.algorithms.ECAlgorithm.SHA256).sign(text, KEY.private)
-
-
 def with_hmac(secret: bytes) -> Callable[[bytes], bytes]:
     return lambda text: hmac.new(secret, text, hashlib.sha256).digest()
 
 
-PEM = KEY.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 STRANGER = ec.generate_private_key(ec.SECP256R1())
-STRANGER_JWK = tokens.jwk(STRANGER.public_key())
+STRANGER_KID, _, STRANGER_PUBLIC = signing.mint()
+STRANGER_JWK = signing.jwk(STRANGER_KID, STRANGER_PUBLIC)
 
 
 def by_stranger(text: bytes) -> bytes:
@@ -99,18 +108,16 @@ FORGED: dict[str, Callable[[Minted], str]] = {
     "no algorithm in capitals": lambda m: m.raw({"alg": "NONE"}, lambda _: b""),
     "no algorithm but a signature": lambda m: m.raw({"alg": "none"}),
     "no signature": lambda m: m.raw(sign=lambda _: b""),
-    "the public key as an HMAC secret": lambda m: m.raw({"alg": "HS256"}, with_hmac(PEM)),
+    "the public key as an HMAC secret": lambda m: m.raw({"alg": "HS256"}, with_hmac(m.public_pem)),
     "an empty HMAC secret": lambda m: m.raw({"alg": "HS256"}, with_hmac(b"")),
-    "an HMAC under the name of our algorithm": lambda m: m.raw(sign=with_hmac(PEM)),
+    "an HMAC under the name of our algorithm": lambda m: m.raw(sign=with_hmac(m.public_pem)),
     "RSA": lambda m: m.raw({"alg": "RS256"}, by_rsa),
     "RSA-PSS": lambda m: m.raw({"alg": "PS256"}, by_rsa),
     "a larger curve by name": lambda m: m.raw({"alg": "ES384"}),
     "another kind of key by name": lambda m: m.raw({"alg": "EdDSA"}, ed25519.Ed25519PrivateKey.generate().sign),
     "a stranger's key": lambda m: m.raw(sign=by_stranger),
     "a stranger's key in the header": lambda m: m.raw({"jwk": STRANGER_JWK}, by_stranger),
-    "a stranger's key under its own id": lambda m: m.raw(
-        {"kid": tokens.thumbprint(STRANGER.public_key())}, by_stranger
-    ),
+    "a stranger's key under its own id": lambda m: m.raw({"kid": STRANGER_KID}, by_stranger),
     "the address of a key": lambda m: m.raw({"jku": "https://evil.example/jwks"}, by_stranger),
     "the address of a certificate": lambda m: m.raw({"x5u": "https://evil.example/cert"}, by_stranger),
     "a certificate": lambda m: m.raw({"x5c": ["MIIB"]}, by_stranger),
