@@ -95,7 +95,7 @@ class ServerEntry:
     timeout_s: int | None = None  # until an answer must begin; None for what the gateway gives
     auth_mode: str = "none"  # none | header | oauth | mtls: what the server asks of an organisation
     upstream_auth: str = "marketplace_jwt"  # none | marketplace_jwt | marketplace_bearer
-    # By tool: where an argument lies (a JSON pointer) and the header that mirrors it (`gateway.mcp.param_headers`).
+    # By tool: where an argument lies (a JSON pointer) and the header that mirrors it (`gateway.mcp.params`).
     param_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 

@@ -125,7 +125,7 @@ class Pipeline:
         call.examine = self._pins.examine
         if call.message is not None and call.message.defect is not None:
             raise call.message.defect
-        if call.interface == "mcp":
+        if call.interface == "mcp" and call.session is None:
             self._open_session(call)
         if method == "tools/call":
             call.price = server.tool_prices.get(tool) or server.price
@@ -231,19 +231,37 @@ class Pipeline:
     async def _post_to_all(self, call: CallContext, message: Message, receive: Receive, send: Send) -> None:
         """All servers as one. A request that names something of a server is from here on a request to that server."""
         if not call.modern:
-            raise RefusedError("gateway.era_unserved")
+            await self._require_current(call)
+            self._open_session(call)
         if message.shape is not Shape.REQUEST:
-            await answers.send_bytes(call, send, 202, b"", [])
+            await self._take_for_all(call, message, send)
             return
         self._note_tool(call, message)
+        if not call.modern and message.defect is None:
+            await self._forwarder.legacy.modernise(call)
         if await self._aggregate.router.route(call):
             assert call.message is not None
             self._note_tool(call, call.message)
             await self.decide(call, message.method, call.tool)
-            await self.deliver(call, lambda: self._front.relay(call, self._aggregate, receive, send))
+            await self.deliver(call, lambda: self._relay_to_all(call, receive, send))
         else:
             await self._decide_own(call, message.method)
+            await self._relay_to_all(call, receive, send)
+
+    async def _relay_to_all(self, call: CallContext, receive: Receive, send: Send) -> None:
+        if call.modern:
             await self._front.relay(call, self._aggregate, receive, send)
+        else:
+            await self._forwarder.legacy.relay(call, self._aggregate, send)
+
+    async def _take_for_all(self, call: CallContext, message: Message, send: Send) -> None:
+        """A notification or a response, which only a session can be interested in."""
+        if message.defect is not None:
+            raise message.defect
+        if call.modern:
+            await answers.send_bytes(call, send, 202, b"", [])
+        else:
+            await self._forwarder.legacy.take(call, send)
 
     async def _legacy_stream(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
         call.scope = scope
@@ -252,13 +270,27 @@ class Pipeline:
         self._used(call)
         if versions.is_modern(headers.get(b"mcp-protocol-version", b"").strip()):
             raise RefusedError("gateway.method_not_allowed")
+        if scope["method"] == "GET" and b"text/event-stream" not in guard.accepted_types(headers.get(b"accept", b"")):
+            raise RefusedError("gateway.not_acceptable", "Accept text/event-stream.")
+        if not call.slug:
+            await self._stream_of_all(call, scope, receive, send)
+            return
         await self.decide(call, "ping", "")
         if scope["method"] == "DELETE":
             await self._forwarder.relay_delete(call, send)
-        elif b"text/event-stream" in guard.accepted_types(headers.get(b"accept", b"")):
-            await self.deliver(call, lambda: self._forwarder.relay_listen(call, receive, send), listens=True)
         else:
-            raise RefusedError("gateway.not_acceptable", "Accept text/event-stream.")
+            await self.deliver(call, lambda: self._forwarder.relay_listen(call, receive, send), listens=True)
+
+    async def _stream_of_all(self, call: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._require_current(call)
+        assert call.caller is not None
+        if "invoke" not in call.caller.key.scopes:
+            raise RefusedError("access.scope_missing")
+        self._open_session(call)
+        if scope["method"] == "DELETE":
+            await self._forwarder.legacy.end(call, send)
+        else:
+            await self._forwarder.legacy.listen(call, self._aggregate, receive, send)
 
     def _note_version(self, call: CallContext, message: Message) -> None:
         version = call.headers.get(b"mcp-protocol-version", b"").strip()

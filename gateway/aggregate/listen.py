@@ -46,10 +46,11 @@ class Listening:
         wanted = _wanted(request.params.get("notifications"))
         yield _notification(ACKNOWLEDGED, {"notifications": wanted}, request.request_id)
         queue: asyncio.Queue[Json | None] = asyncio.Queue(_QUEUE)
+        meta = request.params.get("_meta", {})
         servers = await reach.servers_of(call.caller, self._store, call.occurred_at)
         tasks = [asyncio.create_task(self._look(call, wanted, queue))]
         tasks += [
-            asyncio.create_task(self._pump(call, server, part, queue))
+            asyncio.create_task(self._pump(call, server, {"notifications": part, "_meta": meta}, queue))
             for server in servers[:MAX_LISTENED]
             if (part := _part(wanted, server.slug)) is not None
         ]
@@ -78,13 +79,11 @@ class Listening:
                         await queue.put(_notification(method, {}))
 
     async def _pump(
-        self, outer: CallContext, server: ServerEntry, part: Json, queue: asyncio.Queue[Json | None]
+        self, outer: CallContext, server: ServerEntry, params: Json, queue: asyncio.Queue[Json | None]
     ) -> None:
         call = CallContext(server.slug, "mcp", self._watch.request())
         call.caller, call.server, call.modern, call.url = outer.caller, server, True, server.url
         call.protocol = versions.FIRST_MODERN.decode()
-        assert outer.message is not None
-        params = {"notifications": part, "_meta": outer.message.params.get("_meta", {})}
         call.message = Message(Shape.REQUEST, "listen", "subscriptions/listen", params, None)
         # Whatever ends it, the other servers are still heard.
         with contextlib.suppress(Exception), call.watched:

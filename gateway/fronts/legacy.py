@@ -2,7 +2,7 @@
 
 A client of an initialize-era revision (2024-11-05 to 2025-11-25) in front of a peer, which is asked in modern terms. The gateway
 answers `initialize` from what the server says of itself, mints the session, and keeps the client's side of it: log level,
-subscriptions, the listening GET, questions to the client. Any process serves any session; see ADR 9.
+subscriptions, the listening GET, questions to the client. Any process serves any session; see ADR 10.
 """
 
 from __future__ import annotations
@@ -68,6 +68,13 @@ class LegacyFront:
             raise RefusedError("gateway.request_invalid", "Bad Request: Unsupported protocol version.")
         call.protocol = session.version
 
+    async def modernise(self, call: CallContext) -> None:
+        """Turn the request into one of the modern revision before it is routed. Raises RefusedError without a session."""
+        assert call.message is not None
+        if call.message.method != "initialize":
+            session, state = await self._live(call)
+            requests.modernise(call, session, state.level)
+
     async def relay(self, call: CallContext, peer: Peer, send: Send) -> None:
         """Answer a request. Raises as `Peer.ask` does."""
         assert call.message is not None
@@ -119,7 +126,8 @@ class LegacyFront:
         assert call.message is not None
         session = _opened(call.message.params)
         call.protocol = session.version
-        ask = Ask(call.request_id, "server/discover", {"_meta": requests.meta_of(session, "", {})})
+        requests.modernise(call, session, "")
+        ask = Ask(call.request_id, "server/discover", {"_meta": call.message.params["_meta"]})
         deadlines = self._config.deadlines
         call.watched.phase(deadlines.first_byte, total=deadlines.total)
         answer = await _answer_of(call, peer, ask)
@@ -167,7 +175,8 @@ class LegacyFront:
     async def _bridge(self, call: CallContext, peer: Peer, send: Send, session: OwnSession, state: State) -> None:
         deadlines = self._config.deadlines
         call.watched.phase(deadlines.first_byte, total=deadlines.total)
-        ask = requests.ask_of(call, session, state.level)
+        requests.modernise(call, session, state.level)
+        ask = requests.ask_of(call)
         with self._running.noting(session.name, call):
             async with ClientStream(call, send) as stream:
                 answer = await self._rounds.run(call, peer, ask, session, stream, deadlines)

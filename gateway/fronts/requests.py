@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.context import CallContext
-from gateway.mcp import lossless, param_headers, versions
+from gateway.mcp import lossless, versions
+from gateway.mcp import params as mirrored
 from gateway.mcp.session import OwnSession
 from gateway.peers import Ask, Json
 
@@ -29,18 +30,26 @@ def meta_of(session: OwnSession, level: str, own: Json) -> Json:
     }
 
 
-def ask_of(call: CallContext, session: OwnSession, level: str) -> Ask:
-    """A client's request as it is put to the server, every digit kept."""
-    assert call.message is not None
-    params = call.message.params
+def modernise(call: CallContext, session: OwnSession, level: str) -> None:
+    """Give the request what the modern revision wants in it, every digit kept. The client's bytes are not used after this."""
+    message = call.message
+    assert message is not None
+    params = message.params
     if lossless.needs_care(call.body):
         params = lossless.loads(call.body)["params"]
     own = params.get("_meta")
     meta = meta_of(session, level, own if isinstance(own, dict) else {})
+    message.params, call.body = {**params, "_meta": meta}, b""
+
+
+def ask_of(call: CallContext) -> Ask:
+    """A request that was modernised, as it is put to the server."""
+    message = call.message
+    assert message is not None
     headers = b""
     if call.server is not None and (places := call.server.param_headers.get(call.tool)) is not None:
-        headers = param_headers.lines(places, params.get("arguments"))
-    return Ask(call.request_id, call.message.method, {**params, "_meta": meta}, headers)
+        headers = mirrored.lines(places, message.params.get("arguments"))
+    return Ask(call.request_id, message.method, message.params, headers)
 
 
 def handshake_of(call: CallContext) -> Ask:

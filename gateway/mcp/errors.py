@@ -114,14 +114,6 @@ KINDS: dict[str, Kind] = {
             Reason.REQUEST_INVALID,
         ),
         Kind(
-            "gateway.era_unserved",
-            INVALID_REQUEST,
-            400,
-            "This endpoint is served in revision 2026-07-28.",
-            "Use a client of that revision, or the address of one server.",
-            Reason.REQUEST_INVALID,
-        ),
-        Kind(
             "gateway.name_unknown",
             INVALID_PARAMS,
             400,

@@ -26,7 +26,7 @@ from core import clock
 from gateway.admission.budgets import Subject
 from gateway.admission.plans import provider_limits
 from gateway.entries import KeyEntry, Price, ServerEntry, SigningEntry, TenantEntry
-from gateway.mcp import param_headers
+from gateway.mcp import params as mirrored
 from gateway.services import limits
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Consent, Tenant
@@ -253,7 +253,7 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
 def _param_headers(version: ServerVersion) -> dict[str, dict[str, str]]:
     """Which arguments of which tools are mirrored in headers; most servers mark none."""
     marked = version.tools.filter(definition__inputSchema__icontains="x-mcp-header")
-    places = {tool.name: param_headers.compile_map(tool.definition.get("inputSchema")) for tool in marked}
+    places = {tool.name: mirrored.places_of(tool.definition.get("inputSchema")) for tool in marked}
     return {name: found for name, found in places.items() if found}
 
 

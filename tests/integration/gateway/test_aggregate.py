@@ -377,14 +377,16 @@ def test_a_subscription_hears_all_servers(all_servers: All) -> None:
         assert message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == "L1"
 
 
-def test_the_official_client_uses_all_servers_as_one(all_servers: All) -> None:
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_official_client_uses_all_servers_as_one(all_servers: All, mode: str) -> None:
     token = all_servers.key("sdk", "alpha")
     seen: list[float] = []
 
     async def run() -> Any:
         async with httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=10) as http:
             transport = streamable_http_client(f"{all_servers.stage.base}/mcp", http_client=http)
-            async with Client(transport, mode="auto") as client:
+            async with Client(transport, mode=mode) as client:
 
                 async def note(progress: float, total: float | None, message: str | None) -> None:
                     seen.append(progress)
@@ -393,6 +395,9 @@ def test_the_official_client_uses_all_servers_as_one(all_servers: All) -> None:
                 added = await client.call_tool("sdk__add", {"a": 1, "b": 2})
                 await client.call_tool("sdk__slow", {"steps": 2}, progress_callback=note)
                 found = await client.call_tool("marketplace_search_tools", {"query": "slow"})
+                if mode == "legacy":
+                    await client.send_ping()
+                    await client.subscribe_resource("mcp+alpha:test://one")
                 return [each.name for each in tools.tools], added.structured_content, found.structured_content
 
     listed, added, found = asyncio.run(run())
@@ -400,6 +405,36 @@ def test_the_official_client_uses_all_servers_as_one(all_servers: All) -> None:
     assert added == {"result": 3}
     assert found["tools"][0]["name"] == "sdk__slow"
     assert seen == [1, 2]
+    rows = [row for row in all_servers.stage.rows() if row["tool"] == "add" and row["server_name"] == "sdk"]
+    assert (rows[-1]["outcome"], rows[-1]["billable"], rows[-1]["client"]) == ("ok", True, "mcp/0.1.0")
+    assert bool(rows[-1]["session_id"]) is (mode == "legacy")
+
+
+def test_a_session_of_all_servers_is_its_keys_alone(all_servers: All) -> None:
+    token, stranger = all_servers.key("alpha"), all_servers.key("alpha")
+    url = f"{all_servers.stage.base}/mcp"
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    opened = httpx.post(
+        url, content=body_of("initialize", hello, modern=False), headers=all_servers.stage.headers(token), timeout=15
+    )
+    assert opened.json()["result"]["protocolVersion"] == "2025-06-18"
+    session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+
+    def post(method: str, who: str, path: str = "", **more: str) -> httpx.Response:
+        headers = {**all_servers.stage.headers(who), **more}
+        return httpx.post(url + path, content=body_of(method, {}, modern=False), headers=headers, timeout=15)
+
+    listed = post("tools/list", token, **session).json()["result"]["tools"]
+    assert "alpha__echo" in [each["name"] for each in listed]
+    assert post("tools/list", token).status_code == 400
+    assert post("tools/list", stranger, **session).status_code == 404
+    # A session of all servers is none of one server, and the other way round.
+    assert post("tools/list", token, "/alpha", **session).status_code == 404
+    for method, status in (("GET", 404), ("DELETE", 404)):
+        headers = {**all_servers.stage.headers(stranger), **session}
+        assert httpx.request(method, url, headers=headers, timeout=15).status_code == status
+    assert httpx.delete(url, headers={**all_servers.stage.headers(token), **session}, timeout=15).status_code == 200
+    assert post("tools/list", token, **session).status_code == 404
 
 
 @pytest.mark.skipif(not DEFINITIONS.exists(), reason="the collection of definitions is not here")
