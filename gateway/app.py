@@ -26,6 +26,7 @@ from gateway import answers, paths
 from gateway.admission.admission import Admission
 from gateway.aggregate.listings import Listings
 from gateway.aggregate.peer import Aggregate
+from gateway.aggregate.subcalls import SubCalls
 from gateway.audience import Audiences
 from gateway.bus import Bus
 from gateway.config import GatewayConfig, Record
@@ -140,7 +141,9 @@ class Gateway:
                 pins=pins,
             ),
         )
-        self._pipeline.mount(Aggregate(self._store, Listings(self._peers, self._watch, pins), self._peers, self._watch))
+        opened = SubCalls(self._watch, forwarder.credentials.ready)
+        listings = Listings(self._peers, opened, pins)
+        self._pipeline.mount(Aggregate(self._store, listings, self._peers, opened))
         self._invoker = Invoker(config, self._pipeline, self._peers, self._watch, self._writer)
         await self._keyring.load()
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: self._keyring.signer)

@@ -14,13 +14,13 @@ from typing import Any
 from catalog import names
 from gateway.aggregate import reach, results
 from gateway.aggregate.listings import Listings
-from gateway.context import CallContext
+from gateway.aggregate.subcalls import SubCalls
+from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
-from gateway.mcp import versions
 from gateway.mcp.messages import Message, Shape
 from gateway.peers import Ask, Json, Peer
+from gateway.stages.authorise import authorise
 from gateway.store import EntryStore
-from gateway.watch import Watch
 
 META_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
@@ -38,8 +38,8 @@ MAX_AGE_S = 900.0
 
 
 class Listening:
-    def __init__(self, store: EntryStore, listings: Listings, peer: Peer, watch: Watch) -> None:
-        self._store, self._listings, self._peer, self._watch = store, listings, peer, watch
+    def __init__(self, store: EntryStore, listings: Listings, peer: Peer, opened: SubCalls) -> None:
+        self._store, self._listings, self._peer, self._opened = store, listings, peer, opened
 
     async def listen(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
         assert call.caller is not None
@@ -50,7 +50,7 @@ class Listening:
         servers = await reach.servers_of(call.caller, self._store, call.occurred_at)
         tasks = [asyncio.create_task(self._look(call, wanted, queue))]
         tasks += [
-            asyncio.create_task(self._pump(call, server, {"notifications": part, "_meta": meta}, queue))
+            asyncio.create_task(self._pump(call.caller, server, {"notifications": part, "_meta": meta}, queue))
             for server in servers[:MAX_LISTENED]
             if (part := _part(wanted, server.slug)) is not None
         ]
@@ -78,16 +78,14 @@ class Listening:
                     if wanted.get(kind):
                         await queue.put(_notification(method, {}))
 
-    async def _pump(
-        self, outer: CallContext, server: ServerEntry, params: Json, queue: asyncio.Queue[Json | None]
-    ) -> None:
-        call = CallContext(server.slug, "mcp", self._watch.request())
-        call.caller, call.server, call.modern, call.url = outer.caller, server, True, server.url
-        call.protocol = versions.FIRST_MODERN.decode()
+    async def _pump(self, caller: Caller, server: ServerEntry, params: Json, queue: asyncio.Queue[Json | None]) -> None:
+        call = self._opened.open(caller, server)
         call.message = Message(Shape.REQUEST, "listen", "subscriptions/listen", params, None)
         # Whatever ends it, the other servers are still heard.
         with contextlib.suppress(Exception), call.watched:
             call.watched.phase(MAX_AGE_S, total=MAX_AGE_S)
+            authorise(call, caller, server, "subscriptions/listen", "")
+            await self._opened.ready(call)
             async with contextlib.aclosing(self._peer.ask(call, Ask("listen", "subscriptions/listen", params))) as news:
                 async for message in news:
                     if message.get("method") in {*_KINDS.values(), _UPDATED}:

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.aggregate import search
+from gateway.aggregate.subcalls import SubCalls
 from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
 from gateway.mcp import lossless, versions
@@ -24,7 +25,6 @@ from gateway.mcp.messages import Message, Shape
 from gateway.peers import Ask, Json, Peer
 from gateway.pins import Pins
 from gateway.stages.authorise import authorise
-from gateway.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,9 @@ class Listing:
 
 
 class Listings:
-    def __init__(self, peer: Peer, watch: Watch, pins: Pins) -> None:
-        self._peer, self._watch, self._pins = peer, watch, pins
+    def __init__(self, peer: Peer, opened: SubCalls, pins: Pins) -> None:
+        self._peer, self._opened, self._pins = peer, opened, pins
+        self._loop = asyncio.get_running_loop()
         self._kept: dict[Key, Listing] = {}
         self._bytes = 0
         self._asking: dict[Key, asyncio.Task[Listing]] = {}
@@ -88,7 +89,7 @@ class Listings:
         shared = (None, *key[1:])
         for each in (key, shared):
             held = self._kept.get(each)
-            if held is not None and self._watch.loop.time() < held.fresh_until:
+            if held is not None and self._loop.time() < held.fresh_until:
                 # The entry may have been replaced since, by one that closes a tool.
                 held.server = server
                 return held
@@ -110,19 +111,18 @@ class Listings:
 
     async def _ask(self, caller: Caller, server: ServerEntry, method: str, meta: Json) -> Listing:
         listing = Listing(server)
-        call = CallContext(server.slug, "mcp", self._watch.request())
-        call.caller, call.server, call.modern, call.url = caller, server, True, server.url
-        call.protocol = versions.FIRST_MODERN.decode()
+        call = self._opened.open(caller, server)
         async with self._gate:
             try:
                 with call.watched:
                     call.watched.phase(PATIENCE_S, total=PATIENCE_S)
                     authorise(call, caller, server, method, "")
+                    await self._opened.ready(call)
                     await self._pages(call, listing, method, meta)
             except Exception as exc:  # noqa: BLE001 - whatever is wrong with one server must not cost the others
                 listing.failed = exc.kind.message if isinstance(exc, RefusedError) else "The server did not answer."
                 log.info("a server was left out of a list", extra={"server": server.slug, "why": type(exc).__name__})
-        listing.asked_at = now = self._watch.loop.time()
+        listing.asked_at = now = self._loop.time()
         listing.fresh_until = now + (FAILED_S if listing.failed else max(FRESH_S, _ttl(listing.result)))
         return listing
 

@@ -16,6 +16,7 @@ from gateway.aggregate.context import Saved, estimate
 from gateway.aggregate.listen import Listening
 from gateway.aggregate.listings import FRESH_S, MEMBERS, Listing, Listings, documents_of
 from gateway.aggregate.route import Router, meta_of
+from gateway.aggregate.subcalls import SubCalls
 from gateway.context import CallContext
 from gateway.entries import ServerEntry
 from gateway.mcp import params as mirrored
@@ -24,7 +25,6 @@ from gateway.mcp.errors import RefusedError
 from gateway.peers import Ask, Json, Peer
 from gateway.stages.authorise import callable_tools
 from gateway.store import EntryStore
-from gateway.watch import Watch
 
 META_SERVER = "io.modelcontextprotocol/serverInfo"
 META_CONTEXT = "com.mcp-marketplace/context"
@@ -42,10 +42,10 @@ _NOT_MERGED = frozenset({"io.modelcontextprotocol/tasks"})
 class Aggregate:
     """As `Peer`. `router.route` decides beforehand whether a request is one server's."""
 
-    def __init__(self, store: EntryStore, listings: Listings, peer: Peer, watch: Watch) -> None:
+    def __init__(self, store: EntryStore, listings: Listings, peer: Peer, opened: SubCalls) -> None:
         self._store, self._listings, self._peer = store, listings, peer
         self.router = Router(store, listings)
-        self._listening = Listening(store, listings, peer, watch)
+        self._listening = Listening(store, listings, peer, opened)
 
     async def ask(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
         if call.server is not None:
