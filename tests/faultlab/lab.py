@@ -237,9 +237,7 @@ class Lab:
 
     def postmaster(self) -> int:
         with psycopg.connect(self.direct_database_url) as connection:
-            row = connection.execute("SELECT pg_postmaster_start_time(), pg_backend_pid()").fetchone()
-        assert row is not None
-        return psutil.Process(int(row[1])).ppid()
+            return psutil.Process(connection.info.backend_pid).ppid()
 
 
 def _through(url: str, port: int) -> str:
