@@ -360,6 +360,11 @@ class CallWriter:
         return self._journal.spool.size if self._journal is not None else 0
 
     @property
+    def spool_age_s(self) -> float:
+        """How long the oldest row has waited there."""
+        return self._journal.spool.age_s if self._journal is not None else 0.0
+
+    @property
     def is_away(self) -> bool:
         """The last attempt to connect or to commit failed."""
         return self._is_away

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -121,6 +122,7 @@ class Gateway:
             spent=functools.partial(self._store.call, self._loader.spent),
             tell=functools.partial(self._store.call, self._loader.tell_limit),
         )
+        self._admission.more = self._own_state
         self._peers = self._open_peers()
         legacy = LegacyFront(config, self._bus, self._writer, seal)
         forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers, legacy)
@@ -154,6 +156,21 @@ class Gateway:
         self._admission.start()
         self._task = asyncio.create_task(self._keep_house())
         self._started = True
+
+    def _own_state(self) -> dict[str, Any]:
+        """What a person should know of this process beside its servers."""
+        writer = self._writer
+        return {
+            "pid": os.getpid(),
+            "streams": sum(item.is_streaming for item in self._watch.items),
+            "entries": {"current": self._feed.is_current(), "pushed": self._feed.is_pushed},
+            "record": {
+                "connected": writer.stats.connected,
+                "rows": writer.stats.rows,
+                "spool_bytes": writer.spool_bytes,
+                "spool_age_s": round(writer.spool_age_s, 1),
+            },
+        }
 
     def _open_peers(self) -> AnyPeer:
         """Servers of every era, as this side speaks to them."""

@@ -81,6 +81,11 @@ class Watched:
             self._task.uncancel()
             raise _ERRORS[self.reason] from error
 
+    @property
+    def is_streaming(self) -> bool:
+        """A stream towards the client is open."""
+        return self._send is not None
+
     def phase(self, seconds: float, receive: Receive | None = None, *, total: float = math.inf) -> None:
         """From here on so many seconds, and never more than `total`. With `receive`, a disconnect cancels too."""
         now = self._began_at = self._watch.loop.time()

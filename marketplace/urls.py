@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from marketplace.pages import development, health, landing, operations, quarantine, well_known
+from marketplace.pages import development, health, landing, live, operations, quarantine, well_known
 from tenants.web import applications, oauth
 
 admin.autodiscover()
@@ -25,6 +25,7 @@ urlpatterns = [
     path(".well-known/openid-configuration", oauth.metadata, name="openid-metadata"),
     path("operations/settings/", operations.settings_page, name="operations-settings"),
     path("operations/records/", operations.choose_records, name="operations-records"),
+    path("operations/live/", live.operations_live, name="operations-live"),
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketplace.pages.api_urls")),

@@ -7,6 +7,7 @@ What applies to a caller, a server and a tool is looked up once and kept as a pl
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from calls.record import Outcome
@@ -15,7 +16,7 @@ from gateway.admission.breaker import State
 from gateway.admission.budgets import Budget
 from gateway.admission.bulkheads import Slots
 from gateway.admission.endpoints import Endpoint
-from gateway.admission.plans import Plan, Plans
+from gateway.admission.plans import Plan, Plans, ServerState
 from gateway.admission.shared import Shared, Spent, Tell
 from gateway.config import AdmissionConfig
 from gateway.context import CallContext
@@ -31,10 +32,13 @@ Reserved = list[tuple[Budget, int]]
 class Ticket:
     """The right to one call, with everything that is held for it. Settle it exactly once."""
 
-    __slots__ = ("_endpoint", "_held", "_is_probe", "_reserved")
+    __slots__ = ("_endpoint", "_held", "_is_probe", "_reserved", "_server")
 
-    def __init__(self, endpoint: Endpoint, held: tuple[Slots, ...], reserved: Reserved, *, is_probe: bool) -> None:
-        self._endpoint, self._held, self._reserved, self._is_probe = endpoint, held, reserved, is_probe
+    def __init__(
+        self, server: ServerState, endpoint: Endpoint, held: tuple[Slots, ...], reserved: Reserved, *, is_probe: bool
+    ) -> None:
+        self._server, self._endpoint = server, endpoint
+        self._held, self._reserved, self._is_probe = held, reserved, is_probe
 
     def settle(self, call: CallContext, error: BaseException | None = None) -> None:
         """Give back what was held, turn reservations into what was spent, and tell the breaker how the server did."""
@@ -45,15 +49,18 @@ class Ticket:
             billed = call.committed is not None and call.is_billable
             for budget, amount in self._reserved:
                 budget.settle(amount, billed=billed)
-        breaker = self._endpoint.breaker
+        breaker, now = self._endpoint.breaker, time.monotonic()
         failed = _has_failed(call, error)
         if failed is None:
             if self._is_probe:
                 breaker.leave()
-        elif failed:
-            breaker.fail(time.monotonic(), call.retry_after_s)
+            return
+        if failed:
+            breaker.fail(now, call.retry_after_s)
         else:
-            breaker.succeed(time.monotonic())
+            breaker.succeed(now)
+        if not call.stream_listens:
+            self._server.seen.append((now, call.upstream_ms, failed))
 
 
 def _has_failed(call: CallContext, error: BaseException | None) -> bool | None:
@@ -76,7 +83,8 @@ class Admission:
     def __init__(self, config: AdmissionConfig, redis_url: str, *, spent: Spent, tell: Tell) -> None:
         self._config = config
         self._plans = Plans(config)
-        self.shared = Shared(redis_url, spent=spent, tell=tell, live=self.live)
+        self.shared = Shared(redis_url, spent=spent, tell=tell, live=lambda: {**self.live(), **self.more()})
+        self.more: Callable[[], dict[str, Any]] = dict  # what the rest of the process adds to its live state
 
     def start(self) -> None:
         self.shared.start()
@@ -104,7 +112,7 @@ class Admission:
             _undo(held, reserved)
             raise
         call.url = endpoint.url
-        return Ticket(endpoint, held, reserved, is_probe=endpoint.breaker.enter(now))
+        return Ticket(plan.server, endpoint, held, reserved, is_probe=endpoint.breaker.enter(now))
 
     async def admit_message(self, call: CallContext) -> None:
         """A notification or a client's answer: only rates count it. Raises RefusedError."""
@@ -126,6 +134,7 @@ class Admission:
                     "calls": state.slots.taken,
                     "waiting": state.slots.waiting,
                     "endpoints": [_endpoint(endpoint, now) for endpoint in state.endpoints.each],
+                    **state.lately(now),
                 }
                 for server_id, state in self._plans.servers.items()
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 from uuid import UUID
 
@@ -16,18 +17,32 @@ from gateway.context import Caller
 from gateway.entries import ServerEntry
 
 _FORGET_AFTER_S = 600.0
+_SEEN = 1024
+LATELY_S = 60.0
 
 
 class ServerState:
     """What this process knows of one server: who is there, and how its addresses do."""
 
-    __slots__ = ("endpoints", "slots", "slug", "used_at")
+    __slots__ = ("endpoints", "seen", "slots", "slug", "used_at")
 
     def __init__(self, config: AdmissionConfig) -> None:
         self.slug = ""
         self.slots = Slots(config.per_server, config.queue)
         self.endpoints = Endpoints(config.breaker)
         self.used_at = 0.0
+        self.seen: deque[tuple[float, float, bool]] = deque(maxlen=_SEEN)  # when, milliseconds at the server, failed
+
+    def lately(self, now: float) -> dict[str, Any]:
+        """How the server did within the last minute, of at most the last `_SEEN` calls. Times in milliseconds."""
+        recent = [each for each in self.seen if now - each[0] <= LATELY_S]
+        times = sorted(each[1] for each in recent if not each[2])
+        return {
+            "calls_lately": len(recent),
+            "failed_lately": sum(each[2] for each in recent),
+            "p50_ms": round(times[len(times) // 2], 2) if times else None,
+            "p95_ms": round(times[int(len(times) * 0.95)], 2) if times else None,
+        }
 
 
 class TenantState:

@@ -11,7 +11,7 @@ from django.urls import path
 
 from access.web import explain, grants, keys
 from audit.web import views as audit
-from marketplace.pages import calls
+from marketplace.pages import calls, live
 from notifications.web import views as notifications
 from tenants.choices import Right
 from tenants.web import people, settings
@@ -28,6 +28,7 @@ urlpatterns = [
     path("", home, name="home"),
     path("calls/", calls.call_list, name="calls"),
     path("calls/<uuid:call_id>/", calls.call_detail, name="call"),
+    path("live/", live.organisation_live, name="live"),
     path("keys/", keys.key_list, name="keys"),
     path("keys/new/", keys.key_create, name="key-create"),
     path("keys/<uuid:key_id>/lists/", keys.key_lists, name="key-lists"),

@@ -16,6 +16,7 @@ from tenants.models import Membership
 # label, url name, icon, right that it needs (None: every member)
 _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Calls", "org:calls", "activity", Right.VIEW_CALLS),
+    ("Live", "org:live", "gauge", Right.VIEW_CALLS),
     ("Keys", "org:keys", "key", None),
     ("Access", "org:access", "shield", None),
     ("People", "org:people", "people", None),
