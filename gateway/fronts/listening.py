@@ -28,7 +28,9 @@ from gateway.upstream.http1 import UpstreamBrokenError
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _KIND = "listening"
-_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 15.0)
+_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+# What ended sooner than this was not worth asking for, and is asked for less often.
+_WORTH_S = 30.0
 
 
 class Ear:
@@ -92,14 +94,13 @@ class Listening:
         """Ask again whenever the server ends; return when it does not know how to be listened to."""
         meta = requests.meta_of(session, state.level, {})
         ask = Ask(call.call_id_text.decode(), "subscriptions/listen", {"notifications": wanted, "_meta": meta})
-        attempt = 0
+        loop, attempt = asyncio.get_running_loop(), 0
         while True:
-            try:
+            began = loop.time()
+            with contextlib.suppress(MarketplaceError, UpstreamBrokenError):
                 if not await self._pass_on(call, peer, ask):
                     return
-                attempt = 0
-            except (MarketplaceError, UpstreamBrokenError):
-                attempt += 1
+            attempt = 0 if loop.time() - began > _WORTH_S else attempt + 1
             await asyncio.sleep(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)])
 
     async def _pass_on(self, call: CallContext, peer: Peer, ask: Ask) -> bool:

@@ -397,7 +397,7 @@ def test_the_official_client_uses_all_servers_as_one(all_servers: All, mode: str
                 found = await client.call_tool("marketplace_search_tools", {"query": "slow"})
                 if mode == "legacy":
                     await client.send_ping()
-                    await client.subscribe_resource("mcp+alpha:test://one")
+                    await client.subscribe_resource("mcp://alpha/test://one")
                 return [each.name for each in tools.tools], added.structured_content, found.structured_content
 
     listed, added, found = asyncio.run(run())

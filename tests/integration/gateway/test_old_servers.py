@@ -102,10 +102,10 @@ def is_known(stage: Stage, base: str, slug: str) -> bool:
 
 
 @asynccontextmanager
-async def client_of(old: Old, base: str = "", **options: Any) -> Any:
+async def client_of(old: Old, base: str = "", mode: str = "auto", **options: Any) -> Any:
     async with httpx2.AsyncClient(headers={"authorization": f"Bearer {old.stage.token}"}, timeout=10) as http:
         transport = streamable_http_client(f"{base or old.stage.base}/mcp/{old.slug}", http_client=http)
-        async with Client(transport, mode="auto", **options) as client:
+        async with Client(transport, mode=mode, **options) as client:
             yield client
 
 
@@ -523,3 +523,54 @@ def test_a_refusal_by_the_policy_reaches_no_session(old: Old) -> None:
 
     assert run(old, act) == 40300
     assert "tools/call" not in old.app.methods()
+
+
+# Clients of the handshake revisions
+
+
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+@TRANSPORTS
+def test_a_client_of_the_handshake_uses_an_old_server_over_either_transport(old: Old) -> None:
+    heard, logged, steps = [], [], []
+
+    async def note(message: Any) -> None:
+        heard.append(type(message).__name__)
+
+    async def log(params: Any) -> None:
+        logged.append(params.level)
+
+    async def progress(step: float, total: float | None, message: str | None) -> None:
+        steps.append(step)
+
+    async def act(client: Client) -> None:
+        assert (await client.call_tool("slow", {"steps": 2}, progress_callback=progress)).is_error is False
+        assert steps == [1, 2]
+        assert "octocat" in said(await client.call_tool("ask", {}))
+        await client.set_logging_level("warning")
+        await client.call_tool("log", {})
+        assert logged[-2:] == ["warning", "error"]
+        await client.subscribe_resource(WATCHED)
+        while "ResourceUpdatedNotification" not in heard:
+            await client.call_tool("change", {})
+            await asyncio.sleep(0.1)
+        with pytest.raises(MCPError):
+            await client.read_resource("test://nothing")
+
+    async def main() -> None:
+        options = {"logging_callback": log, "message_handler": note, "elicitation_callback": on_elicit}
+        async with asyncio.timeout(20), client_of(old, mode="legacy", **options) as client:
+            await act(client)
+
+    asyncio.run(main())
+    assert {"initialize", "resources/subscribe"} <= set(old.app.methods())
+
+
+def test_a_session_that_the_server_lost_is_unknown_to_its_client_too(old: Old) -> None:
+    url, headers = f"{old.stage.base}/mcp/{old.slug}", old.stage.headers()
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}
+    headers["mcp-session-id"] = httpx.post(url, json=opening, headers=headers, timeout=10).headers["mcp-session-id"]
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    assert httpx.post(url, json=ping, headers=headers, timeout=10).status_code == 200
+    old.app.lose_sessions()
+    assert httpx.post(url, json=ping, headers=headers, timeout=10).status_code == 404
