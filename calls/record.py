@@ -77,6 +77,8 @@ class CallRecord:
     upstream_auth: str = ""
     upstream_protocol: str = ""
     timings: str = ""  # calls.timings
+    # not a column: the caller's span, for our own
+    parent_span: str = ""
 
 
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -126,4 +128,4 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("timings", "text"),
 )
 
-assert {name for name, _ in COLUMNS} == {f.name for f in fields(CallRecord)} - {"schema_name"}
+assert {name for name, _ in COLUMNS} == {f.name for f in fields(CallRecord)} - {"schema_name", "parent_span"}

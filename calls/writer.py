@@ -96,9 +96,11 @@ class CallWriter:
         journal: Journal | None = None,
         spool_after_s: float = SPOOL_AFTER_S,
         sweep_s: float = SWEEP_S,
+        observe: Callable[[CallRecord], None] | None = None,
     ) -> None:
         self._url, self._role, self._deadline_s = database_url, role, deadline_s
         self._journal, self._spool_after_s, self._sweep_s = journal, spool_after_s, sweep_s
+        self._observe = observe
         self._queue: deque[_Waiting] = deque()
         self._in_flight: list[_Waiting] = []
         self._wake: asyncio.Event = asyncio.Event()
@@ -142,6 +144,8 @@ class CallWriter:
 
         The row is written even when nobody waits for the future any more.
         """
+        if self._observe is not None:
+            self._observe(record)
         committed = self._loop.create_future()
         item = _Waiting(record, committed, self._loop.time(), slot)
         if self._closing or len(self._queue) >= MAX_WAITING:

@@ -36,6 +36,12 @@ async def send_json(
     await send({"type": "http.response.body", "body": body})
 
 
+async def send_text(send: Send, status: int, body: bytes, content_type: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), _NO_STORE]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def send_document(send: Send, body: bytes) -> None:
     """A document that everybody may read, from pages of other origins too."""
     headers = [

@@ -21,9 +21,10 @@ from uuid import UUID
 import orjson
 
 from calls.journal import Journal
+from calls.record import CallRecord
 from calls.writer import CallWriter
 from core import clock, failpoints
-from gateway import answers, paths
+from gateway import answers, metrics, paths
 from gateway.admission.admission import Admission
 from gateway.aggregate.listings import Listings
 from gateway.aggregate.peer import Aggregate
@@ -39,6 +40,7 @@ from gateway.invoke import Invoker
 from gateway.keyring import Keyring
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.session import SessionSeal
+from gateway.metrics import Metrics
 from gateway.peers.any import AnyPeer
 from gateway.peers.eras import Eras
 from gateway.peers.legacy import LegacyPeer
@@ -50,6 +52,7 @@ from gateway.stages.authenticate import Authenticator
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
 from gateway.store import EntryStore
+from gateway.telemetry import Telemetry
 from gateway.upstream.client import Upstreams
 from gateway.upstream.credentials import UpstreamCredentials
 from gateway.watch import Watch
@@ -75,7 +78,10 @@ class Gateway:
             deadline_s=config.deadlines.record,
             journal=self._journal,
             spool_after_s=config.record.spool_after_s,
+            observe=self._observe,
         )
+        self._metrics = Metrics(self._writer, self._gauges)
+        self._telemetry: Telemetry | None = None
         self._executor = ThreadPoolExecutor(_LOADER_THREADS, thread_name_prefix="gateway-loader")
         self._touches = KeyTouches()
         self._task: asyncio.Task[None] | None = None
@@ -84,8 +90,22 @@ class Gateway:
 
     @property
     def is_ready(self) -> bool:
-        """Started, entries current, and rows can be committed."""
-        return self._started and self._feed.is_current() and self._writer.stats.connected
+        """Started, entries current, and rows find a place: in Postgres, or for a while in the spool."""
+        writer = self._writer
+        is_recording = writer.stats.connected or (writer.is_away and writer.takes(is_risky=False))
+        return self._started and self._feed.is_current() and is_recording
+
+    def readiness(self) -> dict[str, Any]:
+        """What a probe is told."""
+        writer = self._writer
+        return {
+            "ready": self.is_ready,
+            "entries": "current" if self._started and self._feed.is_current() else "stale",
+            "database": "ok" if writer.stats.connected else "unreachable",
+            "spool_bytes": writer.spool_bytes,
+            "spool_age_s": round(writer.spool_age_s, 1),
+            "paid_calls": self._started and writer.takes(is_risky=True),
+        }
 
     async def startup(self) -> None:
         config = self._config
@@ -150,6 +170,8 @@ class Gateway:
         await self._keyring.load()
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: self._keyring.signer)
         self._open_journal()
+        if config.otlp_endpoint:
+            self._telemetry = Telemetry(config.otlp_endpoint)
         await self._writer.start()
         self._feed.start()
         self._bus.start()
@@ -193,12 +215,39 @@ class Gateway:
         await self._writer.stop()
         if self._journal is not None:
             self._journal.close()
+        if self._telemetry is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._telemetry.close)
         with contextlib.suppress(Exception):
             await self._touch(everything=True)
         self._watch.stop()
         await self._peers.legacy.close()
         await self._upstreams.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def show_metrics(self, scope: MutableMapping[str, Any], send: Send) -> None:
+        """This process in Prometheus' words. To whom that is not shown, there is nothing."""
+        is_open = self._config.environment != "production"
+        if scope["method"] == "GET" and metrics.may_read(scope, self._config.metrics_token, open_to_loopback=is_open):
+            await answers.send_text(send, 200, self._metrics.text(), metrics.CONTENT_TYPE)
+        else:
+            await answers.send_text(send, 404, b"", b"text/plain")
+
+    def _observe(self, record: CallRecord) -> None:
+        self._metrics.counts.note(record)
+        if self._telemetry is not None:
+            self._telemetry.note(record)
+
+    def _gauges(self) -> dict[str, tuple[str, dict[str, float]]]:
+        if not self._started:
+            return {}
+        slots = self._journal.slots if self._journal is not None else None
+        return {
+            "inflight_requests": ("Requests under way.", {"": float(len(self._watch.items))}),
+            "intents": ("Calls under way whose intent is kept.", {"": float(slots.in_use if slots is not None else 0)}),
+            "entries_current": ("Whether decisions may be taken.", {"": float(self._feed.is_current())}),
+            "breakers": ("Addresses of servers by the state of their breaker.", self._admission.breakers()),
+            "open_streams": ("Streams without a natural end.", {"": float(self._admission.streams())}),
+        }
 
     def _open_journal(self) -> None:
         """Tried again while the gateway runs: a disk that is full at the start need not stay so."""

@@ -86,6 +86,10 @@ class GatewayConfig:
     deadlines: Deadlines = field(default_factory=Deadlines)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     record: Record = field(default_factory=Record)
+    metrics_token: str = field(
+        default="", repr=False
+    )  # who may read /metrics; without one, in development, this machine
+    otlp_endpoint: str = ""  # where spans go; nowhere when empty
     failpoint: str = ""  # obeyed in the environment `test` only: core.failpoints
     poll_interval_s: float = 1.0
     stale_after_s: float = 5.0  # without push and poll for this long, nothing is decided

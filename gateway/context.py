@@ -95,6 +95,7 @@ class CallContext:
         "stream_listens",
         "stream_started",
         "tool",
+        "trace",
         "upstream_auth",
         "upstream_began_ns",
         "upstream_ms",
@@ -150,6 +151,7 @@ class CallContext:
         self.url = ""  # the address of the server that admission chose
         self.url_wanted = ""  # the address that a session lives at
         self.retry_after_s = 0.0  # what the server asked for
+        self.trace: tuple[str, str, str] | None = None  # gateway.tracing
         self.slot = -1  # of the intent (calls.intents)
         self.committed: asyncio.Future[None] | None = None
 

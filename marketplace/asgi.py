@@ -26,7 +26,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_PROBES = frozenset({"/healthz", "/readyz"})
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def build(role: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -47,8 +47,11 @@ def build(role: str) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
                 await gateway(scope, receive, send)
         elif role == "gateway" and path not in _PROBES:
             await _answer(send, 404, "not_found", "This process serves only the gateway.")
-        elif path == "/readyz" and gateway is not None and not gateway.is_ready:
-            await _answer(send, 503, "gateway.not_ready", "The gateway cannot decide or record calls at the moment.")
+        elif path == "/readyz" and gateway is not None and (role == "gateway" or not gateway.is_ready):
+            # A gateway alone goes on for a while without the database; beside pages it is as ready as they are.
+            await _tell(send, gateway)
+        elif path == "/metrics" and gateway is not None:
+            await gateway.show_metrics(scope, send)
         else:
             await django_application(scope, receive, send)  # type: ignore[arg-type]
 
@@ -62,6 +65,18 @@ def require_static_files(role: str) -> None:
         raise ImproperlyConfigured(
             f"{manifest} is missing: run `manage.py collectstatic` with the same settings first."
         )
+
+
+async def _tell(send: Send, gateway: Gateway) -> None:
+    body = json.dumps(gateway.readiness()).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": 200 if gateway.is_ready else 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _answer(send: Send, status: int, code: str, title: str) -> None:

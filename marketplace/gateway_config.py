@@ -30,6 +30,8 @@ def build_config() -> GatewayConfig:
         limits=Limits(
             request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX
         ),
+        metrics_token=settings.METRICS_TOKEN,
+        otlp_endpoint=settings.OTLP_ENDPOINT,
         failpoint=settings.FAILPOINT,
         record=Record(
             folder=settings.RECORD_DIR,

@@ -148,6 +148,14 @@ class Admission:
             },
         }
 
+    def breakers(self) -> dict[str, float]:
+        """How many addresses are in each state."""
+        states = [each.breaker.state for server in self._plans.servers.values() for each in server.endpoints.each]
+        return {str(state): float(states.count(state)) for state in State}
+
+    def streams(self) -> int:
+        return sum(tenant.streams.taken for tenant in self._plans.tenants.values())
+
     def _plan_for(self, call: CallContext) -> Plan:
         caller, server = call.caller, call.server
         assert caller is not None

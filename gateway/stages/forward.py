@@ -39,7 +39,7 @@ from gateway.upstream.wire import POST_TYPES, events, is_event_stream, is_json
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-_TRACE = frozenset({b"traceparent", b"tracestate", b"baggage"})
+_TRACE = frozenset({b"tracestate", b"baggage"})
 _MODERN = _TRACE | {b"mcp-protocol-version", b"mcp-method", b"mcp-name"}
 _LEGACY = _TRACE | {b"mcp-protocol-version", b"last-event-id"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

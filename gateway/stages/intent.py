@@ -12,6 +12,7 @@ from calls.intents import NoSlotError
 from calls.journal import Journal
 from calls.writer import CallWriter
 from core import failpoints
+from gateway import tracing
 from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
 from gateway.stages import meter
@@ -43,7 +44,7 @@ class Intents:
             raise RefusedError("calls.record_unavailable", detail="no room for intents")
         try:
             call.slot = slots.put(
-                intents.payload(call.call_id, call.arguments_digest, meter.trace_of(call), _constant(call))
+                intents.payload(call.call_id, call.arguments_digest, tracing.trace_of(call)[0], _constant(call))
             )
             if self._syncs_all or (acts and self._syncs_writes):
                 await slots.synced(self._executor)

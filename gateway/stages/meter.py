@@ -9,6 +9,7 @@ from calls import timings
 from calls.record import CallRecord
 from calls.writer import CallWriter
 from core import failpoints
+from gateway import tracing
 from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.versions import META_CLIENT
@@ -43,6 +44,7 @@ def record_of(call: CallContext) -> CallRecord:
     assert message is not None
     billable = call.is_billable
     price = call.price
+    trace_id, parent_span, _ = tracing.trace_of(call)
     record = CallRecord(
         call_id=call.call_id,
         schema_name=caller.tenant.schema_name,
@@ -70,7 +72,8 @@ def record_of(call: CallContext) -> CallRecord:
         billable=billable,
         quantity=_ONE if billable else _ZERO,
         request_id=str(message.request_id)[:_MAX_LABEL],
-        trace_id=trace_of(call),
+        trace_id=trace_id,
+        parent_span=parent_span,
         credential=call.credential,
         client_id=call.client_id[:_MAX_LABEL],
         upstream_auth=call.upstream_auth,
@@ -105,11 +108,3 @@ def _client_of(params: dict[str, object]) -> str:
         return ""
     name, version = info.get("name"), info.get("version")
     return f"{name}/{version}"[:_MAX_LABEL] if isinstance(name, str) and isinstance(version, str) else ""
-
-
-def trace_of(call: CallContext) -> str:
-    """The W3C trace id, from the header or from `_meta`."""
-    parent: object = call.headers.get(b"traceparent", b"").decode("latin-1")
-    if not parent and call.message is not None and isinstance(meta := call.message.params.get("_meta"), dict):
-        parent = meta.get("traceparent", "")
-    return parent[3:35] if isinstance(parent, str) and len(parent) >= 55 else ""

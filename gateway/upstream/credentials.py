@@ -24,6 +24,7 @@ import orjson
 
 from core import clock, egress
 from core.vault import Keychain, MasterKeys, Place, SealBrokenError
+from gateway import tracing
 from gateway.config import GatewayConfig
 from gateway.context import CallContext, Caller
 from gateway.entries import CredentialEntry, ServerEntry
@@ -88,9 +89,9 @@ class UpstreamCredentials:
         identity = self._identity(call)
         call.upstream_auth = identity.name
         if not identity.claims:
-            return b"x-marketplace-call-id: %b\r\n%b" % (call.call_id_text, identity.lines)
-        return b"x-marketplace-call-id: %b\r\n%b%b\r\n%b" % (
-            call.call_id_text,
+            return tracing.lines(call) + identity.lines
+        return b"%b%b%b\r\n%b" % (
+            tracing.lines(call),
             identity.token_header,
             self._token(call, identity, body),
             identity.lines,

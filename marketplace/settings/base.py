@@ -265,6 +265,16 @@ LIMIT_SPEND_PER_MONTH = env.integer(
     default=50,
 )
 
+METRICS_TOKEN = env.text(
+    "MARKETPLACE_METRICS_TOKEN",
+    "Bearer token for /metrics of a gateway; without one it is closed in production, and open to this machine elsewhere.",
+    "",
+)
+OTLP_ENDPOINT = env.text(
+    "MARKETPLACE_OTLP_ENDPOINT",
+    "Where gateways send OpenTelemetry spans over HTTP, such as http://collector:4318/v1/traces; needs the extra `telemetry`.",
+    "",
+)
 FAILPOINT = env.text("FAILPOINT", "For tests: the point at which a gateway kills itself; ignored elsewhere.", "")
 
 EMAIL_URL = env.text(

@@ -63,7 +63,10 @@ class TestCall:
         assert [name for name, kind in COLUMNS if type(declared[name]) is not TYPES[kind]] == []
 
     def test_the_record_has_a_field_for_every_column(self):
-        assert {name for name, _ in COLUMNS} == {field.name for field in fields(CallRecord)} - {"schema_name"}
+        assert {name for name, _ in COLUMNS} == {field.name for field in fields(CallRecord)} - {
+            "schema_name",
+            "parent_span",
+        }
 
     def test_the_table_has_the_columns_of_the_record_with_their_types_and_the_model_s_nulls(self, cast):
         with connection.cursor() as cursor:
