@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -149,11 +150,18 @@ def compile_policy(server: Server) -> ServerPolicy:
                 required_trust=Trust.parse(tool.required_trust),
                 side_effect=SideEffect(tool.side_effect) if tool.side_effect else None,
                 digest=tool.definition_digest,
+                idempotent=_is_idempotent(tool.definition),
                 quarantined=tool.name in quarantined,
             )
             for tool in tools
         },
     )
+
+
+def _is_idempotent(definition: dict[str, Any]) -> bool:
+    """What the approved definition says of repeating a call; together with an approved side effect, never by itself."""
+    hints = definition.get("annotations")
+    return isinstance(hints, dict) and (hints.get("readOnlyHint") is True or hints.get("idempotentHint") is True)
 
 
 def callable_servers(viewer: Viewer) -> QuerySet[Server]:

@@ -85,6 +85,7 @@ class ToolRule:
     required_trust: Trust
     side_effect: SideEffect | None
     digest: str = ""  # of the approved definition (`catalog.digests.of_tool`); empty when it is not known
+    idempotent: bool = False  # calling it twice does no more than calling it once, as its approved definition says
     quarantined: bool = False  # the server's definition differs from the approved one
 
 

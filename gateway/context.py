@@ -18,6 +18,7 @@ from gateway.mcp.session import OwnSession
 from gateway.watch import Watched
 
 if TYPE_CHECKING:
+    from gateway.admission.admission import Ticket
     from gateway.admission.plans import Plan
 
 
@@ -94,6 +95,7 @@ class CallContext:
         "status",
         "stream_listens",
         "stream_started",
+        "ticket",
         "tool",
         "trace",
         "upstream_auth",
@@ -150,6 +152,7 @@ class CallContext:
         self.stream_listens = False  # a stream that ends when somebody leaves, not when an answer came
         self.url = ""  # the address of the server that admission chose
         self.url_wanted = ""  # the address that a session lives at
+        self.ticket: Ticket | None = None  # of admission
         self.retry_after_s = 0.0  # what the server asked for
         self.trace: tuple[str, str, str] | None = None  # gateway.tracing
         self.slot = -1  # of the intent (calls.intents)

@@ -20,6 +20,7 @@ from calls.writer import CallWriter, NotRecordedError
 from core.egress import EgressRefusedError
 from core.errors import MarketplaceError
 from gateway import answers
+from gateway.admission import endpoints
 from gateway.admission.admission import Admission
 from gateway.aggregate.peer import Aggregate
 from gateway.answers import Send
@@ -113,6 +114,8 @@ class Pipeline:
         call.body = await body.read(receive, headers, self._config.limits.request_bytes)
         call.watched.settle()
         call.request_bytes = len(call.body)
+        if wish := headers.get(b"x-request-timeout"):
+            call.watched.end_within(guard.seconds(wish))
         call.mark("body")
 
     async def decide(self, call: CallContext, method: str, tool: str) -> None:
@@ -139,7 +142,7 @@ class Pipeline:
         It comes after `decide`. `relay` talks to `call.url`, sets `call.outcome` and commits the row; what it raises is
         settled and passed on. `listens` marks a stream without a natural end. Raises RefusedError when the call is not admitted.
         """
-        ticket = await self._admission.admit(call, listens=listens)
+        ticket = call.ticket = await self._admission.admit(call, listens=listens)
         call.mark("admit")
         try:
             await self._intents.note(call)
@@ -319,7 +322,7 @@ class Pipeline:
         upstream_id = self._seal.unseal(sealed, session_owner(call))
         if upstream_id is None:
             raise RefusedError("gateway.session_unknown")
-        call.upstream_session = upstream_id
+        call.upstream_session = endpoints.untie(upstream_id, call)
         call.session_id = sealed.rpartition(b".")[2].decode("latin-1")
 
     @staticmethod

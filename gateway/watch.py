@@ -42,6 +42,7 @@ class Watched:
         "_began_at",
         "_comment",
         "_deadline",
+        "_end",
         "_last",
         "_listener",
         "_receive",
@@ -55,7 +56,7 @@ class Watched:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._deadline = self._last = self._began_at = math.inf
+        self._deadline = self._last = self._began_at = self._end = math.inf
         self._receive: Receive | None = None
         self._listener: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -86,10 +87,18 @@ class Watched:
         """A stream towards the client is open."""
         return self._send is not None
 
+    def end_within(self, seconds: float) -> None:
+        """The caller waits no longer than this, whatever the phases would allow."""
+        self._end = self._watch.loop.time() + seconds
+
+    def left_s(self, most: float) -> float:
+        """Seconds that remain of the phase, at most `most`."""
+        return min(most, max(0.0, self._last - self._watch.loop.time()))
+
     def phase(self, seconds: float, receive: Receive | None = None, *, total: float = math.inf) -> None:
         """From here on so many seconds, and never more than `total`. With `receive`, a disconnect cancels too."""
         now = self._began_at = self._watch.loop.time()
-        self._last = now + total
+        self._last = min(now + total, self._end)
         self._deadline = min(now + seconds, self._last)
         self._hear(receive)
 

@@ -32,18 +32,37 @@ Reserved = list[tuple[Budget, int]]
 class Ticket:
     """The right to one call, with everything that is held for it. Settle it exactly once."""
 
-    __slots__ = ("_endpoint", "_held", "_is_probe", "_reserved", "_server")
+    __slots__ = ("_endpoint", "_held", "_is_probe", "_repeats", "_reserved", "_server")
 
     def __init__(
         self, server: ServerState, endpoint: Endpoint, held: tuple[Slots, ...], reserved: Reserved, *, is_probe: bool
     ) -> None:
-        self._server, self._endpoint = server, endpoint
-        self._held, self._reserved, self._is_probe = held, reserved, is_probe
+        self._server, self._endpoint, self._held = server, endpoint, held
+        self._reserved, self._is_probe = reserved, is_probe
+        self._repeats = False
+
+    def repeat(self, call: CallContext) -> bool:
+        """Whether a further attempt may be made after one that failed; it goes to another address where there is one."""
+        state = self._server
+        if self._repeats or not state.repeats.take(state.slots.taken):
+            return False
+        self._repeats = True
+        now = time.monotonic()
+        self._endpoint.breaker.fail(now, call.retry_after_s)
+        self._is_probe = False
+        endpoint = state.endpoints.choose(now, call.url_wanted, call.url)
+        if endpoint is None:
+            return False
+        self._endpoint, call.url = endpoint, endpoint.url
+        self._is_probe = endpoint.breaker.enter(now)
+        return True
 
     def settle(self, call: CallContext, error: BaseException | None = None) -> None:
         """Give back what was held, turn reservations into what was spent, and tell the breaker how the server did."""
         for slots in self._held:
             slots.give()
+        if self._repeats:
+            self._server.repeats.give()
         if self._reserved:
             # A row that was handed to the writer may be there even when nobody could confirm it: then it is paid.
             billed = call.committed is not None and call.is_billable

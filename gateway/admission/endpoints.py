@@ -6,9 +6,12 @@ broken it may well be the network on our side, and the last ones would be crushe
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.admission.breaker import Breaker, BreakerConfig
+from gateway.context import CallContext
 
 
 class Endpoint:
@@ -62,3 +65,27 @@ class Endpoints:
             return []
         ejected = {index for _, index in out[: len(self.each) // 2]}
         return [endpoint for index, endpoint in enumerate(self.each) if index not in ejected]
+
+
+def tie(session: bytes, call: CallContext) -> bytes:
+    """A server's session id with the address it lives at, before it is sealed; as it is when there is one address only."""
+    return b"%b~%b" % (_tag(call.url), session) if call.server is not None and call.server.urls else session
+
+
+def untie(session: bytes, call: CallContext) -> bytes:
+    """The server's own id; the call goes to the address that it lives at. An id from before there were several is the first's."""
+    server = call.server
+    if server is None or not server.urls:
+        return session
+    tag, mark, own = session.partition(b"~")
+    for url in (server.url, *server.urls):
+        if mark and _tag(url) == tag:
+            call.url = call.url_wanted = url
+            return own
+    call.url_wanted = server.url
+    return session
+
+
+@lru_cache(maxsize=4096)
+def _tag(url: str) -> bytes:
+    return hashlib.sha256(url.encode()).hexdigest()[:8].encode()

@@ -12,6 +12,7 @@ from gateway.admission.budgets import Counter, Subject
 from gateway.admission.bulkheads import Slots
 from gateway.admission.endpoints import Endpoints
 from gateway.admission.rates import Bucket
+from gateway.admission.retries import Budget as Repeats
 from gateway.config import AdmissionConfig
 from gateway.context import Caller
 from gateway.entries import ServerEntry
@@ -24,12 +25,13 @@ LATELY_S = 60.0
 class ServerState:
     """What this process knows of one server: who is there, and how its addresses do."""
 
-    __slots__ = ("endpoints", "seen", "slots", "slug", "used_at")
+    __slots__ = ("endpoints", "repeats", "seen", "slots", "slug", "used_at")
 
     def __init__(self, config: AdmissionConfig) -> None:
         self.slug = ""
         self.slots = Slots(config.per_server, config.queue)
         self.endpoints = Endpoints(config.breaker)
+        self.repeats = Repeats()
         self.used_at = 0.0
         self.seen: deque[tuple[float, float, bool]] = deque(maxlen=_SEEN)  # when, milliseconds at the server, failed
 

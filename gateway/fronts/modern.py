@@ -43,7 +43,8 @@ class ModernFront:
         assert call.message is not None
         deadlines = self._config.deadlines
         is_endless = call.message.method in ENDLESS
-        first, total = (deadlines.stream,) * 2 if is_endless else (deadlines.first_byte, deadlines.total)
+        first_byte = (call.server.timeout_s if call.server is not None else None) or deadlines.first_byte
+        first, total = (deadlines.stream,) * 2 if is_endless else (first_byte, deadlines.total)
         call.watched.phase(first, receive, total=total)
         async with contextlib.aclosing(peer.ask(call, ask_of(call))) as messages:
             async for message in messages:

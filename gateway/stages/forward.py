@@ -19,6 +19,7 @@ from calls.record import Outcome
 from calls.writer import CallWriter
 from core.errors import MarketplaceError
 from gateway import answers, cache
+from gateway.admission import endpoints, retries
 from gateway.answers import HeaderList, Send
 from gateway.config import GatewayConfig
 from gateway.context import CallContext, session_owner
@@ -44,6 +45,7 @@ _MODERN = _TRACE | {b"mcp-protocol-version", b"mcp-method", b"mcp-name"}
 _LEGACY = _TRACE | {b"mcp-protocol-version", b"last-event-id"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _DRAIN_S = 1.0
+_MAX_WAIT_S = 999_999.0
 # With these a server refuses a request that it cannot read, before it acts on it.
 _SUSPECT = frozenset({400, 404, 405, 406, 415})
 _PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
@@ -115,17 +117,14 @@ class Forwarder:
         assert call.server is not None
         assert call.message is not None
         deadlines = self._config.deadlines
-        target = await self._upstreams.target(call.url)
-        request = self._post(target, call)
         call.upstream_began_ns = time.perf_counter_ns()
         is_endless = call.message.method in ENDLESS
         total = deadlines.stream if is_endless else deadlines.total
-        call.watched.phase(deadlines.first_byte, receive if call.modern else None, total=total)
-        call.attempts = 1
+        first_byte = call.server.timeout_s or deadlines.first_byte
+        call.watched.phase(first_byte, receive if call.modern else None, total=total)
         try:
-            reply = await self._upstreams.exchange(target, request)
+            reply = await self._exchange(call)
             try:
-                outcomes.note_status(call, reply)
                 call.mark("first_byte")
                 idle = deadlines.stream if is_endless else deadlines.idle
                 call.watched.extend(idle)
@@ -157,6 +156,31 @@ class Forwarder:
             data = lists.narrow(call, message, data)
         await meter.commit(call, self._writer)
         await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
+
+    async def _exchange(self, call: CallContext) -> Reply:
+        """The head of the server's reply; what may be sent twice is, once, when the first attempt came to nothing."""
+        while True:
+            call.attempts += 1
+            target = await self._upstreams.target(call.url)
+            try:
+                reply = await self._upstreams.exchange(target, self._post(target, call))
+            except UpstreamBrokenError as exc:
+                # Bytes that never left had no effect, whatever the request was.
+                if exc.sent or call.attempts >= retries.MAX_ATTEMPTS or not self._repeat(call):
+                    raise
+                await asyncio.sleep(retries.jitter())
+                continue
+            outcomes.note_status(call, reply)
+            if reply.status < 429 or (pause := retries.pause_after(call, reply.status)) is None:
+                return reply
+            if not self._repeat(call):
+                return reply
+            reply.close()
+            await asyncio.sleep(pause)
+
+    @staticmethod
+    def _repeat(call: CallContext) -> bool:
+        return call.ticket is not None and call.ticket.repeat(call)
 
     async def _is_older(self, call: CallContext, reply: Reply, data: bytes) -> bool:
         """Whether the server refused because it does not know the revision, and can be spoken to in an older one."""
@@ -244,7 +268,7 @@ class Forwarder:
             if name in _PASSED_HEADERS and not is_event_stream(reply):
                 passed.append((name, value))
             elif name == b"mcp-session-id" and not call.modern:
-                passed.append((name, self._seal.seal(value, session_owner(call))))
+                passed.append((name, self._seal.seal(endpoints.tie(value, call), session_owner(call))))
         return passed
 
     async def _relay_stream(self, call: CallContext, reply: Reply, send: Send, idle: float) -> None:
@@ -339,6 +363,8 @@ def _forwarded(call: CallContext) -> bytes:
             if _CONTROL.search(value) is not None:
                 raise RefusedError("gateway.headers_invalid", f"{name.decode('latin-1')} holds control characters.")
             lines.append(b"%b: %b\r\n" % (name, value))
+    if b"x-request-timeout" in call.headers:
+        lines.append(b"x-request-timeout: %.3f\r\n" % call.watched.left_s(_MAX_WAIT_S))
     if call.upstream_session:
         lines.append(b"mcp-session-id: %b\r\n" % call.upstream_session)
     return b"".join(lines)

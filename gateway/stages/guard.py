@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -24,8 +25,17 @@ _SINGLE = frozenset(
         b"last-event-id",
     }
 )
+_SECONDS = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?\Z")
 _VERSIONS = frozenset({"1.1", "1.0"})
 _HOP_TOKENS = frozenset({b"keep-alive", b"close", b"te", b"upgrade", b"http2-settings", b""})
+
+
+def seconds(value: bytes) -> float:
+    """How long a caller wants to wait. Raises RefusedError."""
+    text = value.strip()
+    if not _SECONDS.match(text) or not float(text):
+        raise RefusedError("gateway.headers_invalid", "X-Request-Timeout is a positive number of seconds.")
+    return float(text)
 
 
 def check(scope: Mapping[str, Any], limits: Limits, host_names: frozenset[str]) -> Headers:

@@ -73,6 +73,23 @@ async def _ok(request: Received, writer: Writer) -> None:
     writer.write(http(200, result(request)))
 
 
+_SEEN: set[str] = set()
+
+
+async def _flaky(request: Received, writer: Writer) -> None:
+    """503 to the first request with a nonce, an answer to every other."""
+    nonce = str(request.message["params"].get("arguments", {}).get("nonce"))
+    if nonce in _SEEN:
+        writer.write(http(200, result(request)))
+    else:
+        _SEEN.add(nonce)
+        writer.write(http(503, b"", "text/plain"))
+
+
+async def _unwell(request: Received, writer: Writer) -> None:
+    writer.write(http(500, b"", "text/plain"))
+
+
 async def _tool_error(request: Received, writer: Writer) -> None:
     writer.write(http(200, result(request, isError=True)))
 
