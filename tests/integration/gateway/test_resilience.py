@@ -111,7 +111,9 @@ class TestAddresses:
         assert max(served.stage.row(each)["attempts"] for each in found) == 2
 
     def test_a_session_stays_at_the_address_where_it_began(self, stage: Stage, sdk_port: int) -> None:
-        served = serve(stage, "ok", url=f"http://127.0.0.1:{sdk_port}/mcp", urls=(f"http://127.0.0.1:{sdk_port}/mcp?at=2",))
+        served = serve(
+            stage, "ok", url=f"http://127.0.0.1:{sdk_port}/mcp", urls=(f"http://127.0.0.1:{sdk_port}/mcp?at=2",)
+        )
         hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
         for _ in range(4):
             begun = served.post(body_of("initialize", hello, modern=False), served.stage.headers())
