@@ -120,8 +120,7 @@ class CallContext:
         self.scope: Mapping[str, Any] = {}  # of ASGI
         self.modern = False
         self.protocol = ""
-        self.body = b""
-        self.request_bytes = 0
+        self.body, self.request_bytes = b"", 0
         self.message: Message | None = None
         self.tool = ""
         self.arguments_digest = ""
@@ -144,14 +143,12 @@ class CallContext:
         self.status = 0
         self.error = ""
         self.attempts = 0
-        self.upstream_ms = 0.0
-        self.upstream_began_ns = 0
+        self.upstream_ms, self.upstream_began_ns = 0.0, 0
         self.response_bytes = 0
         self.is_complete = True  # false when the result asks for more input: such a round is not billed
         self.stream_started = False
         self.stream_listens = False  # a stream that ends when somebody leaves, not when an answer came
-        self.url = ""  # the address of the server that admission chose
-        self.url_wanted = ""  # the address that a session lives at
+        self.url = self.url_wanted = ""  # the address that admission chose; the one that a session lives at
         self.ticket: Ticket | None = None  # of admission
         self.retry_after_s = 0.0  # what the server asked for
         self.trace: tuple[str, str, str] | None = None  # gateway.tracing
