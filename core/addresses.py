@@ -27,7 +27,7 @@ def parse_ranges(texts: Iterable[str]) -> list[str]:
     """Ranges in canonical form, each once. A single address is a range of one. Raises RangeInvalidError."""
     found = dict.fromkeys(_canonical(text.strip()) for text in texts if text.strip())
     if len(found) > MAX_RANGES:
-        raise RangeInvalidError(f"A key may have at most {MAX_RANGES} address ranges.")
+        raise RangeInvalidError(f"A key may have at most {MAX_RANGES} address ranges.", field="networks")
     return list(found)
 
 
@@ -70,7 +70,7 @@ def _canonical(text: str) -> str:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError as exc:
-        raise RangeInvalidError(f"“{text[:60]}” is no address range.") from exc
+        raise RangeInvalidError(f"“{text[:60]}” is no address range.", field="networks") from exc
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None and network.prefixlen >= 96:
         network = ipaddress.ip_network((mapped, network.prefixlen - 96))

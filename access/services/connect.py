@@ -3,62 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
 from access.services import grants
+from access.services.grants import Subject
 from access.types import SideEffect, SubjectKind
 from catalog.models import Server
 from core.errors import InvalidError
 from tenants.models import Tenant, User
-from tenants.services import api_keys
+from tenants.services import api_keys, consents
 from tenants.services.api_keys import IssuedKey
+from tenants.services.consents import MachineClient
 
 
-def connect(
-    *,
-    tenant: Tenant,
-    name: str,
-    scopes: Sequence[str],
-    servers: Sequence[Server],
-    actor: User | None,
-    agent: str = "",
-    expires_at: datetime | None = None,
-    only_these_servers: bool = True,
-    max_trust: str = "low",
-    side_effects: Sequence[str] = (SideEffect.READ,),
-) -> IssuedKey:
-    """Issue a key and grant it the servers, which the caller has checked to be visible to the organisation.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What an agent is to be given. With `only_these_servers` it is refused elsewhere, whatever else is granted."""
 
-    With `only_these_servers` the key is refused elsewhere even if a grant of its agent or creator would allow it. The grants
-    end with the key. Raises InvalidError for a limit to no server, which would be none at all, and what issuing a key and giving
-    a grant raise; then neither exists.
+    name: str
+    scopes: Sequence[str]
+    servers: Sequence[Server]
+    agent: str = ""
+    networks: Sequence[str] = ()
+    expires_at: datetime | None = None
+    only_these_servers: bool = True
+    max_trust: str = "low"
+    side_effects: Sequence[str] = (SideEffect.READ,)
+
+
+def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
+    """Issue a key and grant it the servers, which the caller has checked to be visible to the organisation; see `Wish`.
+
+    The grants end with the key. Raises InvalidError for a limit to no server, which would be none at all, and what issuing a key
+    and giving a grant raise; then neither exists.
     """
-    if only_these_servers and not servers:
+    wish = Wish(**wishes)
+    with transaction.atomic():
+        issued = api_keys.issue(tenant=tenant, actor=actor, **_credential(wish))
+        _grant(tenant, wish, Subject(SubjectKind.KEY, str(issued.key.pk), issued.key.name), actor)
+    return issued
+
+
+def connect_client(*, tenant: Tenant, actor: User, **wishes: Any) -> MachineClient:
+    """The same with an OAuth client in place of a key: to grants, its consent is a key like any other."""
+    wish = Wish(**wishes)
+    with transaction.atomic():
+        made = consents.make_machine(tenant=tenant, actor=actor, **_credential(wish))
+        _grant(tenant, wish, Subject(SubjectKind.KEY, str(made.consent.pk), made.consent.name), actor)
+    return made
+
+
+def _credential(wish: Wish) -> dict[str, Any]:
+    if wish.only_these_servers and not wish.servers:
         raise InvalidError(
             "Choose the servers that the key is limited to, or let it use what is granted later.",
             code="access.key_limit_empty",
             field="only_these",
         )
-    with transaction.atomic():
-        issued = api_keys.issue(
+    return {
+        "name": wish.name,
+        "scopes": wish.scopes,
+        "agent": wish.agent,
+        "networks": wish.networks,
+        "expires_at": wish.expires_at,
+        "server_ids": [server.pk for server in wish.servers] if wish.only_these_servers else (),
+    }
+
+
+def _grant(tenant: Tenant, wish: Wish, subject: Subject, actor: User | None) -> None:
+    for server in wish.servers:
+        grants.give(
             tenant=tenant,
-            name=name,
-            scopes=scopes,
+            server=server,
+            subject=subject,
             actor=actor,
-            agent=agent,
-            expires_at=expires_at,
-            server_ids=[server.pk for server in servers] if only_these_servers else (),
+            max_trust=wish.max_trust,
+            side_effects=wish.side_effects,
+            expires_at=wish.expires_at,
         )
-        for server in servers:
-            grants.give(
-                tenant=tenant,
-                server=server,
-                subject=grants.Subject(SubjectKind.KEY, str(issued.key.pk), issued.key.name),
-                actor=actor,
-                max_trust=max_trust,
-                side_effects=side_effects,
-                expires_at=expires_at,
-            )
-    return issued

@@ -15,6 +15,7 @@ from access.types import SideEffect, Trust
 from access.web.subjects import Choices
 from access.web.terms import DEFAULT_EXPIRY, DEFAULT_LEVEL, EFFECT_CHOICES, EXPIRIES, LEVELS, TRUST_LABELS
 from catalog.models import Server, Tool
+from core.addresses import RangeInvalidError, parse_ranges
 from core.errors import MarketplaceError
 from core.ids import uuid7
 from tenants.choices import ListForm, Scope
@@ -71,6 +72,22 @@ class KeyForm(ServiceForm):
         label="Agent name",
         help_text="The agent that will use it; shown with every call.",
     )
+    kind = forms.ChoiceField(
+        label="What it signs in with",
+        choices=[
+            ("key", "An API key, sent with every call"),
+            ("client", "An OAuth client: its id and secret get tokens that live for ten minutes"),
+        ],
+        initial="key",
+        widget=forms.RadioSelect,
+        required=False,
+    )
+    networks = forms.CharField(
+        required=False,
+        label="Addresses it may be used from",
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": "203.0.113.0/24", "spellcheck": "false"}),
+        help_text="Ranges or single addresses, one per line. None: any address.",
+    )
     expiry = forms.ChoiceField(label="Expires", choices=EXPIRIES, initial=DEFAULT_EXPIRY)
     scopes = forms.MultipleChoiceField(
         choices=_SCOPE_LABELS,
@@ -89,6 +106,12 @@ class KeyForm(ServiceForm):
         assert isinstance(field, forms.ModelMultipleChoiceField)
         field.queryset = servers
         field.choices = [(server.pk, _server_label(server)) for server in self.offered]
+
+    def clean_networks(self) -> list[str]:
+        try:
+            return parse_ranges(self.cleaned_data["networks"].replace(",", "\n").splitlines())
+        except RangeInvalidError as error:
+            raise forms.ValidationError(f"{error.message} {error.next_step}") from error
 
 
 class ListsForm(ServiceForm):

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from access import selectors
-from access.services.connect import connect
+from access.services.connect import connect, connect_client
 from access.web.forms import KeyForm, ListsForm
 from access.web.terms import LEVELS, expiry
 from access.web.viewing import get_server, servers_by_id, tool_to_try, viewer_of
@@ -27,8 +27,11 @@ from core.errors import MarketplaceError, NotFoundError
 from tenants.choices import Right, Scope
 from tenants.models import APIKey
 from tenants.requests import OrganisationRequest
+from tenants.selectors import consents
 from tenants.services import api_keys
+from tenants.services import consents as consent_services
 from tenants.services.api_keys import IssuedKey
+from tenants.services.consents import MachineClient
 from tenants.services.rights import require, who_can
 
 PAGE_SIZE = 50
@@ -59,6 +62,7 @@ def key_list(request: OrganisationRequest, org: str) -> HttpResponse:
         "rows": _rows(request, list(page.object_list)),
         "states": [{"label": label, "url": f"?state={name}", "active": name == state} for name, label in _STATES],
         "any": keys.exists(),
+        "applications": consents.live(request.organisation).select_related("user"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_KEYS),
     }
@@ -131,24 +135,39 @@ def key_lists(request: OrganisationRequest, org: str, key_id: UUID) -> HttpRespo
     return render(request, "access/key_lists.html", context)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+def application_revoke(request: OrganisationRequest, org: str, consent_id: UUID) -> HttpResponse:
+    require(request.membership, Right.MANAGE_KEYS)
+    consent = consents.live(request.organisation).filter(pk=consent_id).first()
+    if consent is None:
+        raise NotFoundError("There is no such application in this organisation.")
+    if request.method == "POST":
+        consent_services.revoke(consent.pk, tenant=request.organisation, actor=request.user)
+        messages.success(request, f"“{consent.name}” is revoked. It is refused from this moment on.")
+        return redirect("org:keys", org)
+    return render(request, "access/application_revoke.html", {"consent": consent})
+
+
 def _was_sent(request: OrganisationRequest, once: str) -> bool:
     return once in request.session.get(_SENT_FORMS, [])
 
 
-def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey:
+def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey | MachineClient:
     data = form.cleaned_data
     servers = list(data["servers"])
     if servers:
         # The key comes with grants, and giving access is a right of its own.
         require(request.membership, Right.MANAGE_ACCESS)
     level = LEVELS[data["level"]]
-    return connect(
+    make = connect_client if data["kind"] == "client" else connect
+    return make(
         tenant=request.organisation,
         name=data["name"],
         scopes=data["scopes"],
         servers=servers,
         actor=request.user,
         agent=data["agent"],
+        networks=data["networks"],
         expires_at=expiry(data["expiry"]),
         only_these_servers=data["only_these"],
         max_trust=level.trust.word,
@@ -156,20 +175,24 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey:
     )
 
 
-def _created(request: OrganisationRequest, form: KeyForm, issued: IssuedKey) -> HttpResponse:
-    """The one page that shows the key; no cache and no history keeps it."""
+def _created(request: OrganisationRequest, form: KeyForm, issued: IssuedKey | MachineClient) -> HttpResponse:
+    """The one page that shows the secret; no cache and no history keeps it."""
     sent = request.session.get(_SENT_FORMS, [])
     request.session[_SENT_FORMS] = [*sent, form.cleaned_data["once"]][-_SENT_FORMS_MAX:]
     servers = list(form.cleaned_data["servers"])
-    context = {
+    context: dict[str, Any] = {
         "issued": issued,
         "servers": servers,
         "level": LEVELS[form.cleaned_data["level"]],
-        "can_invoke": Scope.INVOKE in issued.key.scopes,
-        "first_calls": _first_calls(servers, issued.text),
         "next_url": reverse("org:keys", args=[request.organisation.slug]),
     }
-    response = render(request, "access/key_created.html", context)
+    if isinstance(issued, MachineClient):
+        template, context["token_url"] = "access/client_created.html", f"{settings.PUBLIC_URL}/oauth/token"
+    else:
+        template = "access/key_created.html"
+        context["can_invoke"] = Scope.INVOKE in issued.key.scopes
+        context["first_calls"] = _first_calls(servers, issued.text)
+    response = render(request, template, context)
     response["Cache-Control"] = "no-store"
     return response
 

@@ -213,6 +213,7 @@ def _consent(consent: Consent, members: set[UUID]) -> KeyEntry:
         agent=consent.agent,
         team_id=None,
         expires_at=consent.expires_at,
+        networks=frozenset(consent.networks),
         kind="oauth",
         client_id=consent.client_id,
     )

@@ -33,6 +33,12 @@ class Consent(Record):
     agent = models.CharField(max_length=100, blank=True)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices))
     server_ids = ArrayField(models.UUIDField(), default=list, blank=True)  # empty: every granted one
+    networks = ArrayField(
+        models.CharField(max_length=43),
+        default=list,
+        blank=True,
+        help_text="Address ranges that it may be used from; none: any address.",
+    )
     resources = ArrayField(models.TextField())  # the audiences that its tokens may have (RFC 8707)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)

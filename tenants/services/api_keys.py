@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from audit import services as audit
-from core import clock, keys
+from core import addresses, clock, keys
 from core.errors import InvalidError, NotFoundError
 from tenants.choices import ListForm, Scope
 from tenants.context import tenant_scope
@@ -36,11 +36,12 @@ def issue(
     scopes: Sequence[str],
     actor: User | None,
     server_ids: Sequence[UUID] = (),
+    networks: Sequence[str] = (),
     agent: str = "",
     team: Team | None = None,
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Make a key. Raises InvalidError for an empty name, an unknown scope or a past expiry."""
+    """Make a key. Raises InvalidError for an empty name, an unknown scope, a wrong address range or a past expiry."""
     name = name.strip()
     if not name:
         raise InvalidError("A key needs a name.", code="tenants.key_name_missing", field="name")
@@ -64,6 +65,7 @@ def issue(
             env=text.env,
             scopes=sorted(set(scopes)),
             server_ids=sorted(set(server_ids)),
+            networks=addresses.parse_ranges(networks),
             agent=agent.strip()[:100],
             team=team,
             created_by=actor,

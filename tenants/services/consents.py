@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from audit import services as audit
-from core import clock
+from core import addresses, clock
 from core.errors import ForbiddenError, InvalidError, NotFoundError
 from tenants.choices import Scope
 from tenants.context import tenant_scope
@@ -62,6 +62,7 @@ def make_machine(
     actor: User,
     agent: str = "",
     server_ids: Sequence[UUID] = (),
+    networks: Sequence[str] = (),
     expires_at: datetime | None = None,
 ) -> MachineClient:
     """A client for an agent, which gets tokens with its own secret. Raises InvalidError."""
@@ -89,6 +90,7 @@ def make_machine(
             agent=agent.strip()[:100],
             scopes=sorted(set(scopes)),
             server_ids=sorted(set(server_ids)),
+            networks=addresses.parse_ranges(networks),
             resources=[settings.PUBLIC_URL],
             expires_at=expires_at,
         )

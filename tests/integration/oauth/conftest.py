@@ -128,7 +128,7 @@ class Product:
         auth = form.pop("auth", None)
         return httpx.post(f"{self.base}/oauth/token", data=form, auth=auth)
 
-    def redeem(self, client_id: str, code: str, **changes: Any) -> httpx.Response:
+    def redeem(self, client_id: str, code: str, /, **changes: Any) -> httpx.Response:
         form = {
             "grant_type": "authorization_code",
             "code": code,
