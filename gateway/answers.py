@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from core import failpoints
+from gateway import cors
 from gateway.context import CallContext
 from gateway.mcp import errors
 from gateway.mcp.errors import RefusedError
@@ -32,6 +33,8 @@ async def send_json(
     ]
     if more:
         headers += more
+    if b"origin" in call.headers:
+        headers += cors.readable(call.headers[b"origin"])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -57,17 +60,10 @@ async def send_document(send: Send, body: bytes) -> None:
 
 async def send_bytes(call: CallContext, send: Send, status: int, body: bytes, headers: HeaderList) -> None:
     """An answer of another server, with the headers that may pass."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-length", b"%d" % len(body)),
-                (b"x-marketplace-call-id", call.call_id_text),
-                *headers,
-            ],
-        }
-    )
+    all_headers = [(b"content-length", b"%d" % len(body)), (b"x-marketplace-call-id", call.call_id_text), *headers]
+    if b"origin" in call.headers:
+        all_headers += cors.readable(call.headers[b"origin"])
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -80,6 +76,8 @@ async def start_stream(call: CallContext, send: Send, more: HeaderList) -> None:
         (b"x-marketplace-call-id", call.call_id_text),
         *more,
     ]
+    if b"origin" in call.headers:
+        headers += cors.readable(call.headers[b"origin"])
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     call.watched.open(send)
 
@@ -87,6 +85,11 @@ async def start_stream(call: CallContext, send: Send, more: HeaderList) -> None:
 async def send_event(call: CallContext, event: bytes, *, last: bool = False) -> None:
     """Add to the stream that has begun. Waits for a client that reads slowly; the watch ends that wait."""
     await call.watched.say(event, last=last)
+
+
+async def send_preflight(send: Send, headers: HeaderList) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, status: int) -> None:

@@ -24,7 +24,7 @@ from calls.journal import Journal
 from calls.record import CallRecord
 from calls.writer import CallWriter
 from core import clock, failpoints
-from gateway import answers, metrics, paths
+from gateway import answers, cors, metrics, paths
 from gateway.admission.admission import Admission
 from gateway.aggregate.listings import Listings
 from gateway.aggregate.peer import Aggregate
@@ -48,6 +48,7 @@ from gateway.peers.modern import ModernPeer
 from gateway.pins import Pins
 from gateway.pipeline import Parts, Pipeline
 from gateway.ports import Loader
+from gateway.stages import guard
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
@@ -87,6 +88,7 @@ class Gateway:
         self._task: asyncio.Task[None] | None = None
         self._reports: set[asyncio.Future[None]] = set()
         self._started = False
+        self._host_names = config.host_names()
 
     @property
     def is_ready(self) -> bool:
@@ -262,7 +264,9 @@ class Gateway:
             await self._lifespan(receive, send)
             return
         path = scope["path"]
-        if path == paths.INVOKE:
+        if scope["method"] == "OPTIONS" and self._config.paths.is_ours(path):
+            await self._preflight(scope, send)
+        elif path == paths.INVOKE:
             await self._invoker.handle(scope, receive, send)
         elif path == paths.EXCHANGE:
             await self._exchange.handle(scope, receive, send)
@@ -273,6 +277,19 @@ class Gateway:
         else:
             refusal = RefusedError("gateway.not_found")
             await answers.send_refusal(CallContext("", "mcp", self._watch.request()), send, refusal, refusal.status)
+
+    async def _preflight(self, scope: MutableMapping[str, Any], send: Send) -> None:
+        """What a browser asks before a page of another origin may call."""
+        call = CallContext("", "mcp", self._watch.request())
+        try:
+            headers = guard.check(scope, self._config.limits, self._host_names)
+            if b"origin" not in headers or b"access-control-request-method" not in headers:
+                raise RefusedError("gateway.method_not_allowed")
+        except RefusedError as refusal:
+            await answers.send_refusal(call, send, refusal, refusal.status)
+            return
+        asked = headers.get(b"access-control-request-headers", b"")
+        await answers.send_preflight(send, cors.preflight(headers[b"origin"], asked))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -80,6 +80,9 @@ class GatewayConfig:
     public_url: str = "http://localhost:8000"
     environment: str = "development"
     egress_allow: AllowList = frozenset()
+    allowed_origins: frozenset[str] = (
+        frozenset()
+    )  # scheme://host[:port] of pages elsewhere that may call from a browser
     allowed_hosts: frozenset[str] = frozenset()  # names besides the public URL's; loopback names are always in
     paths: Paths = field(default_factory=Paths)
     limits: Limits = field(default_factory=Limits)
@@ -96,6 +99,6 @@ class GatewayConfig:
     trusted_proxies: int = 0  # how many proxies of ours append to X-Forwarded-For
 
     def host_names(self) -> frozenset[str]:
-        """Names under which the gateway answers. A rebound DNS name is none of them."""
+        """Names under which the gateway answers, a rebound DNS name is none of them; and whole origins of other pages."""
         public = urlsplit(self.public_url).hostname or ""
-        return _LOOPBACK_NAMES | self.allowed_hosts | ({public} if public else frozenset())
+        return _LOOPBACK_NAMES | self.allowed_hosts | self.allowed_origins | ({public} if public else frozenset())

@@ -26,6 +26,7 @@ def build_config() -> GatewayConfig:
         environment=settings.ENVIRONMENT,
         egress_allow=egress_allow(),
         allowed_hosts=frozenset(settings.ALLOWED_HOSTS),
+        allowed_origins=frozenset(settings.GATEWAY_ALLOWED_ORIGINS),
         paths=gateway_paths(),
         limits=Limits(
             request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX

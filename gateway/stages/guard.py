@@ -88,7 +88,9 @@ def _is_own_host(value: bytes, host_names: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=256)
 def _is_own_origin(value: bytes, host_names: frozenset[str]) -> bool:
-    return _host_of(value.decode("latin-1")) in host_names
+    """A page of ours, by its host; or one that the operator named, by its whole origin, which is the name of no host."""
+    origin = value.decode("latin-1").lower()
+    return _host_of(origin) in host_names or ("://" in origin and origin in host_names)
 
 
 def _host_of(url: str) -> str:

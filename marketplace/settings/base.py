@@ -221,6 +221,14 @@ SPECTACULAR_SETTINGS = {
 
 # Loopback and private addresses that servers of this installation may have, as host:port.
 EGRESS_ALLOW = env.items("MARKETPLACE_EGRESS_ALLOW", "host:port pairs that may be loopback or private addresses.")
+GATEWAY_ALLOWED_ORIGINS = [
+    origin.lower().rstrip("/")
+    for origin in env.items(
+        "MARKETPLACE_ALLOWED_ORIGINS",
+        "Origins (scheme://host[:port]) of other web pages that may call the gateway from a browser.",
+    )
+    if "://" in origin
+]
 GATEWAY_REQUEST_BYTES_MAX = env.integer(
     "MARKETPLACE_REQUEST_BYTES", "Largest request body.", default=1_048_576, minimum=1024
 )

@@ -247,3 +247,50 @@ def test_the_row_says_when_each_step_of_the_call_ended(stage: Stage) -> None:
     assert {"authenticate", "body", "decide", "first_byte", "reply"} <= {step.name for step in steps}
     assert steps[-1].began_us + steps[-1].took_us <= row["latency_ms"] * 1000
     assert (row["credential"], row["upstream_protocol"]) == ("key", "2026-07-28")
+
+
+# Browsers
+
+
+def preflight(stage: Stage, origin: str, asked: str, path: str = "/mcp/ok") -> httpx.Response:
+    headers = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": asked,
+    }
+    return httpx.options(f"{stage.base}{path}", headers=headers)
+
+
+def test_a_browser_may_ask_and_send_what_clients_send(stage: Stage) -> None:
+    asked = "Authorization, content-type,mcp-session-id, Mcp-Param-Region, x-evil"
+    for path in ("/mcp/ok", "/mcp", "/ok/mcp", "/v1/invoke"):
+        response = preflight(stage, "http://localhost:6274", asked, path)
+        assert response.status_code == 204, path
+        assert response.headers["access-control-allow-origin"] == "http://localhost:6274"
+        allowed = response.headers["access-control-allow-headers"].split(", ")
+        assert allowed == ["authorization", "content-type", "mcp-param-region", "mcp-session-id"]
+        assert "POST" in response.headers["access-control-allow-methods"]
+        assert "origin" in response.headers["vary"]
+        assert "access-control-allow-credentials" not in response.headers
+
+
+def test_pages_of_other_origins_may_neither_ask_nor_read(stage: Stage) -> None:
+    for origin in ("https://evil.example", "null", "https://localhost.evil.example", "https://page.example:444"):
+        response = preflight(stage, origin, "authorization")
+        assert response.status_code == 403, origin
+        assert not any(name.startswith("access-control") for name in response.headers)
+    bare = httpx.options(f"{stage.base}/mcp/ok")
+    assert bare.status_code == 405
+
+
+def test_every_kind_of_answer_can_be_read_by_an_allowed_page(stage: Stage) -> None:
+    for server in ("ok", "stream", "hang-no-such"):
+        response = httpx.post(
+            f"{stage.base}/mcp/{server}",
+            content=body_of("tools/call", {"name": "echo", "arguments": {}}),
+            headers=stage.modern("tools/call", "echo", origin="http://127.0.0.1:6274"),
+            timeout=10,
+        )
+        assert response.headers["access-control-allow-origin"] == "http://127.0.0.1:6274", server
+        assert "mcp-session-id" in response.headers["access-control-expose-headers"]
+    assert "access-control-allow-origin" not in stage.call("ok").headers

@@ -22,7 +22,9 @@ def stage(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int)
     """A gateway that fills silences of a fifth of a second, and waits a second for a slow reader."""
     make, world, upstream = build_stage()
     deadlines = Deadlines(keep_alive=0.2, slow_reader=1.0)
-    config = config_for(*urls, upstream.port, sdk_port, deadlines=deadlines)
+    config = config_for(
+        *urls, upstream.port, sdk_port, deadlines=deadlines, allowed_origins=frozenset({"https://page.example"})
+    )
     with running_gateway(config, world.loader) as base:
         yield make(base)
 
@@ -34,6 +36,22 @@ def test_a_silent_stream_gets_comments_between_its_events(stage: Stage) -> None:
     assert ": keep-alive" in lines
     events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
     assert [event.get("method", "answer") for event in events] == ["notifications/progress", "answer"]
+
+
+def test_a_page_that_the_operator_named_reads_a_stream(stage: Stage) -> None:
+    for origin, status in (
+        ("https://page.example", 200),
+        ("http://page.example", 403),
+        ("https://page.example:1", 403),
+    ):
+        response = httpx.post(
+            f"{stage.base}/mcp/stream",
+            content=body_of("tools/call", {"name": "echo", "arguments": {}}),
+            headers=stage.modern("tools/call", "echo", origin=origin),
+            timeout=10,
+        )
+        assert response.status_code == status, origin
+        assert response.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
 
 
 def test_a_client_that_does_not_read_is_dropped(stage: Stage) -> None:
