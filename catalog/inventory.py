@@ -1,8 +1,9 @@
 """What a server offers, read from the server itself.
 
-Both eras are spoken: `server/discover` first (2026-07-28, stateless), and when that is not understood, `initialize` with a
-session that is given back afterwards (2025-11-25 and older). Definitions of tools keep every field, known or not, because a
-caller relies on them. Whatever cannot be stored or exceeds a bound is an error that names it, never a silent cut.
+Every era is spoken: `server/discover` first (2026-07-28, stateless), and when that is not understood, `initialize` with a
+session that is given back afterwards (2025-11-25 and older), over HTTP+SSE (2024-11-05) where nobody hears it otherwise.
+Definitions of tools keep every field, known or not, because a caller relies on them. Whatever cannot be stored or exceeds a
+bound is an error that names it, never a silent cut.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.conf import settings
 
 from catalog.errors import ServerAnswerError, ServerMethodError
 from catalog.types import Inventory
-from catalog.wire import Budget, Reply, Wire
+from catalog.wire import Budget, EventWire, NoEventsError, Reply, Wire
 from core import egress, http
 
 MODERN = "2026-07-28"
@@ -26,6 +27,14 @@ _CLIENT = {"name": "mcp-marketplace-catalog", "version": "0.1.0"}
 
 _VERSION_REFUSED = -32022
 _UNUSABLE = frozenset({-32020, -32021})  # a modern server that does not accept our well-formed request
+
+
+# With these an address of HTTP+SSE refuses a POST.
+_NO_EAR = frozenset({400, 404, 405})
+
+
+class NoEarError(ServerAnswerError):
+    """The address does not take `initialize`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,23 @@ def _open(wire: Wire) -> Dialect:
         raise _method_error("server/discover", reply)
     if code == _VERSION_REFUSED:
         _must_speak_legacy(reply)
-    return Legacy(wire)
+    try:
+        return Legacy(wire)
+    except NoEarError as refused:
+        return _open_events(wire, refused)
+
+
+def _open_events(wire: Wire, refused: NoEarError) -> Dialect:
+    """The transport of 2024-11-05; when that is not there either, what the address said before is what is wrong."""
+    try:
+        events = wire.as_events()
+    except NoEventsError:
+        raise refused from None
+    try:
+        return Legacy(events)
+    except BaseException:
+        events.end({})
+        raise
 
 
 class Modern:
@@ -104,12 +129,14 @@ class Modern:
 
 
 class Legacy:
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire | EventWire) -> None:
         self._wire = wire
         self._headers: dict[str, str] = {}
         reply = wire.ask(
             "initialize", {"protocolVersion": LEGACY[0], "capabilities": {}, "clientInfo": _CLIENT}, self._headers
         )
+        if reply.message is None and reply.status in _NO_EAR:
+            raise NoEarError(f"The address answers initialize with HTTP {reply.status} and no MCP result.")
         described = _checked("initialize", reply)
         self.protocol = _text(described, "protocolVersion")
         if self.protocol not in LEGACY:
@@ -126,7 +153,7 @@ class Legacy:
         return _checked(method, self._wire.ask(method, params, self._headers))
 
     def close(self) -> None:
-        if "mcp-session-id" in self._headers:
+        if "mcp-session-id" in self._headers or isinstance(self._wire, EventWire):
             self._wire.end(self._headers)
 
 

@@ -1,4 +1,4 @@
-"""One JSON-RPC exchange with an MCP server over Streamable HTTP, bounded in bytes and time.
+"""One JSON-RPC exchange with an MCP server over Streamable HTTP or HTTP+SSE, bounded in bytes and time.
 
 Nothing is remodelled: what the server says arrives as the JSON it sent. Connections go through `core.http`, so an address is
 checked before it is used. Answers come as JSON or as a stream of events; of a stream, only the answer to our own request counts.
@@ -6,10 +6,12 @@ checked before it is used. Answers come as JSON or as a stream of events; of a s
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -19,6 +21,10 @@ from core.errors import UpstreamTimeoutError
 
 _HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 _SIGN_IN = frozenset({401, 403, 407})
+
+
+class NoEventsError(ServerAnswerError):
+    """The address has no stream of events."""
 
 
 @dataclass(slots=True)
@@ -81,6 +87,10 @@ class Wire:
         except (ServerUnreachableError, ServerAnswerError, ServerSignInError, UpstreamTimeoutError):
             return
 
+    def as_events(self) -> EventWire:
+        """The same address in the transport of 2024-11-05. Raises as `ask` does."""
+        return EventWire(self._client, self._url, self._budget)
+
     def _send(self, http_method: str, headers: dict[str, str], body: dict[str, Any] | None) -> Reply:
         self._budget.spend(0)
         content = json.dumps(body).encode() if body is not None else None
@@ -123,6 +133,80 @@ class Wire:
             yield chunk
 
 
+class EventWire:
+    """The transport of 2024-11-05: a stream of events names the address for messages, and brings every answer."""
+
+    def __init__(self, client: httpx.Client, url: str, budget: Budget) -> None:
+        self._client, self._url, self._budget = client, url, budget
+        self._last_id = 0
+        self._opened = contextlib.ExitStack()
+        try:
+            self._open()
+        except BaseException:
+            self._opened.close()
+            raise
+
+    def _open(self) -> None:
+        with self._translated():
+            accept = {"accept": "text/event-stream"}
+            response = self._opened.enter_context(self._client.stream("GET", self._url, headers=accept))
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if response.status_code != 200 or kind != "text/event-stream":
+                raise NoEventsError(f"The address answers GET with HTTP {response.status_code} and no events.")
+            self._events = _named_events(self._chunks(response))
+            self._endpoint = self._await_endpoint()
+
+    def ask(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> Reply:
+        """As `Wire.ask`."""
+        self._last_id += 1
+        status = self._post({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
+        with self._translated():
+            for _, data in self._events:
+                message = _message(data, strict=True)
+                if message is not None and message.get("id") == self._last_id and "method" not in message:
+                    return Reply(status, "", message)
+        raise ServerAnswerError("The server closed the stream before it answered.")
+
+    def tell(self, method: str, headers: dict[str, str]) -> Reply:
+        """As `Wire.tell`."""
+        return Reply(self._post({"jsonrpc": "2.0", "method": method}), "", None)
+
+    def end(self, headers: dict[str, str]) -> None:
+        """Closing the stream ends the session."""
+        self._opened.close()
+
+    def _post(self, body: dict[str, Any]) -> int:
+        self._budget.spend(0)
+        with self._translated():
+            response = self._client.post(self._endpoint, headers=_HEADERS, content=json.dumps(body).encode())
+        if not response.is_success:
+            raise ServerAnswerError(f"The server answers a message with HTTP {response.status_code}.")
+        return response.status_code
+
+    def _await_endpoint(self) -> str:
+        for name, data in self._events:
+            if name == b"endpoint":
+                named = urljoin(self._url, data.decode("latin-1"))
+                if urlsplit(named)[:2] != urlsplit(self._url)[:2]:
+                    raise ServerAnswerError("The server wants messages at an address of another origin.")
+                return named
+        raise ServerAnswerError("The server named no address for messages.")
+
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        for chunk in response.iter_raw():
+            self._budget.spend(len(chunk))
+            yield chunk
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise UpstreamTimeoutError("The server did not answer in time.") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise ServerUnreachableError(f"The server could not be reached: {_reason(error)}.") from error
+
+
 def _message(data: bytes, *, strict: bool) -> dict[str, Any] | None:
     """The JSON object in an answer; None when there is none and the status already says that something is wrong."""
     try:
@@ -143,15 +227,22 @@ def _no_constant(name: str) -> None:
 
 
 def _events(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The data of each event that has any. Lines end in LF or CRLF."""
-    data: list[bytes] = []
+    """The data of each event that has any."""
+    return (data for _, data in _named_events(chunks))
+
+
+def _named_events(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Name and data of each event that has any data. Lines end in LF or CRLF."""
+    name, data = b"", list[bytes]()
     for line in _lines(chunks):
         if not line:
             if data:
-                yield b"\n".join(data)
-            data = []
+                yield name, b"\n".join(data)
+            name, data = b"", []
         elif line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"event:"):
+            name = line[6:].removeprefix(b" ")
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

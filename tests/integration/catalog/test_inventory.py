@@ -20,6 +20,9 @@ from tests.integration.catalog.fakes import (
     result,
     serving,
 )
+from tests.support.gateways import serving as serving_app
+from tests.support.old_servers import TOOLS, OldServer
+from tests.support.processes import wait_until
 
 ODD_TOOL = {
     **TOOL,
@@ -238,3 +241,29 @@ class TestWhatIsRefused:
             pass
         with pytest.raises(ServerUnreachableError):
             read(server)
+
+
+class TestServersOfTwoConnections:
+    """HTTP+SSE, 2024-11-05."""
+
+    @pytest.fixture
+    def old(self):
+        app = OldServer(has_streamable=False)
+        with serving_app(app) as port:
+            yield app, f"http://127.0.0.1:{port}/sse", frozenset({("127.0.0.1", port)})
+
+    def test_the_inventory_is_read_over_the_stream_and_the_stream_is_closed(self, old):
+        app, url, allow = old
+        found = inventory.read(url, allow=allow)
+
+        assert (found.protocol, found.server_info["name"]) == ("2025-11-25", "old")
+        assert [tool["name"] for tool in found.tools] == TOOLS
+        assert (found.resource_count, found.prompt_count) == (1, 1)
+        wait_until(lambda: app.ended == ["sse-1"], "the end of the session")
+
+    def test_messages_go_to_no_other_origin(self, old):
+        app, url, allow = old
+        app.endpoint = "http://localhost:9/messages"
+        with pytest.raises(ServerAnswerError, match="another origin"):
+            inventory.read(url, allow=allow)
+        assert app.received == []
