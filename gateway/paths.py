@@ -14,6 +14,8 @@ EXCHANGE = "/v1/token"
 METADATA = "/.well-known/oauth-protected-resource"
 AGGREGATE = "/mcp"
 _MCP = "/mcp/"
+# A document about a server, which Django serves.
+_CARD = "/server-card"
 _ALIAS = re.compile(r"/([a-z0-9][a-z0-9._-]{0,127})/mcp\Z")
 # First segments of our own endpoints, those to come included.
 _OWN = frozenset({".well-known", "api", "mcp", "v0.1", "v1"})
@@ -30,7 +32,7 @@ class Paths:
         """The name of the server, unchecked, empty for all servers as one; None when the path is no MCP endpoint."""
         if path == AGGREGATE:
             return ""
-        if path.startswith(_MCP):
+        if path.startswith(_MCP) and not (path.endswith(_CARD) and len(path) > len(_MCP) + len(_CARD)):
             return path[len(_MCP) :]
         alias = _ALIAS.match(path)
         return None if alias is None or alias[1] in self.taken or alias[1] in _OWN else alias[1]

@@ -1,4 +1,4 @@
-"""Every URL that Django answers. Gateway paths (`/mcp/…`, `/v1/…`) are dispatched before Django in `marketplace.asgi`."""
+"""Every URL that Django answers. Gateway paths (`/mcp/…` and `/v1/…` but for documents) go elsewhere in `marketplace.asgi`."""
 
 from allauth.account.decorators import secure_admin_login
 from django.conf import settings
@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from marketplace.pages import development, health, landing, live, operations, quarantine, well_known
+from marketplace.pages import development, discovery, health, landing, live, operations, quarantine, well_known
 from tenants.web import applications, oauth
 
 admin.autodiscover()
@@ -31,6 +31,9 @@ urlpatterns = [
     path("api/v1/", include("marketplace.pages.api_urls")),
     path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path(".well-known/jwks.json", well_known.jwks, name="jwks"),
+    path(".well-known/mcp/catalog.json", discovery.domain_catalog, name="mcp-catalog"),
+    path("mcp/<slug:slug>/server-card", discovery.server_card, name="server-card"),
+    path("v1/openapi.json", discovery.invoke_openapi, name="invoke-openapi"),
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
 ]

@@ -85,6 +85,9 @@ EXPECTED: dict[str, Row] = {
     "operations-live": OPERATORS,
     "openapi": EVERYBODY,
     "jwks": EVERYBODY,
+    "mcp-catalog": EVERYBODY,
+    "server-card": Row(404, 404, 404, 404, 404),  # the server of the paths is not public, and cards are for anybody
+    "invoke-openapi": EVERYBODY,
     "healthz": EVERYBODY,
     "readyz": EVERYBODY,
     # Development only.

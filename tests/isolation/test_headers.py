@@ -9,7 +9,13 @@ from tests.isolation.conftest import ACTORS, Stage
 from tests.isolation.test_matrix import ENDPOINTS, FILLERS, named, text_of
 
 # The operators' admin is drawn by a package, and the public keys are for everybody's cache; the rest is drawn by us.
-OURS = [e for e in ENDPOINTS if not e.name.startswith(("admin:", "api:", "openapi", "healthz", "readyz", "jwks"))]
+OURS = [
+    e
+    for e in ENDPOINTS
+    if not e.name.startswith(
+        ("admin:", "api:", "openapi", "healthz", "readyz", "jwks", "mcp-catalog", "server-card", "invoke-openapi")
+    )
+]
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -31,6 +31,8 @@ EVERYTHING = ["read", "write", "destructive"]
 METHODS = [*METHOD_RULES, "tools/delete"]
 # The handshake belongs to the older revisions, but for its successor.
 MODERN = [m for m in METHODS if METHOD_RULES.get(m) is not MethodRule.HANDSHAKE or m == "server/discover"]
+# Methods that name something of one server.
+NAMING = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -236,6 +238,53 @@ class TestMethods:
 
         assert answer.status_code == 404
         assert len(stage.upstream.asked) == asked
+
+
+class TestAllServersAsOne:
+    """`POST /mcp`: every method, for every caller. What names a server is that server's; what is left shows one's own alone."""
+
+    @pytest.mark.parametrize("method", MODERN)
+    def test_each_caller_gets_what_is_theirs(self, stage, method):
+        asked = len(stage.upstream.asked)
+        ours, theirs = stage.count(stage.ours), stage.count(stage.theirs)
+        if method == "subscriptions/listen":
+            assert self.send(stage, "nobody", method).status_code == 401
+            return
+        answers = {actor: self.send(stage, actor, method) for actor in ("colleague", "other", "nobody")}
+
+        assert answers["nobody"].status_code == 401
+        for answer in answers.values():
+            assert stage.upstream.word not in answer.text
+            assert stage.private.slug not in answer.text or "error" in answer.json()
+        if method in NAMING:
+            assert reason_of(answers["colleague"]) == "no_matching_grant"
+            assert reason_of(answers["other"]) == "server_unknown"
+            assert len(stage.upstream.asked) == asked
+        assert (stage.count(stage.ours), stage.count(stage.theirs)) == (ours + 1, theirs + 1)
+
+    @pytest.mark.parametrize("method", sorted(NAMING))
+    def test_the_owner_reaches_the_server(self, stage, method):
+        assert stage.upstream.word in self.send(stage, "owner", method).text
+        assert stage.last(stage.ours).server_id == stage.private.pk
+
+    @staticmethod
+    def send(stage: Stage, actor: str, method: str) -> httpx.Response:
+        slug = stage.private.slug
+        params: dict[str, Any] = {"_meta": META}
+        if method == "completion/complete":
+            params |= {"ref": {"type": "ref/prompt", "name": f"{slug}__p"}, "argument": {"name": "a", "value": ""}}
+        name = f"mcp://{slug}/x://y" if method == "resources/read" else f"{slug}__{TOOL}"
+        params |= {"uri": name} if method == "resources/read" else {"name": name}
+        headers = {
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": "2026-07-28",
+            "mcp-method": method,
+            "mcp-name": name,
+            **({"authorization": f"Bearer {stage.keys[actor]}"} if actor in stage.keys else {}),
+        }
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return httpx.post(f"{stage.base}/mcp", json=body, headers=headers, timeout=20)
 
 
 class TestSessions:

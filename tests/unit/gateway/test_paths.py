@@ -16,6 +16,7 @@ PATHS = Paths(taken=frozenset({"servers", "o", "static"}))
         ("/team-a.text_tools/mcp", "team-a.text_tools"),
         ("/mcp/", ""),
         ("/mcp", ""),
+        ("/mcp/server-card", "server-card"),
         ("/mcp/a/b", "a/b"),
     ],
 )
@@ -28,7 +29,8 @@ def test_both_spellings_name_the_server(path, server):
     "path",
     [
         "/servers/mcp", "/o/mcp", "/static/mcp", "/v1/mcp", "/api/mcp", "/.well-known/mcp", "/payments/mcp/", "/payments/mcp\n",
-        "/a/b/mcp", "//mcp", "/Payments/mcp", "/payments", "/", "/v1/invoke/", "/o/acme/calls/", "",
+        "/a/b/mcp", "//mcp",
+        "/mcp/payments/server-card", "/v1/openapi.json", "/Payments/mcp", "/payments", "/", "/v1/invoke/", "/o/acme/calls/", "",
     ],
 )  # fmt: skip
 def test_pages_and_odd_spellings_are_left_to_others(path):
