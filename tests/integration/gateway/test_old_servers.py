@@ -574,3 +574,57 @@ def test_a_session_that_the_server_lost_is_unknown_to_its_client_too(old: Old) -
     assert httpx.post(url, json=ping, headers=headers, timeout=10).status_code == 200
     old.app.lose_sessions()
     assert httpx.post(url, json=ping, headers=headers, timeout=10).status_code == 404
+
+
+# Servers that somebody else wrote
+
+
+def only_old(app: Any) -> Any:
+    """The official SDK's server as it was before it knew the modern revision (the answer is that of `mcp` 1.30.0)."""
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        headers = dict(scope.get("headers", ()))
+        if headers.get(b"mcp-protocol-version", b"") < b"2026":
+            await app(scope, receive, send)
+            return
+        error = {"code": -32600, "message": "Bad Request: Missing session ID"}
+        body = json.dumps({"jsonrpc": "2.0", "id": "server-error", "error": error}).encode()
+        types = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 400, "headers": types})
+        await send({"type": "http.response.body", "body": body})
+
+    return run
+
+
+@pytest.mark.parametrize("transport", ["streamable-http", "sse"])
+def test_a_server_of_the_official_sdk_is_reached_by_handshake(
+    build_stage: Any, urls: tuple[str, str], transport: str
+) -> None:
+    from tests.support.sdk_servers import build
+
+    make, world, _ = build_stage()
+    is_sse = transport == "sse"
+    app = build().sse_app() if is_sse else only_old(build().streamable_http_app())
+    with serving(app) as port, running_gateway(config_for(*urls, port), world.loader) as base:
+        stage = make(base)
+        owner = next(entry for entry in world.loader.tenants.values() if entry.slug == "initech")
+        slug = f"sdk-{transport}"
+        url = f"http://127.0.0.1:{port}/{'sse' if is_sse else 'mcp'}"
+        server = world.server(slug, url, owner, protocol="2025-11-25", transport=transport)
+        world.grant(stage.acme, server, stage.key)
+        old = Old(stage, OldServer(), slug, base)
+        wait_until(lambda: is_known(stage, base, slug), "the server's grant")
+        seen: list[float] = []
+
+        async def act(client: Client) -> Any:
+            async def note(progress: float, total: float | None, message: str | None) -> None:
+                seen.append(progress)
+
+            tools = [tool.name for tool in (await client.list_tools()).tools]
+            added = await client.call_tool("add", {"a": 1, "b": 2})
+            await client.call_tool("slow", {"steps": 2}, progress_callback=note)
+            failed = await client.call_tool("fail", {})
+            return tools, added.structured_content, failed.is_error
+
+        assert run(old, act) == (["echo", "add", "fail", "slow"], {"result": 3}, True)
+        assert seen == [1, 2]
