@@ -94,6 +94,9 @@ def _environment(infrastructure: Infrastructure, folder: Path, upstream_port: in
         "MARKETPLACE_ENV": "development",
         "MARKETPLACE_ROLE": "gateway",
         "MARKETPLACE_DATA": str(folder),
+        # Limits that are asked at every call and never reached.
+        "MARKETPLACE_LIMIT_KEY_PER_MINUTE": "1000000000",
+        "MARKETPLACE_LIMIT_SPEND_PER_MONTH": "1000000000",
         "MARKETPLACE_EGRESS_ALLOW": f"127.0.0.1:{upstream_port}",
     }
 

@@ -74,6 +74,8 @@ async def start_stream(call: CallContext, send: Send, more: HeaderList) -> None:
         (b"cache-control", b"no-cache, no-transform"),
         (b"x-accel-buffering", b"no"),
         (b"x-marketplace-call-id", call.call_id_text),
+        # What is known when a stream begins; its row knows the rest.
+        (b"server-timing", b"gw;dur=%.2f" % max(call.elapsed_ms - call.upstream_elapsed_ms, 0.0)),
         *more,
     ]
     if b"origin" in call.headers:

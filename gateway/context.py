@@ -169,6 +169,12 @@ class CallContext:
     def elapsed_ms(self) -> float:
         return (time.perf_counter_ns() - self.started_ns) / 1_000_000
 
+    @property
+    def upstream_elapsed_ms(self) -> float:
+        """How long the server has been asked for."""
+        began = self.upstream_began_ns
+        return (time.perf_counter_ns() - began) / 1_000_000 if began else 0.0
+
     def note_upstream(self) -> None:
         """Take the time that the server has needed so far."""
         self.upstream_ms = (time.perf_counter_ns() - self.upstream_began_ns) / 1_000_000

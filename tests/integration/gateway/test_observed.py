@@ -41,6 +41,12 @@ def test_a_call_without_a_trace_begins_one(stage: Stage) -> None:
     assert row["trace_id"] in (stage.upstream.requests[-1].header("traceparent") or "")
 
 
+def test_a_stream_says_at_its_beginning_what_we_took(stage: Stage) -> None:
+    timing = stage.call("stream").headers["server-timing"]
+    assert timing.startswith("gw;dur=")
+    assert float(timing.removeprefix("gw;dur=")) >= 0
+
+
 class Shown:
     """A gateway whose metrics and readiness can be asked for, as `marketplace.asgi` mounts them."""
 
