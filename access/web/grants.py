@@ -126,6 +126,7 @@ def grant_revoke(request: OrganisationRequest, org: str, grant_id: UUID) -> Http
 def tabs(org: str, active: str) -> list[dict[str, Any]]:
     return [
         {"label": "Grants", "url": reverse("org:access", args=[org]), "active": active == "grants"},
+        {"label": "Limits", "url": reverse("org:limits", args=[org]), "active": active == "limits"},
         {"label": "What would happen", "url": reverse("org:access-explain", args=[org]), "active": active == "explain"},
     ]
 

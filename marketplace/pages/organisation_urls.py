@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 
-from access.web import explain, grants, keys
+from access.web import explain, grants, keys, limits
 from audit.web import views as audit
 from marketplace.pages import calls, live
 from notifications.web import views as notifications
@@ -37,6 +37,10 @@ urlpatterns = [
     path("access/", grants.grant_list, name="access"),
     path("access/new/", grants.grant_create, name="grant-create"),
     path("access/explain/", explain.explain, name="access-explain"),
+    path("access/limits/", limits.limit_list, name="limits"),
+    path("access/limits/new/", limits.limit_create, name="limit-create"),
+    path("access/limits/<uuid:limit_id>/", limits.limit_change, name="limit-change"),
+    path("access/limits/<uuid:limit_id>/remove/", limits.limit_remove, name="limit-remove"),
     path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),

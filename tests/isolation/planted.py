@@ -10,7 +10,8 @@ from uuid import UUID
 from allauth.idp.oidc.models import Client
 from django.db import connection
 
-from access.services import grants
+from access.limits import LimitKind, LimitScope, Period
+from access.services import grants, limits
 from audit import services as audit
 from calls import rows
 from calls.record import CallRecord, Outcome
@@ -67,6 +68,8 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             actor=owner,
             note=f"{word} note",
         )
+        terms = limits.Terms(f"{word} limit", LimitScope.ORGANISATION, LimitKind.CAP, Decimal(40), Period.MONTH)
+        limit = limits.add(tenant=tenant, terms=terms, actor=owner)
         audit.record("test:canary:planted", actor=audit.Party("user", str(owner.pk), f"{word} actor"), data={"w": word})
         notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
@@ -85,6 +88,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "key_id": issued.key.pk,
             "consent_id": consent.pk,
             "grant_id": grant.pk,
+            "limit_id": limit.pk,
             "invitation_id": invited.invitation.pk,
             "team_id": team.pk,
             "membership_id": colleague.pk,

@@ -86,7 +86,16 @@ class TestReading:
     @named(OF_ORGANISATIONS)
     def test_the_owner_sees_the_canary_where_others_do_not(self, stage, endpoint):
         """Guards the guard: a page that shows nothing to anybody would prove nothing."""
-        shows = {"org:call", "org:keys", "org:access", "org:people", "org:audit", "org:notifications", "org:calls"}
+        shows = {
+            "org:call",
+            "org:keys",
+            "org:access",
+            "org:limits",
+            "org:people",
+            "org:audit",
+            "org:notifications",
+            "org:calls",
+        }
         if endpoint.name in shows:
             page = stage.browsers["alice"].get(endpoint.path(FILLERS | stage.acme.parameters))
             assert stage.acme.word in text_of(page)
