@@ -123,6 +123,7 @@ BOB_POSTS: dict[str, int] = {
     "org:grant-create": 403,
     "org:grant-revoke": 403,
     "org:access-explain": 405,
+    "org:live": 405,
     "org:limits": 405,
     "org:limit-create": 403,
     "org:limit-change": 403,
