@@ -129,7 +129,7 @@ class ListsForm(ServiceForm):
         super().__init__(*args, **kwargs)
         size = sum(tool.definition_bytes for tool in offered) // BYTES_PER_TOKEN
         labels = {
-            ListForm.ALL: f"All tools: {len(offered)} definitions, about {size:,} tokens, and three to search and call",
+            ListForm.ALL: f"All tools: {len(offered)} definition{'' if len(offered) == 1 else 's'}, about {size:,} tokens, and three to search and call",
             ListForm.SEARCH: "Search only: three definitions, to search, describe and call the others",
             ListForm.CHOSEN: f"Chosen tools: {len(kept) or 'those'} chosen below, and three to search and call the others",
         }

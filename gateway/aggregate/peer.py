@@ -6,6 +6,7 @@ come here (`route.py`); those are passed on, and what is left is answered from t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Any
@@ -155,6 +156,8 @@ class Aggregate:
         hits: list[tuple[float, str, Json]] = []
         available = total = 0
         for listing in found:
+            # Reading thousands of definitions takes a while, and other calls do not wait for it.
+            await asyncio.sleep(0)
             documents = documents_of(listing)
             for number, tool, size in _callable(call, listing):
                 available += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _WORD = re.compile(r"[a-z0-9]+", re.IGNORECASE)
@@ -91,6 +92,7 @@ def _points(document: Document, word: str) -> float:
     return _NAME * _LIKE * alike if alike >= _LIKE_ENOUGH else 0.0
 
 
+@lru_cache(maxsize=65_536)
 def _likeness(one: str, other: str) -> float:
     """Shared pairs of letters (Dice's coefficient): 1 for equal words, about a half for one wrong letter in six."""
     if abs(len(one) - len(other)) > 3:
