@@ -128,8 +128,9 @@ class ListsForm(ServiceForm):
     def __init__(self, *args: Any, offered: Sequence[ListedTool], kept: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         size = sum(tool.definition_bytes for tool in offered) // BYTES_PER_TOKEN
+        count = f"{len(offered)} definition{'' if len(offered) == 1 else 's'}"
         labels = {
-            ListForm.ALL: f"All tools: {len(offered)} definition{'' if len(offered) == 1 else 's'}, about {size:,} tokens, and three to search and call",
+            ListForm.ALL: f"All tools: {count}, about {size:,} tokens, and three to search and call",
             ListForm.SEARCH: "Search only: three definitions, to search, describe and call the others",
             ListForm.CHOSEN: f"Chosen tools: {len(kept) or 'those'} chosen below, and three to search and call the others",
         }
