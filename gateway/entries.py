@@ -43,6 +43,7 @@ class CredentialEntry:
     credential_id: UUID
     kind: str  # header | bearer | basic | oauth
     sealed: bytes = field(repr=False)  # of `{"name", "value"}`, a header
+    origin: str = ""  # where to alone it may be sent
     user_id: UUID | None = None  # None: for every key of the organisation
     expires_at: datetime | None = None
     is_ended: bool = False  # cannot be renewed: somebody has to connect again

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from access.web.connections import came_back
 from marketplace.pages import development, discovery, health, landing, live, operations, quarantine, well_known
 from tenants.web import applications, oauth
 
@@ -30,6 +31,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketplace.pages.api_urls")),
     path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("connections/callback/", came_back, name="connection-came-back"),
+    path(".well-known/oauth-client.json", well_known.oauth_client, name="oauth-client"),
     path(".well-known/jwks.json", well_known.jwks, name="jwks"),
     path(".well-known/mcp/catalog.json", discovery.domain_catalog, name="mcp-catalog"),
     path("mcp/<slug:slug>/server-card", discovery.server_card, name="server-card"),

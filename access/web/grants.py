@@ -127,6 +127,7 @@ def tabs(org: str, active: str) -> list[dict[str, Any]]:
     return [
         {"label": "Grants", "url": reverse("org:access", args=[org]), "active": active == "grants"},
         {"label": "Limits", "url": reverse("org:limits", args=[org]), "active": active == "limits"},
+        {"label": "Connections", "url": reverse("org:connections", args=[org]), "active": active == "connections"},
         {"label": "What would happen", "url": reverse("org:access-explain", args=[org]), "active": active == "explain"},
     ]
 

@@ -15,6 +15,8 @@ from django.db import close_old_connections
 
 from access import selectors as access
 from access.limits import LimitRule, Window
+from access.models import CredentialStatus, UpstreamCredential
+from access.services import connections
 from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
@@ -25,14 +27,15 @@ from catalog.services import drifts
 from core import clock
 from gateway.admission.budgets import Subject
 from gateway.admission.plans import provider_limits
-from gateway.entries import KeyEntry, Price, ServerEntry, SigningEntry, TenantEntry
+from gateway.entries import CredentialEntry, KeyEntry, Price, ServerEntry, SigningEntry, TenantEntry
 from gateway.mcp import params as mirrored
 from gateway.services import limits
 from tenants.context import platform_scope, tenant_scope
+from tenants.jobs import live_tenant
 from tenants.models import APIKey, Consent, Tenant
 from tenants.selectors import consents
 from tenants.selectors.keys import acting_user_id, members_who_act
-from tenants.services import signing
+from tenants.services import signing, vault
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,11 +57,14 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
                 keys[consent.key_id] = _consent(consent, members)
     grants: dict[UUID, list[GrantRule]] = {}
     limit_rules: tuple[LimitRule, ...] = ()
+    credentials: dict[UUID, list[CredentialEntry]] = {}
     if tenant.suspended_at is None:
         with tenant_scope(tenant):
             limit_rules = access.compile_limits()
             for rule in access.compile_rules():
                 grants.setdefault(rule.server_id, []).append(rule)
+            for row in UpstreamCredential.objects.order_by("pk"):
+                credentials.setdefault(row.server_id, []).append(_credential(row))
     return TenantEntry(
         tenant_id=tenant.pk,
         schema_name=tenant.schema_name,
@@ -67,6 +73,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         suspended=tenant.suspended_at is not None,
         keys=keys,
         grants={server_id: tuple(rules) for server_id, rules in grants.items()},
+        credentials={server_id: tuple(entries) for server_id, entries in credentials.items()},
+        data_keys=vault.wrapped_keys(str(tenant.pk)) if credentials else {},
         observed=observed,
         limits=limit_rules,
     )
@@ -177,11 +185,25 @@ class ModelLoader:
 
     @_own_connection
     def credential_rejected(self, tenant_id: UUID, credential_id: UUID) -> None:
-        raise NotImplementedError
+        with tenant_scope(live_tenant(str(tenant_id))) as tenant:
+            connections.note_rejected(tenant, credential_id)
 
     @_own_connection
     def renew_credential(self, tenant_id: UUID, credential_id: UUID) -> None:
-        raise NotImplementedError
+        with tenant_scope(live_tenant(str(tenant_id))) as tenant:
+            connections.renew(tenant, credential_id)
+
+
+def _credential(row: UpstreamCredential) -> CredentialEntry:
+    return CredentialEntry(
+        credential_id=row.pk,
+        kind="oauth" if row.renews else row.kind,
+        sealed=bytes(row.secret),
+        origin=row.origin,
+        user_id=row.user_id,
+        expires_at=row.expires_at,
+        is_ended=row.status == CredentialStatus.ENDED,
+    )
 
 
 def _key(key: APIKey, members: set[UUID]) -> KeyEntry:

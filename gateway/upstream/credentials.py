@@ -88,6 +88,8 @@ class UpstreamCredentials:
         """Header lines, each with its end, of a request with this body. Raises RefusedError."""
         identity = self._identity(call)
         call.upstream_auth = identity.name
+        if identity.lines and call.url != identity.server.url:
+            self._require_origin(call.url, identity)
         if not identity.claims:
             return tracing.lines(call) + identity.lines
         return b"%b%b%b\r\n%b" % (
@@ -157,7 +159,7 @@ class UpstreamCredentials:
     def _choose(self, caller: Caller, server: ServerEntry) -> CredentialEntry | None:
         """The credential for a server, if there is one. Raises RefusedError when one is needed."""
         found = choose(caller.tenant.credentials.get(server.server_id, ()), caller.key.user_id)
-        if found.is_ended if found is not None else server.auth_mode in {"oauth", "header"}:
+        if self._is_unusable(found, server) if found is not None else server.auth_mode in {"oauth", "header"}:
             # Whoever connected an account has to connect it again; of a secret for all an admin takes care.
             is_personal = server.auth_mode == "oauth" if found is None else found.user_id is not None
             refusal = RefusedError("access.account_not_connected" if is_personal else "access.credential_missing")
@@ -165,6 +167,18 @@ class UpstreamCredentials:
             refusal.next_step = refusal.next_step.replace("<page>", page)
             raise refusal
         return found
+
+    def _is_unusable(self, credential: CredentialEntry, server: ServerEntry) -> bool:
+        """Whether it ended, or the server has moved to an origin that it was not entered for."""
+        return credential.is_ended or (
+            credential.origin != egress.parse_url(server.url, self._config.egress_allow).origin
+        )
+
+    def _require_origin(self, url: str, identity: Identity) -> None:
+        """A credential goes to the origin that it was entered for, wherever else the server may be."""
+        assert identity.credential is not None
+        if egress.parse_url(url, self._config.egress_allow).origin != identity.credential.origin:
+            raise RefusedError("access.credential_missing", detail="the server has moved to another origin")
 
     def _claims(self, caller: Caller, server: ServerEntry) -> dict[str, str]:
         user_id = caller.key.user_id

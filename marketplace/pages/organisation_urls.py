@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 
-from access.web import explain, grants, keys, limits
+from access.web import connections, explain, grants, keys, limits
 from audit.web import views as audit
 from marketplace.pages import calls, live
 from notifications.web import views as notifications
@@ -42,6 +42,12 @@ urlpatterns = [
     path("access/limits/<uuid:limit_id>/", limits.limit_change, name="limit-change"),
     path("access/limits/<uuid:limit_id>/remove/", limits.limit_remove, name="limit-remove"),
     path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
+    path("connections/", connections.connection_list, name="connections"),
+    path("connections/new/", connections.connection_create, name="connection-create"),
+    path("connections/connect/", connections.connection_connect, name="connection-connect"),
+    path("connections/callback/", connections.connection_callback, name="connection-callback"),
+    path("connections/<uuid:connection_id>/test/", connections.connection_test, name="connection-test"),
+    path("connections/<uuid:connection_id>/remove/", connections.connection_remove, name="connection-remove"),
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),
     path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),

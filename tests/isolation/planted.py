@@ -9,9 +9,10 @@ from uuid import UUID
 
 from allauth.idp.oidc.models import Client
 from django.db import connection
+from django.test import override_settings
 
 from access.limits import LimitKind, LimitScope, Period
-from access.services import grants, limits
+from access.services import connections, grants, limits
 from audit import services as audit
 from calls import rows
 from calls.record import CallRecord, Outcome
@@ -70,6 +71,9 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         )
         terms = limits.Terms(f"{word} limit", LimitScope.ORGANISATION, LimitKind.CAP, Decimal(40), Period.MONTH)
         limit = limits.add(tenant=tenant, terms=terms, actor=owner)
+        secret = connections.header(f"x-{word}", f"{word}-secret")
+        with override_settings(EGRESS_ALLOW=["127.0.0.1:9"]):
+            connection_id = connections.store(tenant=tenant, server=server, secret=secret, actor=owner).pk
         audit.record("test:canary:planted", actor=audit.Party("user", str(owner.pk), f"{word} actor"), data={"w": word})
         notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
@@ -89,6 +93,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "consent_id": consent.pk,
             "grant_id": grant.pk,
             "limit_id": limit.pk,
+            "connection_id": connection_id,
             "invitation_id": invited.invitation.pk,
             "team_id": team.pk,
             "membership_id": colleague.pk,

@@ -13,7 +13,18 @@ OURS = [
     e
     for e in ENDPOINTS
     if not e.name.startswith(
-        ("admin:", "api:", "openapi", "healthz", "readyz", "jwks", "mcp-catalog", "server-card", "invoke-openapi")
+        (
+            "admin:",
+            "api:",
+            "openapi",
+            "healthz",
+            "readyz",
+            "jwks",
+            "oauth-client",
+            "mcp-catalog",
+            "server-card",
+            "invoke-openapi",
+        )
     )
 ]
 ALWAYS = {

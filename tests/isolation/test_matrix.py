@@ -91,6 +91,7 @@ class TestReading:
             "org:keys",
             "org:access",
             "org:limits",
+            "org:connections",
             "org:people",
             "org:audit",
             "org:notifications",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
 
 from access.services.connect import connect
 from tenants.choices import Scope
@@ -21,16 +22,23 @@ def issued(cast):
         )
 
 
-@pytest.fixture
-def alice(cast, signed_in):
-    return signed_in(cast.alice)
+def browser_of(user) -> Client:
+    """A browser of its own: several people may look at once."""
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 @pytest.fixture
-def bob(cast, signed_in):
-    return signed_in(cast.bob)
+def alice(cast):
+    return browser_of(cast.alice)
 
 
 @pytest.fixture
-def charlie(cast, signed_in):
-    return signed_in(cast.charlie)
+def bob(cast):
+    return browser_of(cast.bob)
+
+
+@pytest.fixture
+def charlie(cast):
+    return browser_of(cast.charlie)

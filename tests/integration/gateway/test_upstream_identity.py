@@ -52,7 +52,8 @@ def give_credential(stage: Stage, server: str, name: str, value: str, **changes)
     sealed = Keychain(masters, tenant_id, {key_id: wrapped}).seal(
         key_id, place, json.dumps({"name": name, "value": value}).encode()
     )
-    entry = CredentialEntry(credential_id, changes.pop("kind", "header"), sealed, **changes)
+    origin = changes.pop("origin", f"http://127.0.0.1:{stage.upstream.port}")
+    entry = CredentialEntry(credential_id, changes.pop("kind", "header"), sealed, origin, **changes)
     held = stage.world.loader.tenants[stage.acme.tenant_id]
     server_id = stage.servers[server].server_id
     credentials = {**held.credentials, server_id: (*held.credentials.get(server_id, ()), entry)}
@@ -185,6 +186,13 @@ class TestOwnCredential:
         fresh.call("tool-error")
 
         assert "s3cret" not in repr(fresh.upstream.requests[-1].headers)
+
+    def test_does_not_follow_the_server_to_another_origin(self, fresh):
+        give_credential(fresh, "ok", "Authorization", "Bearer s3cret", kind="bearer", origin="https://before.example")
+        before = len(fresh.upstream.requests)
+
+        assert fresh.invoke("ok").json()["code"] == "access.credential_missing"
+        assert len(fresh.upstream.requests) == before
 
     def test_of_a_person_beats_the_organisation_s_and_goes_with_nobody_else(self, fresh):
         give_credential(fresh, "ok", "Authorization", "Bearer for-all", kind="bearer")
