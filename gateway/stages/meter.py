@@ -26,6 +26,8 @@ def commit(call: CallContext, writer: CallWriter) -> asyncio.Future[None]:
     if call.committed is None:
         if failpoints.armed and call.attempts:
             failpoints.reach("after_upstream")
+        if call.attempts and call.marks and call.marks[-1][0] != "reply":
+            call.mark("reply")
         call.committed = writer.write(record_of(call), call.slot)
     return call.committed
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
+from calls import spool
+from calls.journal import Journal
 from calls.record import CallRecord, Outcome
 from calls.writer import CallWriter, NotRecordedError
 from core import clock, ids
@@ -243,3 +247,30 @@ def test_what_waits_is_committed_before_the_writer_stops(schemas: list[str]) -> 
     assert all(future.done() and future.exception() is None for future in futures)
     for item in items:
         assert stored(schemas[0], item.call_id)
+
+
+def test_what_costs_or_acts_is_closed_at_the_limit_of_the_spool_while_free_reads_go_on(
+    schemas: list[str], tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "record", limit_bytes=1000)
+    journal.open()
+
+    async def act(writer: CallWriter) -> list[tuple[bool, bool]]:
+        seen = []
+        for _ in range(3):
+            with contextlib.suppress(NotRecordedError):
+                await writer.write(record(schemas[0]))
+            seen.append((writer.takes(is_risky=True), writer.takes(is_risky=False)))
+        return seen
+
+    nowhere = {"url": "postgresql://nobody@127.0.0.1:9/none", "deadline_s": 0.5}
+    seen = with_writer(act, journal=journal, spool_after_s=0.05, **nowhere)
+    size = journal.spool.size
+    journal.close()
+    assert seen[0] == (size // len(journal_rows(tmp_path)) < 1000, True)
+    assert seen[-1][0] is False
+
+
+def journal_rows(tmp_path: Path) -> list[CallRecord]:
+    (file,) = (tmp_path / "record").glob("*.spool")
+    return [row for _, row in spool.read_rows(file.read_bytes())]
