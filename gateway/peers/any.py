@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from core.errors import MarketplaceError
 from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
-from gateway.peers import Ask, Json, Peer
+from gateway.peers import Ask, Json
 from gateway.peers.eras import Eras
 from gateway.peers.legacy import LegacyPeer
 from gateway.peers.modern import ModernPeer, NotModernError
@@ -26,7 +26,7 @@ class AnyPeer:
         self.eras, self.modern, self.legacy = eras, modern, legacy
 
     async def ask(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
-        assert call.server is not None
+        believed = self.eras.of(call.entry).modern
         if await self.is_modern(call):
             try:
                 async with contextlib.aclosing(self.modern.ask(call, request)) as messages:
@@ -37,14 +37,23 @@ class AnyPeer:
                 # Refused by a server that did not understand, so that nothing has happened yet.
                 if await self.eras.probe(call):
                     raise RefusedError("upstream.failed", detail=f"HTTP {exc.status}") from exc
-        async with contextlib.aclosing(older(self.legacy, call, request)) as messages:
+        try:
+            async with contextlib.aclosing(self.legacy.ask(call, request)) as messages:
+                async for message in messages:
+                    self.eras.learn(call.entry, modern=False)
+                    yield message
+            return
+        except NotLegacyError as exc:
+            # Nothing has happened here either. What was only believed may have changed: servers are upgraded.
+            if believed is not False or not await self.eras.probe(call):
+                raise RefusedError("upstream.failed", detail=f"HTTP {exc.status} to every era of the protocol") from exc
+        async with contextlib.aclosing(self.modern.ask(call, request)) as messages:
             async for message in messages:
                 yield message
 
     async def is_modern(self, call: CallContext) -> bool:
         """Whether the call's server speaks the modern revision; asks it when that is not known."""
-        assert call.server is not None
-        modern = self.eras.of(call.server).modern
+        modern = self.eras.of(call.entry).modern
         return await self.eras.probe(call) if modern is None else modern
 
     async def is_older(self, call: CallContext, request: Ask) -> bool:
@@ -53,13 +62,3 @@ class AnyPeer:
             return not await self.eras.probe(call) and await self.legacy.opens(call, request)
         except (UpstreamBrokenError, MarketplaceError):
             return False
-
-
-async def older(legacy: Peer, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
-    """Ask by handshake; a server that has no ear for that either has failed."""
-    try:
-        async with contextlib.aclosing(legacy.ask(call, request)) as messages:
-            async for message in messages:
-                yield message
-    except NotLegacyError as exc:
-        raise RefusedError("upstream.failed", detail=f"HTTP {exc.status} to every era of the protocol") from exc

@@ -70,11 +70,12 @@ class Eras:
     async def probe(self, call: CallContext) -> bool:
         """Ask the server of the call whether it speaks the modern revision, without any effect.
 
-        Raises what asking raises when there is no telling: the server is away, or wants other credentials.
+        A yes is remembered. A no may come from whatever stands in for a server that is away, so that it counts only when the
+        server has answered in an older revision. Raises what asking raises when there is no telling.
         """
-        assert call.server is not None
         is_modern = await self._discover(call)
-        self.learn(call.server, modern=is_modern)
+        if is_modern:
+            self.learn(call.entry, modern=True)
         return is_modern
 
     async def _discover(self, call: CallContext) -> bool:

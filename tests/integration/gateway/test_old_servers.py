@@ -30,6 +30,7 @@ from tests.integration.gateway.conftest import META, Stage
 from tests.support.gateways import config_for, running_gateway, serving
 from tests.support.old_servers import BIG, TOOLS, WATCHED, OldServer
 from tests.support.processes import wait_until
+from tests.support.raw_servers import RawServer
 
 TRANSPORTS = pytest.mark.parametrize("old", ["streamable", "http-sse"], indirect=True)
 
@@ -352,6 +353,33 @@ def test_an_old_transport_at_an_address_that_was_taken_for_the_newer_one_is_foun
     old.stage.world.change_server(server.server_id, url=server.url.replace("/mcp?", "/sse?"))
     wait_until(lambda: call(old, "echo").status_code == 200, "the new address")
     assert "initialize" in old.app.methods()
+
+
+def test_a_modern_server_that_is_away_for_a_moment_is_not_taken_for_an_old_one(ports: Any, old: Old) -> None:
+    stage, install, _ = ports
+    modern = RawServer(results={"tools/call": b'{"resultType":"complete","content":[]}'}, error_status=404)
+    install(modern)
+    server = stage.servers[old.slug]
+    stage.world.change_server(server.server_id, protocol="2026-07-28", url=server.url + "&away")
+    wait_until(lambda: call(old, "echo").status_code == 404, "the new address")
+    modern.error_status = 0
+    response = call(old, "echo")
+    assert (response.status_code, response.json()["result"]["resultType"]) == (200, "complete")
+
+
+def test_an_old_server_that_was_upgraded_is_spoken_to_anew(ports: Any, old: Old) -> None:
+    _, install, _ = ports
+    assert call(old, "echo").status_code == 200
+    modern = RawServer(
+        results={
+            "tools/call": b'{"resultType":"complete","content":[],"from":"the upgrade"}',
+            "server/discover": b'{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}}',
+        }
+    )
+    install(modern)
+    # These capabilities need another session, which the server does not open any more.
+    assert "the upgrade" in call(old, "echo", capabilities={"roots": {}}).text
+    assert modern.count("tools/call") == 1
 
 
 @pytest.mark.parametrize(
