@@ -157,7 +157,7 @@ class LegacyFront:
         await self._sessions.set_level(session.name, level)
 
     async def _subscribe(self, call: CallContext, session: OwnSession) -> None:
-        await self._sessions.subscribe(session.name, _uri_of(call, session))
+        await self._listening.subscribe(session.name, _uri_of(call, session))
 
     async def _unsubscribe(self, call: CallContext, session: OwnSession) -> None:
         await self._sessions.unsubscribe(session.name, _uri_of(call, session))

@@ -1,11 +1,13 @@
 """Who walks (clients of several SDKs) and where (servers of two SDKs), and one walk of one through the other.
 
 A walk that goes through a gateway is compared with the same client's walk to a server that it can reach by itself.
-`python -m tests.peers.walks [client] [server]`, on the servers of `marketplace.supervisor infra`, prints what comes of each pair.
+`python -m tests.peers.walks [client …] [server …] [one] [two]`, on the servers of `marketplace.supervisor infra`, prints what
+comes of each pair.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -22,6 +24,7 @@ from tests.peers.ground import Ground, ground
 
 PROGRAMS = Path(__file__).parent / "programs"
 TOOLS = ("echo", "add", "fail", "steps", "log", "ask", "think", "where", "wait", "touch")
+WAYS = ("one", "two")  # gateways
 _PATIENCE_S = 60
 
 
@@ -120,13 +123,14 @@ def difference(client: str, expected: dict[str, Any], seen: dict[str, Any]) -> d
 
 
 class Guide:
-    """Walks direct, each once, and through a gateway in front of all servers."""
+    """Walks direct, each once, and through gateways in front of all servers: one, and two that take turns behind nginx."""
 
     def __init__(self, world: Ground, servers: Iterable[str] = tuple(SERVERS)) -> None:
         needed = {*servers} | {SERVERS[name].like or name for name in servers}
         self._token = world.token
         self._ports = {name: start(world, SERVERS[name]) for name in needed}
-        self._gateway = f"http://127.0.0.1:{world.gateways(1)[0]}"
+        gateways = world.gateways(2)
+        self._ways = {"one": gateways[0], "two": world.balanced(gateways)}
         self._direct: dict[tuple[str, str], dict[str, Any]] = {}
 
     def direct(self, client: str, server: str) -> dict[str, Any]:
@@ -137,11 +141,11 @@ class Guide:
             self._direct[able, there] = walk(CLIENTS[able], f"http://127.0.0.1:{self._ports[there]}/mcp")
         return self._direct[able, there]
 
-    def through(self, client: str, server: str) -> dict[str, Any]:
-        return walk(CLIENTS[client], f"{self._gateway}/mcp/{server}", self._token)
+    def through(self, client: str, server: str, way: str) -> dict[str, Any]:
+        return walk(CLIENTS[client], f"http://127.0.0.1:{self._ways[way]}/mcp/{server}", self._token)
 
-    def compare(self, client: str, server: str) -> dict[str, tuple[Any, Any]]:
-        return difference(client, self.direct(client, server), self.through(client, server))
+    def compare(self, client: str, server: str, way: str) -> dict[str, tuple[Any, Any]]:
+        return difference(client, self.direct(client, server), self.through(client, server, way))
 
 
 def _gist(trace: str) -> str:
@@ -153,17 +157,19 @@ def _gist(trace: str) -> str:
 def main(arguments: list[str]) -> int:
     clients = [name for name in CLIENTS if name in arguments] or [*CLIENTS]
     servers = [name for name in SERVERS if name in arguments] or [*SERVERS]
+    ways = [name for name in WAYS if name in arguments] or [*WAYS]
     failed = 0
     with ground() as world:
         guide = Guide(world, servers)
         for server in servers:
-            for client in clients:
+            for client, way in itertools.product(clients, ways):
                 try:
-                    told = "".join(f"\n    {key}: {pair}" for key, pair in guide.compare(client, server).items())
+                    found = guide.compare(client, server, way)
+                    told = "".join(f"\n    {key}: {pair}" for key, pair in found.items())
                 except AssertionError as stop:
                     told = f"\n    {stop}"
                 failed += bool(told)
-                say(f"{client:<21}{server:<8}{'DIFFERS' if told else 'equal'}{told}")
+                say(f"{client:<21}{server:<8}{way:<5}{'DIFFERS' if told else 'equal'}{told}")
     return 1 if failed else 0
 
 

@@ -324,6 +324,23 @@ def test_changes_are_heard_on_the_listening_stream(lab: Lab) -> None:
     wait_until(lambda: lab.app.filters() == [], "the listening to end with the session")
 
 
+def test_a_change_right_after_a_subscription_was_answered_is_heard(lab: Lab) -> None:
+    heard: list[str] = []
+
+    async def note(message: Any) -> None:
+        heard.append(str(getattr(getattr(message, "params", None), "uri", "")))
+
+    async def act(client: Client) -> None:
+        await until(lambda: len(lab.app.filters()) == 1)
+        for number in range(6):
+            await client.subscribe_resource(f"test://{number}")
+            for earlier in range(number + 1):
+                lab.app.touch(f"test://{earlier}")
+            await until(lambda: f"test://{number}" in heard)  # noqa: B023
+
+    with_client(lab, act, message_handler=note)
+
+
 def test_every_digit_and_every_unknown_member_survives(lab: Lab) -> None:
     session = lab.open()
     call = {"name": "echo", "arguments": {"big": BIG}, "own": {"x": 1}, "_meta": {"com.example/x": 1}}

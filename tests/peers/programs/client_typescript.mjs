@@ -37,7 +37,7 @@ function plain(value) {
 }
 
 function within(promise, what) {
-  const limit = sleep(PATIENCE_MS, undefined, { ref: false }).then(() => {
+  const limit = sleep(PATIENCE_MS).then(() => {
     throw new Error(`waited for ${what}`);
   });
   return Promise.race([promise, limit]);

@@ -14,6 +14,7 @@ PAGE = 4
 
 mcp = FastMCP("walk", instructions="Walk through it.")
 cancelled: set[str] = set()
+watching = []  # sessions
 
 
 class Answer(BaseModel):
@@ -86,7 +87,9 @@ async def wait(mark: str, ctx: Context) -> str:
 
 @mcp.tool()
 async def touch(ctx: Context) -> str:
-    await ctx.session.send_resource_updated("walk://text")
+    # A session may have gone without a word.
+    told = (session.send_resource_updated("walk://text") for session in watching)
+    await asyncio.wait_for(asyncio.gather(*told, return_exceptions=True), 5)
     return "touched"
 
 
@@ -141,12 +144,22 @@ async def set_level(level) -> None:
 
 @low.subscribe_resource()
 async def subscribe(uri) -> None:
-    """Whoever is connected is told."""
+    watching.append(low.request_context.session)
 
 
 @low.unsubscribe_resource()
 async def unsubscribe(uri) -> None:
-    """As above."""
+    watching.remove(low.request_context.session)
+
+
+def capabilities(notifications, experimental):
+    """With what this SDK cannot be told to say: that resources may be subscribed to."""
+    offered = declared(notifications, experimental)
+    offered.resources.subscribe = True
+    return offered
+
+
+declared, low.get_capabilities = low.get_capabilities, capabilities
 
 
 if __name__ == "__main__":
