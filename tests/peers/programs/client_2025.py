@@ -124,10 +124,11 @@ class Walk:
         async with asyncio.timeout(PATIENCE_S):
             while (await session.read_resource(f"walk://cancelled/{mark}")).contents[0].text != "yes":
                 await asyncio.sleep(0.05)
-        call.cancel()
-        await asyncio.gather(call, return_exceptions=True)
         self.seen["cancelled"] = True
         self.seen["after"] = (await session.call_tool("add", {"a": 2, "b": 2})).structuredContent
+        # Not sooner: an answer to what this SDK does not wait for any more ends its reading.
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
 
 
 def plain(model) -> object:
