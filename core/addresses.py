@@ -54,6 +54,7 @@ def origin(peer: str, forwarded: str, trusted_proxies: int) -> Address | None:
     return _address(chain[-trusted_proxies].strip()) if len(chain) >= trusted_proxies else None
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> Address | None:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
