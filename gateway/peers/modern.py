@@ -5,6 +5,7 @@ A server of the modern revision, asked without a client's bytes at hand: the req
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncGenerator
 
@@ -42,26 +43,28 @@ class ModernPeer:
         target = await self._upstreams.target(call.url)
         call.upstream_began_ns = time.perf_counter_ns()
         call.attempts += 1
-        reply = await self._upstreams.exchange(target, target.post_head + self._head_and_body(call, request))
-        try:
-            outcomes.note_status(call, reply)
-            call.watched.extend(idle)
-            if wire.is_event_stream(reply) and reply.status == 200:
-                async for event in wire.raw_events(reply, self._config.limits.reply_bytes):
-                    call.watched.extend(idle)
-                    message = read_event(event)
-                    if message is None or _is_foreign(message, request):
-                        continue
-                    yield message
-                    if "method" not in message:
+        lasts = self._upstreams.lasting(target) if request.method in ENDLESS else contextlib.nullcontext()
+        with lasts:
+            reply = await self._upstreams.exchange(target, target.post_head + self._head_and_body(call, request))
+            try:
+                outcomes.note_status(call, reply)
+                call.watched.extend(idle)
+                if wire.is_event_stream(reply) and reply.status == 200:
+                    async for event in wire.raw_events(reply, self._config.limits.reply_bytes):
+                        call.watched.extend(idle)
+                        message = read_event(event)
+                        if message is None or _is_foreign(message, request):
+                            continue
+                        yield message
+                        if "method" not in message:
+                            return
+                    if request.method in ENDLESS:
                         return
-                if request.method in ENDLESS:
-                    return
-                raise RefusedError("upstream.failed", detail="the stream ended without an answer")
-            yield await self._document(reply, request)
-        finally:
-            reply.close()
-            call.note_upstream()
+                    raise RefusedError("upstream.failed", detail="the stream ended without an answer")
+                yield await self._document(reply, request)
+            finally:
+                reply.close()
+                call.note_upstream()
 
     async def _document(self, reply: Reply, request: Ask) -> Json:
         data = await reply.read_all(self._config.limits.reply_bytes)

@@ -95,6 +95,9 @@ class Forwarder:
             await self._modern_front.relay(call, self._peers, receive, send)
         elif self._is_fronted(call):
             await self.legacy.relay(call, self._peers, send)
+        elif call.message is not None and call.message.method in ENDLESS:
+            with self._upstreams.lasting(await self._upstreams.target(call.url)):
+                await self._pass_through(call, receive, send)
         else:
             await self._pass_through(call, receive, send)
 
@@ -230,15 +233,19 @@ class Forwarder:
             return
         deadlines = self._config.deadlines
         target = await self._upstreams.target(call.url)
-        is_resumed = b"last-event-id" in call.headers
         call.watched.phase(deadlines.first_byte, receive, total=deadlines.stream)
+        with self._upstreams.lasting(target):
+            await self._listen(call, target, send)
+
+    async def _listen(self, call: CallContext, target: Target, send: Send) -> None:
+        is_resumed = b"last-event-id" in call.headers
         reply = await self._upstreams.exchange(target, self._bare(target, call, b"GET"))
         try:
             if not is_event_stream(reply) or reply.status != 200:
                 data = await reply.read_all(self._config.limits.reply_bytes)
                 await self._pass_on(call, reply, data, send)
                 return
-            call.watched.extend(deadlines.stream)
+            call.watched.extend(self._config.deadlines.stream)
             await answers.start_stream(call, send, self.passed_headers(call, reply))
             async for event, message in events(reply, self._config.limits.reply_bytes):
                 if not sse.is_answer(message):

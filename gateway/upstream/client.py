@@ -8,7 +8,9 @@ Closed on failure: a denied address gives no connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from core import egress, failpoints
@@ -37,6 +39,7 @@ class Target:
     addresses: tuple[str, ...]
     resolved_at: float
     refreshing: bool = field(default=False)
+    lasting: int = field(default=0)  # connections that streams without a natural end hold
 
     def head(self, method: bytes) -> bytes:
         return method + b" " + self.post_head.removeprefix(b"POST ")
@@ -79,6 +82,20 @@ class Upstreams:
         except BaseException:
             conn.abandon()
             raise
+
+    @contextlib.contextmanager
+    def lasting(self, target: Target) -> Iterator[None]:
+        """While a stream without a natural end holds a connection: at most half of them, so that calls find one.
+
+        Raises ServerBusyError.
+        """
+        if target.lasting >= max(1, self._config.limits.connections_per_server // 2):
+            raise ServerBusyError("Too many listen to this server.")
+        target.lasting += 1
+        try:
+            yield
+        finally:
+            target.lasting -= 1
 
     async def close(self) -> None:
         for task in tuple(self._background):

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.config import Deadlines
+from gateway.config import Deadlines, Limits
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.support.gateways import config_for, running_gateway
 from tests.support.processes import wait_until
@@ -22,8 +22,14 @@ def stage(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int)
     """A gateway that fills silences of a fifth of a second, and waits a second for a slow reader."""
     make, world, upstream = build_stage()
     deadlines = Deadlines(keep_alive=0.2, slow_reader=1.0)
+    limits = Limits(connections_per_server=4)
     config = config_for(
-        *urls, upstream.port, sdk_port, deadlines=deadlines, allowed_origins=frozenset({"https://page.example"})
+        *urls,
+        upstream.port,
+        sdk_port,
+        deadlines=deadlines,
+        limits=limits,
+        allowed_origins=frozenset({"https://page.example"}),
     )
     with running_gateway(config, world.loader) as base:
         yield make(base)
@@ -65,6 +71,26 @@ def test_a_client_that_does_not_read_is_dropped(stage: Stage) -> None:
         sock.sendall(f"POST /mcp/stream-flood HTTP/1.1\r\n{head}\r\n".encode() + body)
         wait_until(lambda: outcomes_of(stage, "stream-flood") != [], "the call to end")
     assert outcomes_of(stage, "stream-flood") == ["unknown"]
+
+
+def test_those_who_listen_leave_connections_for_those_who_call(stage: Stage) -> None:
+    url, headers = f"{stage.base}/mcp/stream-hangs", stage.headers()
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            listening = stack.enter_context(httpx.stream("GET", url, headers=headers, timeout=10))
+            assert listening.status_code == 200
+        refused = httpx.get(url, headers=headers, timeout=10)
+        assert (refused.status_code, refused.json()["error"]["data"]["code"]) == (503, "upstream.busy")
+        call = body_of("tools/call", {"name": "echo", "arguments": {}})
+        asked = httpx.stream("POST", url, content=call, headers=stage.modern("tools/call", "echo"), timeout=10)
+        with asked as answering:
+            assert answering.status_code == 200
+    wait_until(lambda: httpx_status(url, headers) == 200, "a place")
+
+
+def httpx_status(url: str, headers: dict[str, str]) -> int:
+    with httpx.stream("GET", url, headers=headers, timeout=10) as response:
+        return response.status_code
 
 
 def outcomes_of(stage: Stage, server: str) -> list[str]:
