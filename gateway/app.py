@@ -24,7 +24,7 @@ from calls.journal import Journal
 from calls.record import CallRecord
 from calls.writer import CallWriter
 from core import clock, failpoints
-from gateway import answers, cors, metrics, paths
+from gateway import answers, cors, drain, metrics, paths
 from gateway.admission.admission import Admission
 from gateway.aggregate.listings import Listings
 from gateway.aggregate.peer import Aggregate
@@ -87,15 +87,24 @@ class Gateway:
         self._touches = KeyTouches()
         self._task: asyncio.Task[None] | None = None
         self._reports: set[asyncio.Future[None]] = set()
-        self._started = False
+        self._started = self._draining = False
         self._host_names = config.host_names()
+
+    def drain(self) -> None:
+        """Say that this process is about to stop: probes send nobody here any more, while calls are served as before."""
+        self._draining = True
+
+    def end_listeners(self) -> None:
+        """End listening streams in good order; their clients connect again, elsewhere."""
+        if self._started:
+            self._watch.end_listeners()
 
     @property
     def is_ready(self) -> bool:
         """Started, entries current, and rows find a place: in Postgres, or for a while in the spool."""
         writer = self._writer
         is_recording = writer.stats.connected or (writer.is_away and writer.takes(is_risky=False))
-        return self._started and self._feed.is_current() and is_recording
+        return self._started and not self._draining and self._feed.is_current() and is_recording
 
     def readiness(self) -> dict[str, Any]:
         """What a probe is told."""
@@ -179,6 +188,7 @@ class Gateway:
         self._bus.start()
         self._admission.start()
         self._task = asyncio.create_task(self._keep_house())
+        drain.on_sigterm(self.drain, self.end_listeners, config.drain_s)
         self._started = True
 
     def _own_state(self) -> dict[str, Any]:
@@ -263,6 +273,8 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
+        if self._draining:
+            send = drain.closing(send)
         path = scope["path"]
         if scope["method"] == "OPTIONS" and self._config.paths.is_ours(path):
             await self._preflight(scope, send)

@@ -95,6 +95,7 @@ class GatewayConfig:
     otlp_endpoint: str = ""  # where spans go; nowhere when empty
     failpoint: str = ""  # obeyed in the environment `test` only: core.failpoints
     poll_interval_s: float = 1.0
+    drain_s: float = 0.0  # for which a process that was told to stop still serves
     stale_after_s: float = 5.0  # without push and poll for this long, nothing is decided
     trusted_proxies: int = 0  # how many proxies of ours append to X-Forwarded-For
 

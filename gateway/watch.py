@@ -51,6 +51,7 @@ class Watched:
         "_send",
         "_task",
         "_watch",
+        "listens",
         "reason",
     )
 
@@ -63,6 +64,7 @@ class Watched:
         self._send: Send | None = None
         self._comment: asyncio.Task[None] | None = None
         self._said_at, self._saying = math.inf, False
+        self.listens = False  # a stream without a natural end
         self.reason = ""
 
     def __enter__(self) -> Watched:
@@ -110,6 +112,10 @@ class Watched:
         """No deadline and no disconnect any more: what is left must be done whether or not somebody waits."""
         self._deadline = math.inf
         self._hear(None)
+
+    def expire(self) -> None:
+        """Its time is over now, as if its greatest age were reached."""
+        self._cancel("timeout")
 
     def cancel(self) -> None:
         """The client took its request back. Too late once the phases are over: what is settled stays settled."""
@@ -196,6 +202,12 @@ class Watch:
     def request(self) -> Watched:
         """Watch the current task, as a context manager."""
         return Watched(self)
+
+    def end_listeners(self) -> None:
+        """End the streams that would otherwise stay until somebody leaves, each in good order."""
+        for item in tuple(self.items):
+            if item.listens and item.is_streaming:
+                item.expire()
 
     def _tick(self) -> None:
         now = self.loop.time()

@@ -28,6 +28,7 @@ def build_config() -> GatewayConfig:
         allowed_hosts=frozenset(settings.ALLOWED_HOSTS),
         allowed_origins=frozenset(settings.GATEWAY_ALLOWED_ORIGINS),
         paths=gateway_paths(),
+        drain_s=settings.DRAIN_S,
         limits=Limits(
             request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX
         ),

@@ -114,7 +114,7 @@ class Admission:
     async def admit(self, call: CallContext, *, listens: bool = False) -> Ticket:
         """Raises RefusedError. `listens`: a stream without a natural end, which holds a place among streams only."""
         plan = self._plan_for(call)
-        call.stream_listens = listens
+        call.stream_listens = call.watched.listens = listens
         now = time.monotonic()
         plan.server.used_at = plan.tenant.used_at = now
         if plan.rates:

@@ -262,6 +262,11 @@ INTENT_SYNC = env.text(
     "writes",
     choices=("writes", "all", "none"),
 )
+DRAIN_S = env.integer(
+    "MARKETPLACE_DRAIN_SECONDS",
+    "How long a process that was told to stop still serves, so that proxies notice; then it finishes what is in flight.",
+    default=0 if DEVELOPMENT else 5,
+)
 LIMIT_KEY_REQUESTS_PER_MINUTE = env.integer(
     "MARKETPLACE_LIMIT_KEY_PER_MINUTE",
     "Requests per minute of each key, where its organisation has set no rate for keys; 0 is no limit.",

@@ -329,7 +329,8 @@ def process_app() -> Gateway:
     ports = [int(port) for port in os.environ["GATEWAY_TEST_PORTS"].split(",")]
     folder = os.environ.get("GATEWAY_TEST_RECORD")
     record = Record(folder=Path(folder) if folder else None)
-    more = {"record": record, "failpoint": os.environ.get("FAILPOINT", "")}
+    drain_s = float(os.environ.get("GATEWAY_TEST_DRAIN", "0"))
+    more = {"record": record, "failpoint": os.environ.get("FAILPOINT", ""), "drain_s": drain_s}
     return Gateway(config_for(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], *ports, **more), loader)
 
 
@@ -357,6 +358,12 @@ class GatewayProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
+
+    def stop(self) -> int:
+        """As a deploy does it; the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(30)
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
