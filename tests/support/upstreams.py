@@ -181,6 +181,26 @@ async def _stream(request: Received, writer: Writer) -> None:
     writer.write(sse_head() + chunk(b": ping\r\n\r\n") + event(_PROGRESS) + event(result(request)) + b"0\r\n\r\n")
 
 
+def ornate(answer: bytes) -> list[bytes]:
+    """Events with all that the format allows: a priming event, retry, comments, each kind of line end, 1 MiB of data."""
+    note = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"%b"}}'
+    return [
+        b"id: 1\r\nretry: 100\r\ndata:\r\n\r\n",
+        b": a comment\r\n\r\n",
+        b"event: message\ndata: " + note % (b"x" * 1024 * 1024) + b"\n\n",
+        b"data:" + note % b"y" + b"\r\r",
+        b"id: 2\r\nevent: message\r\ndata: " + answer + b"\r\n\r\n",
+    ]
+
+
+async def _ornate_stream(request: Received, writer: Writer) -> None:
+    writer.write(sse_head())
+    for each in ornate(result(request)):
+        writer.write(chunk(each))
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+
+
 async def _split_stream(request: Received, writer: Writer) -> None:
     """An answer in several data lines, cut into single bytes."""
     half = result(request)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.gateway.conftest import META, Stage, body_of
+from tests.support.upstreams import ornate
 
 ADD = {"name": "add", "arguments": {"a": 1, "b": 2}}
 MODERN = {"mcp-protocol-version": "2026-07-28"}
@@ -109,3 +110,11 @@ def test_the_newer_revision_has_no_stream_to_get(stage: Stage) -> None:
     response = httpx.get(f"{stage.base}/mcp/sdk", headers=stage.headers() | MODERN, timeout=10)
 
     assert response.status_code == 405
+
+
+def test_events_reach_the_client_byte_for_byte(stage: Stage) -> None:
+    response = stage.call("ornate-stream")
+    answer = response.content.rpartition(b"data: ")[2].removesuffix(b"\r\n\r\n")
+
+    assert "result" in json.loads(answer)
+    assert response.content == b"".join(ornate(answer))
