@@ -274,6 +274,7 @@ class LegacyPeer:
         exchange = Exchange(call, -1, request.method, request.params)
         wanted, uris = _honoured(session, request.params.get("notifications"))
         session.listeners.add(exchange)
+        self._pool.listen(session)
         try:
             uris = [uri for uri in uris if "result" in await session.request(call, "resources/subscribe", {"uri": uri})]
             honoured: Json = dict.fromkeys(wanted.values(), True) | ({"resourceSubscriptions": uris} if uris else {})
@@ -287,17 +288,15 @@ class LegacyPeer:
         finally:
             session.listeners.discard(exchange)
             exchange.close()
-            session.users -= 1
-            # What it subscribed to ends with it.
-            self._pool.discard(session)
+            self._pool.unlisten(session)
 
     def _give_up(self, session: Session, exchange: Exchange | None) -> None:
         """The caller left, or the call failed: the server is told, and what it still says reaches nobody else."""
         if exchange is not None:
             session.cancel(exchange)
-        self._pool.release(session)
         if self._pool.is_alone(session):
-            self._pool.discard(session)
+            session.spoilt = True
+        self._pool.release(session)
 
     def _drop(self, held: Held) -> None:
         self._give_up(held.session, held.exchange)

@@ -32,6 +32,10 @@ class PoolKey:
     capabilities: bytes
     alone: bool
 
+    @property
+    def place(self) -> tuple[str, str, bytes]:
+        return self.owner, self.url, self.capabilities
+
 
 class SessionPool:
     def __init__(self, opener: Open, spawn: Callable[[Any], asyncio.Task[Any]]) -> None:
@@ -40,6 +44,7 @@ class SessionPool:
         self._idle: dict[PoolKey, list[Session]] = defaultdict(list)  # alone: what nobody uses
         self._shared: dict[PoolKey, asyncio.Future[Session]] = {}
         self._keys: dict[Session, PoolKey] = {}
+        self._listening: dict[tuple[str, str, bytes], Session] = {}
         self._owned: dict[str, int] = defaultdict(int)
 
     def __len__(self) -> int:
@@ -49,6 +54,10 @@ class SessionPool:
         """A session for one request. Raises what opening one raises, and ServerBusyError at the greatest number."""
         key = key_of(call, request)
         client = translate.meta_of(request.params).get(versions.META_CLIENT)
+        # Servers tell what changes to the session that changed it: who listens there had better call there.
+        listening = self._listening.get(key.place)
+        if listening is not None and listening.users == 1 and not (listening.lost or listening.spoilt):
+            return self._use(listening)
         if not key.alone:
             return await self._lease_shared(call, key, client)
         idle = self._idle[key]
@@ -67,10 +76,22 @@ class SessionPool:
         key = self._keys.get(session)
         if key is None:
             return
-        if session.lost:
+        if session.lost or (session.spoilt and not session.users):
             self.discard(session)
-        elif key.alone:
+        elif key.alone and not session.users:
             self._idle[key].append(session)
+
+    def listen(self, session: Session) -> None:
+        """A subscription lives in this session: it goes to no other request, but calls of the same client may join it."""
+        self._listening[self._keys[session].place] = session
+
+    def unlisten(self, session: Session) -> None:
+        """The subscription is over. What it subscribed to ends with its session, once no call is under way there."""
+        key = self._keys.get(session)
+        if key is not None and self._listening.get(key.place) is session:
+            del self._listening[key.place]
+        session.spoilt = True
+        self.release(session)
 
     def is_alone(self, session: Session) -> bool:
         """Whether it serves one request at a time."""
@@ -142,6 +163,8 @@ class SessionPool:
         key = self._keys.pop(session, None)
         if key is None:
             return
+        if self._listening.get(key.place) is session:
+            del self._listening[key.place]
         self._disown(key.owner)
         if not key.alone:
             shared = self._shared.get(key)

@@ -50,6 +50,7 @@ class Session:
         self.link, self.capabilities = link, capabilities
         self.welcome: Json = {}
         self.lost = False
+        self.spoilt = False  # to be used by nobody else
         self.users = 0
         self.idle_since = 0.0
         self.hears = False

@@ -311,6 +311,11 @@ class OldServer:
         self.visits += 1
         return text("welcome back")
 
+    async def tool_change_mine(self, session: OldSession, params: Json, say: Say) -> Json:
+        """Only the session of the call hears of it, as with the SDKs of the time."""
+        await session.stream.put({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        return text("changed")
+
     async def tool_drop(self, session: OldSession, params: Json, say: Say) -> Json:
         return text("at once")
 

@@ -535,6 +535,18 @@ def test_a_subscription_hears_what_it_asked_for_and_nothing_else(old: Old) -> No
     assert "resources/subscribe" in old.app.methods()
 
 
+@TRANSPORTS
+@pytest.mark.parametrize("options", [{}, {"elicitation_callback": on_elicit}])
+def test_a_client_hears_what_its_own_call_changed(old: Old, options: Any) -> None:
+    async def act(client: Client) -> Any:
+        async with client.listen(tools_list_changed=True) as subscription:
+            await client.call_tool("change_mine", {})
+            event = await anext(subscription)
+        return type(event).__name__, said(await client.call_tool("echo", {}))
+
+    assert run(old, act, **options) == ("ToolsListChanged", "{}")
+
+
 def test_a_server_without_a_stream_of_its_own_ends_a_subscription_at_once(old: Old) -> None:
     old.app.has_get = False
     response = post(old, "subscriptions/listen", {"notifications": {"toolsListChanged": True}})
