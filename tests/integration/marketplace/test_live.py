@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from uuid import uuid4
 
 import pytest
 import redis
@@ -16,12 +17,18 @@ from gateway.services import live
 from tenants.context import tenant_scope
 
 
+@pytest.fixture(autouse=True)
+def prefix(monkeypatch) -> str:
+    """Keys of these tests alone: gateways of other tests report to the same Valkey."""
+    name = f"{LIVE}{uuid4().hex}:"
+    monkeypatch.setattr(live, "LIVE", name)
+    return name
+
+
 @pytest.fixture
 def valkey():
     client = redis.Redis.from_url(os.environ["REDIS_URL"])
     yield client
-    for key in client.scan_iter(LIVE + "test*"):
-        client.delete(key)
     client.close()
 
 
@@ -36,7 +43,7 @@ def say(valkey, name: str, servers: dict, **changes) -> None:
         "servers": servers,
         **changes,
     }
-    valkey.set(LIVE + "test" + name, json.dumps(body), ex=30)
+    valkey.set(live.LIVE + name, json.dumps(body), ex=30)
 
 
 def server(slug: str, breaker: str = "closed", **changes) -> dict:
@@ -88,7 +95,7 @@ class TestReading:
         say(valkey, "b", {}, entries={"current": False, "pushed": False})
 
         states = {each.process: each.state for each in live.read().processes}
-        assert (states["testa"], states["testb"]) == ("degraded", "down")
+        assert (states["a"], states["b"]) == ("degraded", "down")
 
 
 class TestPages:
