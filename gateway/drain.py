@@ -17,6 +17,7 @@ from typing import Any
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _CLOSE = (b"connection", b"close")
+_LAST_REQUESTS_S = 0.5
 
 
 def on_sigterm(begin: Callable[[], None], end: Callable[[], None], seconds: float) -> None:
@@ -30,7 +31,8 @@ def on_sigterm(begin: Callable[[], None], end: Callable[[], None], seconds: floa
 
     def last(number: int, frame: FrameType | None) -> None:
         end()
-        stop(number, frame)
+        _stop_accepting(stop)
+        loop.call_later(_LAST_REQUESTS_S, stop, number, frame)
 
     def first(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, stop)
@@ -38,6 +40,16 @@ def on_sigterm(begin: Callable[[], None], end: Callable[[], None], seconds: floa
         loop.call_soon_threadsafe(loop.call_later, seconds, last, number, frame)
 
     signal.signal(signal.SIGTERM, first)
+
+
+def _stop_accepting(stop: Callable[..., Any]) -> None:
+    """Close the listeners of the server whose method `stop` is.
+
+    uvicorn closes them and every connection without a request in one step, and with them connections whose request is just on its
+    way. Closed a moment earlier, whoever was accepted is still heard, and whoever was not waits for the next process.
+    """
+    for listener in getattr(getattr(stop, "__self__", None), "servers", ()):
+        listener.close()
 
 
 def closing(send: Send) -> Send:
