@@ -32,7 +32,7 @@ class SecretForm(ServiceForm):
 
 class BearerForm(SecretForm):
     label = "Bearer token"
-    token = _password("Token", "Sent as `Authorization: Bearer …`. It is not shown again.")
+    token = _password("Token", "Sent in the Authorization header. It is not shown again.")
 
     def secret(self) -> Secret:
         return connections.bearer(self.cleaned_data["token"])
