@@ -116,9 +116,9 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
 
 
 def _limit_headers(limit: dict[str, Any]) -> HeaderList:
-    """`RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers; amounts of money are in `data` only."""
+    """`RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers; money and places are in `data` only."""
     name = f'"{limit["scope"]}-{limit["kind"]}"'
-    if isinstance(limit["limit"], str):
+    if isinstance(limit["limit"], str) or "window_s" not in limit:
         return []
     reset = math.ceil(limit["reset_s"])
     return [

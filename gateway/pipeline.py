@@ -183,6 +183,10 @@ class Pipeline:
         refusal = translate(exc)
         if isinstance(exc, WatchedTimeoutError) and call.message is None:
             refusal = RefusedError("gateway.body_timeout")
+        if refusal.error_code == "upstream.failed" and call.retry_after_s:
+            refusal.later(
+                call.retry_after_s
+            )  # the server's own word, where its answer was none that could be passed on
         refusal.challenge = self._audiences.challenge(call, refusal)
         is_over = isinstance(exc, ClientGoneError | WatchedTimeoutError) and _has_listened(call)
         if refusal.error_code == "gateway.internal":

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from access.limits import LimitScope
 from calls.record import Outcome
 from gateway.admission import refusals
 from gateway.admission.breaker import State
@@ -220,10 +221,10 @@ class Admission:
         ours, theirs = plan.tenant.slots, plan.server.slots
         # The own organisation's line first: waiting there takes no place at the server.
         if not ours.take() and not await ours.wait(self._config.queue_s):
-            raise RefusedError("limits.concurrency")
+            raise refusals.all_taken("limits.concurrency", "calls at once", LimitScope.ORGANISATION, ours)
         try:
             if not theirs.take() and not await theirs.wait(self._config.queue_s):
-                raise RefusedError("upstream.busy")
+                raise refusals.all_taken("upstream.busy", "calls at once", LimitScope.SERVER, theirs)
         except BaseException:
             ours.give()
             raise
@@ -236,10 +237,10 @@ class Admission:
         if mine is None:
             mine = tenant.key_streams[key_id] = Slots(self._config.streams_per_key)
         if not mine.take():
-            raise RefusedError("limits.streams")
+            raise refusals.all_taken("limits.streams", "open streams", LimitScope.KEY, mine)
         if not tenant.streams.take():
             mine.give()
-            raise RefusedError("limits.streams")
+            raise refusals.all_taken("limits.streams", "open streams", LimitScope.ORGANISATION, tenant.streams)
         return mine, tenant.streams
 
 

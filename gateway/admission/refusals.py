@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from access.limits import RATE_SECONDS, LimitKind, LimitRule, from_units
+from access.limits import RATE_SECONDS, LimitKind, LimitRule, LimitScope, from_units
 from gateway.admission.budgets import Budget
+from gateway.admission.bulkheads import Slots
 from gateway.admission.rates import Bucket
 from gateway.mcp.errors import RefusedError
 
@@ -35,6 +36,21 @@ def used_up(budget: Budget, amount: int) -> RefusedError:
     )
     refusal.limit = {**_limit(rule, limit, rest, wait, whole), "price": price, "currency": rule.currency}
     return refusal.later(wait)
+
+
+def all_taken(code: str, name: str, scope: LimitScope, slots: Slots) -> RefusedError:
+    """So many at once, and all of them are there. Nobody knows when one leaves, so the table's time is what is told."""
+    refusal = RefusedError(code)
+    refusal.limit = {
+        "id": "",
+        "name": name,
+        "scope": str(scope),
+        "kind": "concurrency",
+        "limit": slots.limit,
+        "remaining": 0,
+        "reset_s": refusal.retry_after_s,
+    }
+    return refusal
 
 
 def _limit(rule: LimitRule, limit: Any, remaining: Any, reset_s: float, window_s: float) -> dict[str, Any]:

@@ -73,7 +73,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "access.tokens_too_often",
-            42901,
+            42903,
             429,
             "This API key has asked for too many tokens.",
             "Use a token until it ends; ask again in a minute.",
@@ -131,7 +131,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "gateway.session_state_unavailable",
-            50305,
+            50307,
             503,
             "What belongs to the session cannot be stored right now.",
             _LATER_STEP,
@@ -426,6 +426,8 @@ def problem(refusal: RefusedError, call_id: str = "", **more: Any) -> bytes:
         body["call_id"] = call_id
     if refusal.limit is not None:
         body["limit"] = refusal.limit
+    if refusal.retry_after_s:
+        body["retry_after_s"] = round(refusal.retry_after_s, 3)
     decision = refusal.decision
     if decision is not None and decision.grant_id:
         body["grant_id"] = str(decision.grant_id)

@@ -53,6 +53,7 @@ class StreamableLink:
 
     async def start(self, session: Session, call: CallContext, hello: bytes) -> Json:
         reply = await self._post(call, hello)
+        outcomes.note_status(call, reply)
         try:
             self._keep_session(reply)
             message = await self._first_answer(reply)
@@ -125,7 +126,7 @@ class StreamableLink:
 
     async def _take(self, session: Session, exchange: Exchange, reply: Reply, place: _Place) -> bool:
         """Hand over the messages of a reply; true when the answer was among them."""
-        exchange.call.status = reply.status
+        outcomes.note_status(exchange.call, reply)
         if wire.is_event_stream(reply) and reply.status == 200:
             async for event in wire.raw_events(reply, self._config.limits.reply_bytes):
                 place.note(event)

@@ -144,6 +144,7 @@ def _problem() -> Json:
             "call_id": {"type": "string", "format": "uuid"},
             "grant_id": {"type": "string", "format": "uuid"},
             "limit": {"type": "object", "description": "Which limit, how much is left, and when to return."},
+            "retry_after_s": {"type": "number", "minimum": 0, "description": "As `Retry-After`, to the millisecond."},
             "upstream_code": {"type": ["integer", "null"], "description": "The server's own JSON-RPC error code."},
         },
         required=("type", "title", "status", "code", "next_step"),

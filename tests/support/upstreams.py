@@ -90,6 +90,10 @@ async def _unwell(request: Received, writer: Writer) -> None:
     writer.write(http(500, b"", "text/plain"))
 
 
+async def _later(request: Received, writer: Writer) -> None:
+    writer.write(http(429, b"", "text/plain", "retry-after: 7"))
+
+
 async def _tool_error(request: Received, writer: Writer) -> None:
     writer.write(http(200, result(request, isError=True)))
 

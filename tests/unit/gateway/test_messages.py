@@ -132,6 +132,18 @@ def test_headers_are_compared_with_the_body_exactly() -> None:
         assert defect.kind.rpc_code == -32020
 
 
+# Until a person acts, or (a quota) told by whoever refuses: a time in the table would be a guess.
+UNTIL_SOMEBODY_ACTS = {"access.server_not_ready", "upstream.credential_unreadable", "limits.quota"}
+
+
+def test_a_refusal_that_passes_says_when_to_come_back_and_its_number_is_its_own() -> None:
+    for code, kind in KINDS.items():
+        if kind.status in {429, 503}:
+            assert bool(kind.retry_after_s) is (code not in UNTIL_SOMEBODY_ACTS), code
+    own = [kind.rpc_code for kind in KINDS.values() if kind.rpc_code > 0]
+    assert len(own) == len(set(own))
+
+
 def test_every_refusal_has_a_code_words_and_a_status_of_its_kind() -> None:
     for code, kind in KINDS.items():
         assert kind.message, code
