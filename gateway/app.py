@@ -186,7 +186,7 @@ class Gateway:
         await self._writer.start()
         self._feed.start()
         self._bus.start()
-        self._admission.start()
+        await self._admission.start()
         self._task = asyncio.create_task(self._keep_house())
         drain.on_sigterm(self.drain, self.end_listeners, config.drain_s)
         self._started = True

@@ -106,8 +106,8 @@ class Admission:
         self.shared = Shared(redis_url, spent=spent, tell=tell, live=lambda: {**self.live(), **self.more()})
         self.more: Callable[[], dict[str, Any]] = dict  # what the rest of the process adds to its live state
 
-    def start(self) -> None:
-        self.shared.start()
+    async def start(self) -> None:
+        await self.shared.start()
 
     async def stop(self) -> None:
         await self.shared.stop()

@@ -38,7 +38,12 @@ _LIVE_S = 1.0
 _REBUILD_S = 3600.0
 _HURRY_S = 15.0  # between two rebuilds of a counter whose holder died
 _HOLD_MS = 400  # time for the others to report their leases after Valkey lost its data
-_GIVE_UP_S = 1.0
+# A counter whose sum is being read, at a cold start for very many at once, is worth a wait; a refusal costs the caller more.
+_GIVE_UP_S = 3.0
+# So many rounds in a row must fail before Valkey counts as away; more when this process itself was late, or has only begun.
+_FAILURES, _FAILURES_LATE = 2, 8
+_FIRST_ROUND_S = 2.0
+_READERS, _READ_S = 2, 10.0
 _AGAIN_S = 0.02
 _AFTER_WINDOW_MS = 86_400_000
 
@@ -61,10 +66,14 @@ class Shared:
         )
         self._rates = self._client.register_script(scripts.RATES)
         self._budgets = self._client.register_script(scripts.BUDGETS)
-        self._sum, self._base = (
-            self._client.register_script(scripts.SPENT),
-            self._client.register_script(scripts.BASE),
+        # Sums of very many counters may be read at once: they queue among themselves and take no connection from the rounds.
+        self._reader = redis.Redis(
+            connection_pool=redis.BlockingConnectionPool.from_url(
+                redis_url, max_connections=_READERS, timeout=_READ_S, socket_timeout=1, socket_connect_timeout=1
+            )
         )
+        self._sum = self._reader.register_script(scripts.SPENT)
+        self._base = self._reader.register_script(scripts.BASE)
         self._spent, self._tell, self._live = spent, tell, live
         self._buckets: set[Bucket] = set()
         self._counters: set[Budget] = set()
@@ -74,13 +83,19 @@ class Shared:
         self._away_until = 0.0
         self._lived_at = 0.0
         self.is_away = False
+        self._failures, self._has_reached = 0, False
+        self._owed: list[asyncio.Future[bool]] = []  # who waits for a round that is tried again
         self.rounds = 0
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """Returns once Valkey has answered, or when waiting longer would keep callers waiting."""
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._next: asyncio.Future[bool] = self._loop.create_future()
         self._task = asyncio.create_task(self._run())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_ROUND_S):
+                await self._next_round()
 
     async def stop(self) -> None:
         """Give everything back that is not in use."""
@@ -97,9 +112,11 @@ class Shared:
                 await self._round(time.monotonic())
                 await self._client.zrem(PREFIX + "processes", self.process)
                 await self._client.delete(LIVE + self.process)
+        self._finish_owed(reached=False)
         if not self._next.done():
             self._next.set_result(False)
         await self._client.aclose()
+        await self._reader.aclose()
 
     # Of one call
 
@@ -173,17 +190,34 @@ class Shared:
                 async with asyncio.timeout(ROUND_MOST_S):
                     await self._round(now)
             except Exception as exc:  # noqa: BLE001 - whatever fails here, calls go on without Valkey
-                self._lose(exc)
-                self._finish(waiting, reached=False)
+                self._owed.append(waiting)
+                if not self._is_worth_another(now):
+                    self._lose(exc)
+                    self._finish_owed(reached=False)
             else:
                 if self.is_away:
                     log.info("limits are shared through Valkey again")
-                self.is_away = False
-                self._finish(waiting, reached=True)
+                self.is_away, self._failures, self._has_reached = False, 0, True
+                self._owed.append(waiting)
+                self._finish_owed(reached=True)
+
+    def _is_worth_another(self, began: float) -> bool:
+        """Whether a failed round is tried again at once: a process that was busy takes its own lateness for Valkey's."""
+        if self.is_away:
+            return False
+        self._failures += 1
+        self._wake.set()
+        was_late = time.monotonic() - began > 1.25 * ROUND_MOST_S
+        return self._failures < (_FAILURES_LATE if was_late or not self._has_reached else _FAILURES)
 
     def _turn(self) -> asyncio.Future[bool]:
         waiting, self._next = self._next, self._loop.create_future()
         return waiting
+
+    def _finish_owed(self, *, reached: bool) -> None:
+        owed, self._owed = self._owed, []
+        for waiting in owed:
+            self._finish(waiting, reached=reached)
 
     @staticmethod
     def _finish(waiting: asyncio.Future[bool], *, reached: bool) -> None:
@@ -193,7 +227,7 @@ class Shared:
     def _lose(self, exc: Exception) -> None:
         if not self.is_away:
             log.warning("limits are counted by this process alone: %s", type(exc).__name__)
-        self.is_away = True
+        self.is_away, self._failures = True, 0
         self._away_until = time.monotonic() + _AWAY_S
 
     async def _round(self, now: float) -> None:

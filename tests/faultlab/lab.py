@@ -303,6 +303,9 @@ async def _lab(folder: Path, infrastructure: Infrastructure) -> Lab:
         ),
         "MARKETPLACE_FIRST_BYTE_SECONDS": "5",
         "MARKETPLACE_TOTAL_SECONDS": "20",
+        # Asked of every call and never reached: what is tested here is not the limits themselves.
+        "MARKETPLACE_LIMIT_KEY_PER_MINUTE": "1000000",
+        "MARKETPLACE_LIMIT_SPEND_PER_MONTH": "100000",
     }
     return Lab(folder, infrastructure, database, broker, wire, upstream, environment)
 

@@ -61,7 +61,7 @@ def test_a_hard_cap_is_never_overrun_even_when_valkey_forgets_it(
         all_shared = processes(ledger)
         counters = [Counter(limit.limit_id, limit, SUBJECT) for _ in all_shared]
         for shared in all_shared:
-            shared.start()
+            await shared.start()
 
         async def call(index: int) -> None:
             budget = counters[index].at(time.time())
@@ -97,7 +97,7 @@ def test_a_rate_lets_through_its_burst_and_what_refilled_and_no_more(amount: int
         all_shared = processes(Ledger())
         buckets = [Bucket(limit.limit_id, limit) for _ in all_shared]
         for shared in all_shared:
-            shared.start()
+            await shared.start()
         began, admitted = time.monotonic(), 0
 
         async def caller(index: int) -> None:
