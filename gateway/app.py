@@ -48,6 +48,7 @@ from gateway.peers.modern import ModernPeer
 from gateway.pins import Pins
 from gateway.pipeline import Parts, Pipeline
 from gateway.ports import Loader
+from gateway.review import Review
 from gateway.stages import guard
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.forward import Forwarder
@@ -158,6 +159,7 @@ class Gateway:
         legacy = LegacyFront(config, self._bus, self._writer, seal)
         forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers, legacy)
         pins = Pins(self._store.apply_server, self._report)
+        review = Review(self._store, self._feed, authenticator)
         self._pipeline = Pipeline(
             config,
             Parts(
@@ -172,11 +174,12 @@ class Gateway:
                 seal=seal,
                 used=self._touches.note,
                 pins=pins,
+                review=review,
             ),
         )
-        opened = SubCalls(self._watch, forwarder.credentials.ready)
+        opened = SubCalls(self._watch, forwarder.credentials.ready, review)
         listings = Listings(self._peers, opened, pins)
-        self._pipeline.mount(Aggregate(self._store, listings, self._peers, opened))
+        self._pipeline.mount(Aggregate(self._store, listings, self._peers, opened, self._admission.admit_message))
         self._invoker = Invoker(config, self._pipeline, self._peers, self._watch, self._writer)
         await self._keyring.load()
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: self._keyring.signer)

@@ -19,7 +19,7 @@ from gateway.watch import Watched
 
 if TYPE_CHECKING:
     from gateway.admission.admission import Ticket
-    from gateway.admission.plans import Plan
+    from gateway.admission.plans import OwnPlan, Plan
 
 
 class Caller:
@@ -32,6 +32,7 @@ class Caller:
         "identities",
         "intents",
         "key",
+        "own_plan",
         "plans",
         "principal",
         "servers",
@@ -54,6 +55,7 @@ class Caller:
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
         self.identities: dict[UUID, Any] = {}  # as whom servers are called, of gateway.upstream.credentials
         self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}
+        self.own_plan: OwnPlan | None = None  # of admission, for requests to no single server
         self.plans: dict[tuple[UUID, str], Plan] = {}  # of admission, by server and tool
 
 

@@ -34,6 +34,7 @@ from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal, is_own
 from gateway.pins import Pins
+from gateway.review import Review
 from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
@@ -70,6 +71,7 @@ class Parts:
     seal: SessionSeal
     used: Callable[[CallContext], None]
     pins: Pins
+    review: Review
 
 
 class Pipeline:
@@ -77,6 +79,7 @@ class Pipeline:
         self._config, self._store, self._feed = config, parts.store, parts.feed
         self._authenticator, self._admission, self._forwarder = parts.authenticator, parts.admission, parts.forwarder
         self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
+        self._review = parts.review
         self._host_names, self._pins, self._intents = config.host_names(), parts.pins, parts.intents
         self._audiences = Audiences(config.public_url, config.paths)
         self._front = ModernFront(config, parts.writer)
@@ -144,6 +147,8 @@ class Pipeline:
         """
         ticket = call.ticket = await self._admission.admit(call, listens=listens)
         call.mark("admit")
+        if listens:
+            self._review.keep_looking(call, "subscriptions/listen")
         try:
             await self._intents.note(call)
             result = await relay()
@@ -152,6 +157,17 @@ class Pipeline:
             raise
         ticket.settle(call)
         return result
+
+    async def deliver_own(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:
+        """The same for a request that is for all servers: it counts towards the limits of organisation and key."""
+        admitted = await self._admission.admit_own(call, listens=listens)
+        call.mark("admit")
+        if listens:
+            self._review.keep_looking(call, "subscriptions/listen")
+        try:
+            return await relay()
+        finally:
+            admitted.give()
 
     async def _decide_own(self, call: CallContext, method: str) -> None:
         """Decide a request that is about no server: whoever may call servers may ask which, and sees only those."""
@@ -253,7 +269,9 @@ class Pipeline:
             await self.deliver(call, lambda: self._relay_to_all(call, receive, send))
         else:
             await self._decide_own(call, message.method)
-            await self._relay_to_all(call, receive, send)
+            await self.deliver_own(
+                call, lambda: self._relay_to_all(call, receive, send), listens=message.method in ENDLESS
+            )
 
     async def _relay_to_all(self, call: CallContext, receive: Receive, send: Send) -> None:
         if call.modern:
@@ -265,6 +283,8 @@ class Pipeline:
         """A notification or a response, which only a session can be interested in."""
         if message.defect is not None:
             raise message.defect
+        await self._require_current(call)
+        await self._admission.admit_message(call)
         if call.modern:
             await answers.send_bytes(call, send, 202, b"", [])
         else:
@@ -284,6 +304,7 @@ class Pipeline:
             return
         await self.decide(call, "ping", "")
         if scope["method"] == "DELETE":
+            await self._admission.admit_message(call)
             await self._forwarder.relay_delete(call, send)
         else:
             await self.deliver(call, lambda: self._forwarder.relay_listen(call, receive, send), listens=True)
@@ -295,9 +316,11 @@ class Pipeline:
             raise RefusedError("access.scope_missing")
         self._open_session(call)
         if scope["method"] == "DELETE":
+            await self._admission.admit_message(call)
             await self._forwarder.legacy.end(call, send)
         else:
-            await self._forwarder.legacy.listen(call, self._aggregate, receive, send)
+            legacy = self._forwarder.legacy
+            await self.deliver_own(call, lambda: legacy.listen(call, self._aggregate, receive, send), listens=True)
 
     def _note_version(self, call: CallContext, message: Message) -> None:
         version = call.headers.get(b"mcp-protocol-version", b"").strip()

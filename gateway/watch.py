@@ -11,12 +11,16 @@ and a lost client is noticed, and a client that does not read what it is sent is
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any
 
+log = logging.getLogger(__name__)
+
 TICK_S = 0.05
+REVIEW_S = 1.0
 COMMENT = b": keep-alive\n\n"
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,6 +57,7 @@ class Watched:
         "_watch",
         "listens",
         "reason",
+        "review",
     )
 
     def __init__(self, watch: Watch) -> None:
@@ -65,6 +70,7 @@ class Watched:
         self._comment: asyncio.Task[None] | None = None
         self._said_at, self._saying = math.inf, False
         self.listens = False  # a stream without a natural end
+        self.review: Callable[[], bool] | None = None  # whether it may go on; asked every `REVIEW_S`
         self.reason = ""
 
     def __enter__(self) -> Watched:
@@ -191,6 +197,7 @@ class Watch:
         self.loop = asyncio.get_running_loop()
         self.items: set[Watched] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._reviewed_at = 0.0
 
     def start(self) -> None:
         self._timer = self.loop.call_later(TICK_S, self._tick)
@@ -213,4 +220,20 @@ class Watch:
         now = self.loop.time()
         for item in tuple(self.items):
             item.look(now)
+        if now - self._reviewed_at >= REVIEW_S:
+            self._reviewed_at = now
+            self._review()
         self._timer = self.loop.call_later(TICK_S, self._tick)
+
+    def _review(self) -> None:
+        """End what may not go on. Whoever cannot be judged may not."""
+        for item in tuple(self.items):
+            if item.review is None:
+                continue
+            try:
+                stands = item.review()
+            except Exception:
+                log.exception("a stream could not be reviewed")
+                stands = False
+            if not stands:
+                item.expire()

@@ -17,7 +17,7 @@ from gateway.admission.breaker import State
 from gateway.admission.budgets import Budget
 from gateway.admission.bulkheads import Slots
 from gateway.admission.endpoints import Endpoint
-from gateway.admission.plans import Plan, Plans, ServerState
+from gateway.admission.plans import OwnPlan, Plan, Plans, ServerState
 from gateway.admission.shared import Shared, Spent, Tell
 from gateway.config import AdmissionConfig
 from gateway.context import CallContext
@@ -28,6 +28,19 @@ from gateway.watch import WatchedTimeoutError
 _MAX_PLANS = 1024
 _ANSWERED = frozenset({Outcome.OK, Outcome.TOOL_ERROR})
 Reserved = list[tuple[Budget, int]]
+
+
+class Own:
+    """The right to one request that is for no single server. Give it back exactly once."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: tuple[Slots, ...]) -> None:
+        self._held = held
+
+    def give(self) -> None:
+        for slots in self._held:
+            slots.give()
 
 
 class Ticket:
@@ -134,9 +147,25 @@ class Admission:
         call.url = endpoint.url
         return Ticket(plan.server, endpoint, held, reserved, is_probe=endpoint.breaker.enter(now))
 
+    async def admit_own(self, call: CallContext, *, listens: bool = False) -> Own:
+        """A request that is for no single server. Raises RefusedError."""
+        plan = self._own_plan_for(call)
+        call.stream_listens = call.watched.listens = listens
+        now = time.monotonic()
+        plan.tenant.used_at = now
+        await self._take_tokens(plan, now)
+        if listens:
+            return Own(self._take_streams(call, plan))
+        ours = plan.tenant.slots
+        if not ours.take() and not await ours.wait(self._config.queue_s):
+            raise RefusedError("limits.concurrency")
+        return Own((ours,))
+
     async def admit_message(self, call: CallContext) -> None:
-        """A notification or a client's answer: only rates count it. Raises RefusedError."""
-        await self._take_tokens(self._plan_for(call), time.monotonic())
+        """A notification, a client's answer, the end of a session: only rates count it. Raises RefusedError."""
+        plan = self._own_plan_for(call) if call.server is None else self._plan_for(call)
+        plan.tenant.used_at = now = time.monotonic()
+        await self._take_tokens(plan, now)
 
     def reap(self) -> None:
         self._plans.reap()
@@ -188,7 +217,15 @@ class Admission:
             plan = caller.plans[key] = self._plans.draw(caller, server, call.tool)
         return plan
 
-    async def _take_tokens(self, plan: Plan, now: float) -> None:
+    def _own_plan_for(self, call: CallContext) -> OwnPlan:
+        caller = call.caller
+        assert caller is not None
+        plan = caller.own_plan
+        if plan is None or plan.generation != self._plans.generation:
+            plan = caller.own_plan = self._plans.draw_own(caller)
+        return plan
+
+    async def _take_tokens(self, plan: Plan | OwnPlan, now: float) -> None:
         for index, bucket in enumerate(plan.rates):
             if bucket.take(now) or await self.shared.token(bucket, now):
                 continue
@@ -230,7 +267,7 @@ class Admission:
             raise
         return ours, theirs
 
-    def _take_streams(self, call: CallContext, plan: Plan) -> tuple[Slots, ...]:
+    def _take_streams(self, call: CallContext, plan: Plan | OwnPlan) -> tuple[Slots, ...]:
         assert call.caller is not None
         key_id, tenant = call.caller.key.api_key_id, plan.tenant
         mine = tenant.key_streams.get(key_id)

@@ -78,6 +78,15 @@ class Plan:
         self.rates, self.charges = rates, charges
 
 
+class OwnPlan:
+    """What applies to requests of one caller that are for no single server."""
+
+    __slots__ = ("generation", "rates", "tenant")
+
+    def __init__(self, generation: int, tenant: TenantState, rates: tuple[Bucket, ...]) -> None:
+        self.generation, self.tenant, self.rates = generation, tenant, rates
+
+
 class Plans:
     """The state of every server, organisation and limit that was lately called, and the plans that point at it."""
 
@@ -89,16 +98,25 @@ class Plans:
         self.counters: dict[str, Counter] = {}
         self.generation = 0  # plans of an older one point at state that was forgotten
 
+    def draw_own(self, caller: Caller) -> OwnPlan:
+        """The rates of the organisation and of the key; those of a server or a tool count calls there."""
+        rates = tuple(
+            self._bucket(rule, caller, None)
+            for rule in caller.tenant.limits
+            if rule.kind is LimitKind.RATE
+            and rule.server_id is None
+            and not rule.tool
+            and rule.scope is not LimitScope.PROVIDER
+            and rule.key_id in {None, caller.key.api_key_id}
+        )
+        return OwnPlan(self.generation, self._tenant(caller), rates)
+
     def draw(self, caller: Caller, server: ServerEntry, tool: str) -> Plan:
         state = self.servers.get(server.server_id)
         if state is None:
             state = self.servers[server.server_id] = ServerState(self._config)
         state.slug = server.slug
         state.endpoints.set((server.url, *server.urls))
-        tenant_id = caller.tenant.tenant_id
-        tenant = self.tenants.get(tenant_id)
-        if tenant is None:
-            tenant = self.tenants[tenant_id] = TenantState(self._config)
         rules = [
             rule
             for rule in (*caller.tenant.limits, *server.limits)
@@ -106,7 +124,13 @@ class Plans:
         ]
         rates = tuple(self._bucket(rule, caller, server) for rule in rules if rule.kind is LimitKind.RATE)
         charges = self._charges(rules, caller, server, tool) if tool else ()
-        return Plan(server, self.generation, state, tenant, rates, charges)
+        return Plan(server, self.generation, state, self._tenant(caller), rates, charges)
+
+    def _tenant(self, caller: Caller) -> TenantState:
+        tenant = self.tenants.get(caller.tenant.tenant_id)
+        if tenant is None:
+            tenant = self.tenants[caller.tenant.tenant_id] = TenantState(self._config)
+        return tenant
 
     def reap(self) -> None:
         """Forget what nobody has used for long."""
@@ -132,7 +156,7 @@ class Plans:
         if gone:
             self.generation += 1
 
-    def _bucket(self, rule: LimitRule, caller: Caller, server: ServerEntry) -> Bucket:
+    def _bucket(self, rule: LimitRule, caller: Caller, server: ServerEntry | None) -> Bucket:
         name = _name(rule, caller, server)
         bucket = self.buckets.get(name)
         if bucket is None:
@@ -170,10 +194,10 @@ class Plans:
         return counter
 
 
-def _name(rule: LimitRule, caller: Caller, server: ServerEntry) -> str:
+def _name(rule: LimitRule, caller: Caller, server: ServerEntry | None) -> str:
     """What the limit is counted under, the same in every process."""
     tenant_id = caller.tenant.tenant_id
-    if rule.scope is LimitScope.PROVIDER:
+    if rule.scope is LimitScope.PROVIDER and server is not None:
         return f"server:{server.server_id}:{rule.limit_id}:{tenant_id if rule.limit_id == PER_CALLER else 'all'}"
     each_key = f":{caller.key.api_key_id}" if rule.scope is LimitScope.KEY and rule.key_id is None else ""
     return f"{tenant_id}:{rule.limit_id}{each_key}"

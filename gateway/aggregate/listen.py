@@ -85,6 +85,7 @@ class Listening:
         with contextlib.suppress(Exception), call.watched:
             call.watched.phase(MAX_AGE_S, total=MAX_AGE_S)
             authorise(call, caller, server, "subscriptions/listen", "")
+            self._opened.review.keep_looking(call, "subscriptions/listen")
             await self._opened.ready(call)
             async with contextlib.aclosing(self._peer.ask(call, Ask("listen", "subscriptions/listen", params))) as news:
                 async for message in news:

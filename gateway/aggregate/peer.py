@@ -16,7 +16,7 @@ from gateway.aggregate import metatools, paging, reach, results, search
 from gateway.aggregate.context import Saved, estimate
 from gateway.aggregate.listen import Listening
 from gateway.aggregate.listings import FRESH_S, MEMBERS, Listing, Listings, documents_of
-from gateway.aggregate.route import Router, meta_of
+from gateway.aggregate.route import Admit, Router, meta_of
 from gateway.aggregate.subcalls import SubCalls
 from gateway.context import CallContext
 from gateway.entries import ServerEntry
@@ -43,9 +43,9 @@ _NOT_MERGED = frozenset({"io.modelcontextprotocol/tasks"})
 class Aggregate:
     """As `Peer`. `router.route` decides beforehand whether a request is one server's."""
 
-    def __init__(self, store: EntryStore, listings: Listings, peer: Peer, opened: SubCalls) -> None:
+    def __init__(self, store: EntryStore, listings: Listings, peer: Peer, opened: SubCalls, admit: Admit) -> None:
         self._store, self._listings, self._peer = store, listings, peer
-        self.router = Router(store, listings)
+        self.router = Router(store, listings, admit)
         self._listening = Listening(store, listings, peer, opened)
 
     async def ask(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:

@@ -6,6 +6,7 @@ reaches the same server with the same name there, and what the server bound to t
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from catalog import names
@@ -21,11 +22,12 @@ from gateway.store import EntryStore
 _MAX_NAME = 256
 _META_KEYS = (versions.META_VERSION, versions.META_CAPABILITIES, versions.META_CLIENT)
 Found = tuple[str, str]
+Admit = Callable[[CallContext], Awaitable[None]]
 
 
 class Router:
-    def __init__(self, store: EntryStore, listings: Listings) -> None:
-        self._store, self._listings = store, listings
+    def __init__(self, store: EntryStore, listings: Listings, admit: Admit) -> None:
+        self._store, self._listings, self._admit = store, listings, admit
 
     async def route(self, call: CallContext) -> bool:
         """Make the call one of the server that it names; false when it is for the endpoint itself. Raises RefusedError."""
@@ -100,6 +102,8 @@ class Router:
     async def _listed(self, call: CallContext, method: str, member: str) -> list[Found]:
         assert call.caller is not None
         assert method in MEMBERS
+        # To look something up in the lists of all servers counts like asking for them.
+        await self._admit(call)
         servers = await reach.servers_of(call.caller, self._store, call.occurred_at)
         listings = await self._listings.all(call, servers, method, meta_of(call))
         return [

@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
 from gateway.mcp import versions
+from gateway.review import Review
 from gateway.watch import Watch
 
 
 class SubCalls:
     """Contexts of requests that no client sent: they have no row of their own, because the client's request has one."""
 
-    def __init__(self, watch: Watch, ready: Callable[[CallContext], Awaitable[None]]) -> None:
-        self._watch, self.ready = watch, ready
+    def __init__(self, watch: Watch, ready: Callable[[CallContext], Awaitable[None]], review: Review) -> None:
+        self._watch, self.ready, self.review = watch, ready, review
 
     def open(self, caller: Caller, server: ServerEntry) -> CallContext:
         """Not decided yet. `ready` prepares the credentials that the server wants; it raises RefusedError."""

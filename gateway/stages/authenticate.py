@@ -57,12 +57,16 @@ class Authenticator:
         if key.expires_at is not None and key.expires_at <= clock.now():
             self._verified.pop(digest, None)
             raise _refused("This credential has expired.", "expired", key.key_id)
-        if key.networks and not addresses.is_within(self._address(call), key.networks):
+        if not self.is_in_place(call, key):
             raise _refused("This credential may not be used from this address.", "address", key.key_id)
         call.credential, call.client_id = caller.credential, key.client_id
         if caller.servers is not None and call.interface == "mcp":
             check_audience(caller, call.slug)
         return caller
+
+    def is_in_place(self, call: CallContext, key: KeyEntry) -> bool:
+        """Whether the key may be used from where the call comes from."""
+        return not key.networks or addresses.is_within(self._address(call), key.networks)
 
     def _address(self, call: CallContext) -> addresses.Address | None:
         peer = call.scope.get("client") or ("", 0)
