@@ -16,7 +16,7 @@ from uuid import UUID
 MONEY_SCALE = 10**10
 # Beyond this, counting in doubles (Valkey's scripts) would lose the last digit.
 MAX_CAP = 900_000
-MAX_COUNT = 10**12
+MAX_COUNT = 10**9  # what the column of amounts holds exactly, with the decimals of money
 
 
 class LimitScope(StrEnum):

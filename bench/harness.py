@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,19 @@ def claim_cores() -> Cores:
     cores = Cores(subject=available[0], others=available[1])
     os.sched_setaffinity(0, {cores.others})
     return cores
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Let this process, and all that it will start, open so many files. Raises BenchError where the system does not allow it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        return
+    try:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted, max(hard, wanted) if hard != resource.RLIM_INFINITY else hard)
+        )
+    except (ValueError, OSError) as error:
+        raise BenchError(f"This measurement opens {wanted} files, the system allows {hard}: ulimit -Hn") from error
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,10 +44,14 @@ def cost(of: Sequence[Round], to: Sequence[Round]) -> float:
     return median(one.cpu_us_per_call for one in of) / (median(one.cpu_us_per_call for one in to) or 1.0)
 
 
+def middle(values: Iterable[float]) -> float:
+    return median(values)
+
+
 def table(rounds: Mapping[str, Sequence[Round]]) -> str:
     """One line per subject: medians over the rounds, the range of the speed, and the sum of the errors."""
     columns = ("calls/s", "lowest", "highest", "p50 ms", "p99 ms", "core busy", "us/call", "errors")
-    lines = ["".join([f"{'':<10}", *(f"{column:>11}" for column in columns)])]
+    lines = ["".join([f"{'':<14}", *(f"{column:>11}" for column in columns)])]
     for name, taken in rounds.items():
         measured = [one.measurement for one in taken]
         speeds = [one.per_second for one in measured]
@@ -61,7 +65,7 @@ def table(rounds: Mapping[str, Sequence[Round]]) -> str:
             f"{median(one.cpu_us_per_call for one in taken):.1f}",
             f"{sum(one.errors for one in measured)}",
         )
-        lines.append("".join([f"{name:<10}", *(f"{cell:>11}" for cell in cells)]))
+        lines.append("".join([f"{name:<14}", *(f"{cell:>11}" for cell in cells)]))
     return "\n".join(lines)
 
 

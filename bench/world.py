@@ -13,17 +13,13 @@ import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from bench import echo
+
 if TYPE_CHECKING:
     from catalog.models import Server
     from tenants.models import Tenant
 
-SLUG, TOOL, AGENT = "bench", "echo", "bench-agent"
-_DEFINITION = {
-    "name": TOOL,
-    "description": "Answers what it is asked.",
-    "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}},
-    "annotations": {"readOnlyHint": True},
-}
+SLUG, AGENT = "bench", "bench-agent"
 
 
 def main() -> int:
@@ -53,7 +49,24 @@ def _build(upstream_url: str) -> dict[str, str]:
         issued = api_keys.issue(tenant=caller, name="bench", scopes=[Scope.INVOKE], actor=owner, agent=AGENT)
     with tenant_scope(caller):
         grants.give(tenant=caller, server=server, subject=grants.Subject("agent", AGENT), actor=owner)
+        _limit(caller)
     return {"api_key": issued.text, "schema": caller.schema_name}
+
+
+def _limit(tenant: Tenant) -> None:
+    """Limits that every call is held against and none reaches: a rate and a quota of the organisation.
+
+    The rate of the key and the cap of what may be spent are the platform's defaults, which the environment sets as high.
+    """
+    from access.limits import MAX_COUNT, LimitKind, LimitScope, Period  # noqa: PLC0415 - models exist only after setup
+    from access.services import limits  # noqa: PLC0415
+
+    for name, kind, period in (
+        ("All calls", LimitKind.RATE, Period.MINUTE),
+        ("Calls of a month", LimitKind.QUOTA, Period.MONTH),
+    ):
+        terms = limits.Terms(name, LimitScope.ORGANISATION, kind, Decimal(MAX_COUNT), period)
+        limits.add(tenant=tenant, terms=terms, actor=None)
 
 
 def _server(provider_tenant: Tenant, url: str) -> Server:
@@ -66,11 +79,11 @@ def _server(provider_tenant: Tenant, url: str) -> Server:
     provider = Provider.objects.create(tenant=provider_tenant, name="Bench", slug="bench")
     listing = Listing(slug=SLUG, name="Bench", url=url, category="productivity", visibility="public")
     inventory = Inventory(
-        protocol="2026-07-28",
+        protocol=echo.MODERN,
         server_info={"name": SLUG, "version": "1.0.0"},
         instructions="",
-        capabilities={"tools": {}},
-        tools=[_DEFINITION],
+        capabilities={"tools": {"listChanged": True}, "prompts": {"listChanged": True}},
+        tools=[echo.TOOL],
     )
     server = servers.register(provider=provider, listing=listing, inventory=inventory, actor=SYSTEM)
     billing.set_price(server=server, rate=Decimal("0.02"), actor=SYSTEM)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from core.egress import AllowList, parse_allow_list
-from gateway.config import Deadlines, GatewayConfig, Limits, Record
+from gateway.config import AdmissionConfig, Deadlines, GatewayConfig, Limits, Record
 from gateway.paths import Paths
 
 
@@ -30,7 +30,12 @@ def build_config() -> GatewayConfig:
         paths=gateway_paths(),
         drain_s=settings.DRAIN_S,
         limits=Limits(
-            request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX, reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX
+            request_bytes=settings.GATEWAY_REQUEST_BYTES_MAX,
+            reply_bytes=settings.GATEWAY_RESPONSE_BYTES_MAX,
+            connections_per_server=settings.CONNECTIONS_PER_SERVER,
+        ),
+        admission=AdmissionConfig(
+            streams_per_tenant=settings.STREAMS_PER_ORGANISATION, streams_per_key=settings.STREAMS_PER_KEY
         ),
         metrics_token=settings.METRICS_TOKEN,
         otlp_endpoint=settings.OTLP_ENDPOINT,

@@ -262,6 +262,21 @@ INTENT_SYNC = env.text(
     "writes",
     choices=("writes", "all", "none"),
 )
+CONNECTIONS_PER_SERVER = env.integer(
+    "MARKETPLACE_CONNECTIONS_PER_SERVER",
+    "Connections of one process to one address of a server; streams that only listen have at most half of them.",
+    default=512,
+    minimum=1,
+)
+STREAMS_PER_KEY = env.integer(
+    "MARKETPLACE_STREAMS_PER_KEY", "Listening streams of one key that a process holds.", default=500, minimum=1
+)
+STREAMS_PER_ORGANISATION = env.integer(
+    "MARKETPLACE_STREAMS_PER_ORGANISATION",
+    "Listening streams of one organisation that a process holds.",
+    default=1000,
+    minimum=1,
+)
 DRAIN_S = env.integer(
     "MARKETPLACE_DRAIN_SECONDS",
     "How long a process that was told to stop still serves, so that proxies notice; then it finishes what is in flight.",

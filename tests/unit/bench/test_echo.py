@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.echo import Echo, application
+from bench.echo import Echo, application, reply
 
 
 class Sink:
@@ -54,3 +54,29 @@ def test_the_asgi_form_answers_alike_also_when_the_body_comes_in_parts() -> None
     asyncio.run(application({}, receive, send))
     assert sent[0]["status"] == 200
     assert json.loads(sent[1]["body"])["result"]["content"][0]["text"] == "three"
+
+
+def test_the_token_of_the_marketplace_is_shown_when_asked_for() -> None:
+    message = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"arguments": {"text": "", "show": "token"}},
+    }
+    body = json.dumps(message).encode()
+    sink, echo = Sink(), Echo()
+    echo.connection_made(sink)  # type: ignore[arg-type]
+    head = b"POST /mcp HTTP/1.1\r\nX-Marketplace-Token: a.b.c\r\nContent-Length: %d\r\n\r\n" % len(body)
+    echo.data_received(head + body)
+    assert answers(sink.written)[0]["result"]["content"][0]["text"] == "a.b.c"
+
+
+@pytest.mark.parametrize("method", ["initialize", "server/discover", "tools/list", "ping"])
+def test_both_eras_can_begin_a_conversation_with_it(method: str) -> None:
+    said = json.loads(reply({"jsonrpc": "2.0", "id": 7, "method": method}))
+    assert said["id"] == 7
+    assert "result" in said
+
+
+def test_nothing_is_said_to_a_notification() -> None:
+    assert reply({"jsonrpc": "2.0", "method": "notifications/initialized"}) == b""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.gateway import Rows
+from bench.checks import Rows
 
 
 def rows(*, recorded: int, recorded_ok: int | None = None, billed: int | None = None, answers: int) -> Rows:
@@ -12,8 +12,7 @@ def rows(*, recorded: int, recorded_ok: int | None = None, billed: int | None = 
         recorded_ok=ok,
         billed=ok if billed is None else billed,
         answers=answers,
-        runs=2,
-        connections=32,
+        in_flight=64,
     )
 
 
