@@ -336,5 +336,9 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.server": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        # The server's own lines take the same form. Of requests it says nothing: addresses of pages may carry codes of a
+        # sign-in, and each call has its row.
+        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn.access": {"handlers": [], "propagate": False},
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -27,6 +28,10 @@ CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 class Roles:
     web: httpx.Client
     gateway: httpx.Client
+    data: Path
+
+    def log(self, role: str) -> list[str]:
+        return (self.data / f"{role}.log").read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def roles(tmp_path_factory, django_db_setup) -> Iterator[Roles]:
         clients = [stack.enter_context(httpx.Client(base_url=url, headers=HEADERS)) for url in started]
         for client in clients:
             wait_until(lambda client=client: answers(client), f"{client.base_url} to be ready")
-        yield Roles(*clients)
+        yield Roles(*clients, data)
 
 
 @contextmanager
@@ -109,6 +114,18 @@ class TestGateway:
 
     def test_it_is_alive(self, roles):
         assert roles.gateway.get("/healthz").json() == {"alive": True}
+
+
+@pytest.mark.parametrize("role", ["web", "gateway"])
+def test_every_line_of_the_log_is_an_object_and_none_tells_what_was_asked_for(roles, role):
+    client = getattr(roles, role)
+    client.get("/accounts/login/?code=canary")
+    client.post("/mcp/payments?code=canary", json=CALL)
+    lines = [json.loads(line) for line in roles.log(role)]
+
+    assert "uvicorn.error" in {line["logger"] for line in lines}
+    assert {"at", "level", "logger", "event"} <= set.intersection(*(set(line) for line in lines))
+    assert not any("canary" in str(line) for line in lines)
 
 
 def test_a_web_process_without_collected_files_does_not_start(tmp_path):
