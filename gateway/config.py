@@ -37,6 +37,7 @@ class Deadlines:
 
     request_body: float = 30.0
     connect: float = 2.0
+    tls: float = 3.0
     first_byte: float = 30.0
     idle: float = 60.0
     total: float = 300.0

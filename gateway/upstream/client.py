@@ -158,6 +158,7 @@ class Upstreams:
             tls=tls,
             name=endpoint.host,
             connect_s=self._config.deadlines.connect,
+            tls_s=self._config.deadlines.tls,
             limit=self._config.limits.connections_per_server,
         )
 

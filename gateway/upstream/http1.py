@@ -8,6 +8,7 @@ A connection returns to its pool only when both sides agree on where the message
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from typing import cast
@@ -243,11 +244,19 @@ class Pool:
     """Connections to one checked address. At most `limit` requests at once; idle connections are closed after IDLE_S."""
 
     def __init__(
-        self, address: str, port: int, *, tls: ssl.SSLContext | None, name: str, connect_s: float, limit: int
+        self,
+        address: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None,
+        name: str,
+        connect_s: float,
+        tls_s: float,
+        limit: int,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._address, self._port, self._tls, self._name = address, port, tls, name
-        self._connect_s, self._limit = connect_s, limit
+        self._connect_s, self._tls_s, self._limit = connect_s, tls_s, limit
         self._idle: deque[Connection] = deque()
         self._all: set[Connection] = set()
         self._opening = 0
@@ -271,19 +280,33 @@ class Pool:
         """A fresh connection. Raises UpstreamBrokenError with `sent` false."""
         self._opening += 1
         try:
-            async with asyncio.timeout(self._connect_s):
-                _, conn = await self.loop.create_connection(
-                    lambda: Connection(self),
-                    self._address,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=self._name if self._tls is not None else None,
-                )
+            conn = await (self._connect_plain() if self._tls is None else self._connect_tls(self._tls))
         except (OSError, ssl.SSLError, TimeoutError) as exc:
             raise UpstreamBrokenError(f"could not connect: {type(exc).__name__}", sent=False) from exc
         finally:
             self._opening -= 1
         self._all.add(conn)
+        return conn
+
+    async def _connect_plain(self) -> Connection:
+        async with asyncio.timeout(self._connect_s):
+            _, conn = await self.loop.create_connection(lambda: Connection(self), self._address, self._port)
+        return conn
+
+    async def _connect_tls(self, context: ssl.SSLContext) -> Connection:
+        """The connection and what is agreed on it each have a time of their own."""
+        sock = socket.socket(socket.AF_INET6 if ":" in self._address else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            async with asyncio.timeout(self._connect_s):
+                await self.loop.sock_connect(sock, (self._address, self._port))
+            async with asyncio.timeout(self._tls_s):
+                _, conn = await self.loop.create_connection(
+                    lambda: Connection(self), sock=sock, ssl=context, server_hostname=self._name
+                )
+        except BaseException:
+            sock.close()
+            raise
         return conn
 
     def give_back(self, conn: Connection) -> None:
