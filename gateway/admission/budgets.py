@@ -1,4 +1,4 @@
-"""Closed: a priced call that a hard cap may not allow any more is refused, also when nobody can tell because Valkey is away.
+"""Closed: a priced call that a hard cap may not allow is refused, also when nobody can tell because Valkey is away for too long.
 
 A quota or cap is a counter per day or month in Valkey, of which each process holds a lease: budget that is already counted as
 used. A call reserves from the lease before it is sent and settles when its outcome is known: spent when it is billable, back in
@@ -15,7 +15,10 @@ from uuid import UUID
 
 from access.limits import LimitKind, LimitRule, Window, window_of
 
-IDLE_S = 1.0
+IDLE_S = 60.0
+# Far from a limit a process holds what it will spend in so many seconds, so that calls go on while Valkey is away.
+OUTAGE_S = 30.0
+_PACE_S = 2.0  # over which the pace of spending is smoothed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Budget:
         "lease",
         "name",
         "need",
+        "pace",
+        "paced_at",
         "processes",
         "rebuilt_at",
         "recent",
@@ -64,6 +69,7 @@ class Budget:
         self.used = 0
         self.known = False
         self.need = self.recent = self.short = self.alone = 0
+        self.pace, self.paced_at = 0.0, 0.0  # units a second, and when that was reckoned
         self.rebuilt_at = -1e9
         self.processes = 1
         self.used_at = 0.0
@@ -107,14 +113,22 @@ class Budget:
             self.lease += amount
 
     def wanted(self, now: float) -> tuple[int, int]:
-        """How much to ask for, and how much of the lease to give back. Asking changes nothing."""
+        """How much to ask for, and how much of the lease to give back. Asking changes no budget."""
+        self._reckon(now)
         if now - self.used_at > IDLE_S:
             return 0, self.lease
-        # Far from the limit some calls' worth ahead; near it only what is needed, so that nothing lies idle elsewhere.
-        ahead = min(self.room // (16 * self.processes), max(2 * self.recent, 8 * self.need))
+        # Far from the limit a while's worth ahead; near it only what is needed, so that nothing lies idle elsewhere.
+        ahead = min(self.room // (16 * self.processes), max(int(OUTAGE_S * self.pace), 2 * self.recent, 8 * self.need))
         if ahead < 2 * self.need:
             return max(0, self.short - self.lease), 0 if self.short else self.lease
         return max(0, self.short + ahead - self.lease) if self.lease <= ahead // 2 else 0, 0
+
+    def _reckon(self, now: float) -> None:
+        elapsed = now - self.paced_at
+        if elapsed >= 0.05:
+            share = min(1.0, elapsed / _PACE_S)
+            self.pace += share * (self.recent / elapsed - self.pace)
+            self.paced_at = now
 
     def heard(self, generation: str, room: int, used: int) -> None:
         """What Valkey said. A generation that is not ours had its base read after ours was lost: it knows our older calls."""

@@ -67,8 +67,8 @@ class Shared:
         self._rates = self._client.register_script(scripts.RATES)
         self._budgets = self._client.register_script(scripts.BUDGETS)
         # Sums of very many counters may be read at once: they queue among themselves and take no connection from the rounds.
-        self._reader = redis.Redis(
-            connection_pool=redis.BlockingConnectionPool.from_url(
+        self._reader = redis.Redis.from_pool(
+            redis.BlockingConnectionPool.from_url(
                 redis_url, max_connections=_READERS, timeout=_READ_S, socket_timeout=1, socket_connect_timeout=1
             )
         )

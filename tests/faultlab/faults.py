@@ -145,12 +145,12 @@ async def f05(lab: Lab) -> str:
         began = time.monotonic()
         sent = await fault
         load.callers = [each for each in load.callers if each != revoked]
+        lab.retire(revoked)
         await finish(lab, load)
     late = [each for each in load.sent if each.caller == revoked and each.succeeded and each.began > began + 5]
     demand(not late, f"{len(late)} calls of a revoked key succeeded more than 5 s later")
     others = [each for each in sent if each.caller != revoked]
     demand(share(others) >= 0.99, f"{share(others):.1%} succeeded: {codes(others)}")
-    lab.retire(revoked)
     return f"{share(others):.2%} of {len(others)} calls succeeded; a key revoked meanwhile was refused within 5 s"
 
 
@@ -457,8 +457,8 @@ async def f26(lab: Lab) -> str:
         suspended = time.monotonic()
         await asyncio.sleep(6)
         load.callers = [each for each in load.callers if each != victim]
+        lab.retire(victim)
         await finish(lab, load)
-    lab.retire(victim)
     late = [each for each in load.sent if each.caller == victim and each.succeeded and each.began > suspended + 1]
     demand(not late, f"{len(late)} calls succeeded more than 1 s after the suspension")
     others = [each for each in load.sent if each.caller != victim]

@@ -9,7 +9,7 @@ from gateway.peers import Ask
 from gateway.peers.rounds import LIFETIME_S, MAX_HELD_BY_OWNER, Holds, Place, StateSeal
 
 REQUEST = Ask(1, "tools/call", {"name": "t", "arguments": {"a": 1, "b": 2}})
-PLACE = Place("p1", "h1")
+PLACE = Place("process-one", "held-one")
 
 
 class Clock:
@@ -24,7 +24,7 @@ def test_a_state_is_opened_by_whom_and_for_what_it_was_sealed() -> None:
     state = seal.seal(PLACE, "me", REQUEST)
     reordered = Ask(2, "tools/call", {"name": "t", "arguments": {"b": 2, "a": 1}, "inputResponses": {}})
     assert seal.unseal(state, "me", reordered) == PLACE
-    assert "h1" not in state
+    assert "held-one" not in state
     assert seal.seal(PLACE, "me", REQUEST) != state
 
 
