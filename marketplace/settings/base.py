@@ -213,6 +213,11 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "MCP Marketplace API",
     "VERSION": "v1",
+    "DESCRIPTION": "What an organisation has and has done. Calls themselves go to the gateway, which is described elsewhere.",
+    "EXTERNAL_DOCS": {
+        "url": f"{PUBLIC_URL}/v1/openapi.json",
+        "description": "Plain calls of tools, by `POST /v1/invoke`",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -53,8 +54,9 @@ def test_a_server_that_is_not_public_has_no_card_for_anybody(client, cast, publi
     assert signed_in(cast.alice).get(f"/mcp/{slug}/server-card").status_code == 404
 
 
-def test_plain_calls_are_described(client, db):
-    document = client.get("/v1/openapi.json").json()
+def test_plain_calls_are_described_where_the_api_says(client, db):
+    other = client.get("/api/v1/openapi.json").json()
+    document = client.get(urlsplit(other["externalDocs"]["url"]).path).json()
 
     assert document["openapi"].startswith("3.1")
     assert list(document["paths"]) == ["/v1/invoke"]

@@ -41,6 +41,17 @@ def test_a_call_without_a_trace_begins_one(stage: Stage) -> None:
     assert row["trace_id"] in (stage.upstream.requests[-1].header("traceparent") or "")
 
 
+def test_an_answer_says_what_we_took_and_what_the_server_took(stage: Stage) -> None:
+    answer = stage.call("ok")
+    said = dict(each.split(";dur=") for each in answer.headers["server-timing"].split(", "))
+    assert set(said) == {"gw", "upstream"}
+    row = stage.row(answer)
+    assert float(said["upstream"]) == pytest.approx(row["upstream_ms"], abs=0.01)
+    assert float(said["gw"]) > 0
+    refused = stage.call("nothing-of-that-name").headers["server-timing"]
+    assert refused.endswith("upstream;dur=0.00")
+
+
 def test_a_stream_says_at_its_beginning_what_we_took(stage: Stage) -> None:
     timing = stage.call("stream").headers["server-timing"]
     assert timing.startswith("gw;dur=")
