@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import orjson
 
 from gateway.context import CallContext
 from gateway.mcp import splice, versions
+from gateway.upstream.credentials import account_of
 
 METHODS = frozenset(
     {
@@ -51,6 +53,7 @@ _INDIFFERENT = frozenset(
 )
 _DECIDING = frozenset({versions.META_VERSION, versions.META_CAPABILITIES})
 LONGEST_S = 3600.0
+_LONG = 4096
 PATIENCE_S = 5.0  # for somebody else's question; after that a caller asks for itself
 MAX_BYTES = 64 * 1024 * 1024
 MAX_RESULT_BYTES = 2 * 1024 * 1024
@@ -124,6 +127,10 @@ class ResultCache:
             until = self._loop.time() + min(ttl / 1000, LONGEST_S)
             held = Held(text, (envelope["id"].start, envelope["id"].end), (left.start, left.end), until)
             self._keep(_shared(key) if result.get("cacheScope") == "public" else key, held)
+            for each in (key, _shared(key)):
+                # Who waits does not also wait until this caller has taken in its answer.
+                if (asking := self._asking.get(each)) is not None:
+                    asking.set()
 
     def hear(self, server_id: UUID, message: dict[str, Any] | None) -> None:
         """A server's notification: what it makes stale is forgotten, whoever it was held for."""
@@ -164,9 +171,15 @@ def _key(call: CallContext) -> Key | None:
     params, meta = message.params, message.params.get("_meta", {})
     if not params.keys() <= _PARAMS or not isinstance(meta, dict) or not meta.keys() <= _INDIFFERENT | _DECIDING:
         return None
-    client = orjson.dumps([meta.get(key) for key in sorted(_DECIDING)], option=orjson.OPT_SORT_KEYS)
-    owner = (caller.tenant.tenant_id, caller.key.key_id)
-    return owner, server.server_id, server.revision, message.method, params.get("uri"), params.get("cursor"), client
+    uri, cursor = params.get("uri"), params.get("cursor")
+    client = orjson.dumps([cursor, *(meta.get(key) for key in sorted(_DECIDING))], option=orjson.OPT_SORT_KEYS)
+    if len(client) > _LONG:
+        # What a client says of itself may be long, and is kept for as long as the answer.
+        client = hashlib.sha256(client).digest()
+    if uri is not None and (not isinstance(uri, str) or len(uri) > _LONG):
+        return None
+    owner = (caller.tenant.tenant_id, caller.key.key_id, account_of(call))
+    return owner, server.server_id, server.revision, message.method, uri, client
 
 
 def _shared(key: Key) -> Key:

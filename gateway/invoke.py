@@ -19,7 +19,7 @@ from gateway.mcp import errors, lossless, messages, outcomes, sse, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import Message, Shape
 from gateway.peers import Ask, Json, Peer
-from gateway.pipeline import Pipeline, digest_of
+from gateway.pipeline import MAX_TOOL, TOO_LONG, Pipeline, digest_of
 from gateway.stages import meter
 from gateway.watch import Watch
 
@@ -57,12 +57,14 @@ class Invoker:
             raise RefusedError("gateway.request_invalid", "`server` and `tool` are required and are text.")
         exact = lossless.loads(call.body) if lossless.needs_care(call.body) else data
         params = {"name": tool, "arguments": exact.get("arguments", {})}
-        call.slug, call.tool = server, tool[:256]
+        call.slug, call.tool = server, tool[:MAX_TOOL]
         call.message = Message(Shape.REQUEST, _REQUEST_ID, "tools/call", params, defect)
         if unknown:
             call.message.defect = RefusedError(
                 "gateway.request_invalid", f"Unknown members: {', '.join(unknown)[:200]}."
             )
+        elif len(tool) > MAX_TOOL:
+            call.message.defect = RefusedError("gateway.params_invalid", TOO_LONG)
         elif not isinstance(arguments, dict):
             call.message.defect = RefusedError("gateway.params_invalid", "`arguments` must be an object.")
         else:

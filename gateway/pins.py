@@ -14,10 +14,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from catalog import digests
 from gateway.entries import ServerEntry
+from gateway.mcp import lossless
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ class Pins:
 
         An unchanged list is compared once per revision and minute.
         """
-        key, now = (server.server_id, hashlib.sha256(orjson.dumps(tools)).digest()), time.monotonic()
+        key, now = (server.server_id, hashlib.sha256(lossless.dumps(tools)).digest()), time.monotonic()
         seen = self._seen.get(key)
         if seen is not None and seen[0] == server.revision and now - seen[1] < REPORT_AGAIN_S:
             return server
@@ -61,7 +60,7 @@ class Pins:
         """Tools whose state differs from what the entry says, with whether they differ from what was approved."""
         moved = {}
         for tool in tools:
-            rule = server.policy.tools.get(tool["name"]) if isinstance(tool, dict) and "name" in tool else None
+            rule = server.policy.tools.get(_name_of(tool))
             if rule is None or not rule.digest:
                 continue
             changed = digests.of_tool(tool) != rule.digest
@@ -78,3 +77,8 @@ def _quarantined(server: ServerEntry, names: frozenset[str]) -> ServerEntry:
         name: replace(rule, quarantined=True) if name in names else rule for name, rule in server.policy.tools.items()
     }
     return replace(server, policy=replace(server.policy, tools=tools))
+
+
+def _name_of(tool: Any) -> str:
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name if isinstance(name, str) else ""

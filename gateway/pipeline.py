@@ -51,7 +51,8 @@ Scope = MutableMapping[str, Any]
 
 log = logging.getLogger(__name__)
 
-_MAX_TOOL = 256
+MAX_TOOL = 256
+TOO_LONG = f"The name of a tool has at most {MAX_TOOL} characters."
 
 T = TypeVar("T")
 
@@ -334,7 +335,11 @@ class Pipeline:
     @staticmethod
     def _note_tool(call: CallContext, message: Message) -> None:
         if message.method == "tools/call":
-            call.tool = (message.name or "")[:_MAX_TOOL]
+            name = message.name or ""
+            if len(name) > MAX_TOOL:
+                # Decided on a part of it, a longer name would pass for a shorter one.
+                message.defect = message.defect or RefusedError("gateway.params_invalid", TOO_LONG)
+            call.tool = name[:MAX_TOOL]
             call.arguments_digest = digest_of(message.params.get("arguments"))
 
     def _open_session(self, call: CallContext) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -43,6 +45,7 @@ PATIENCE_S = 5.0
 AT_ONCE = 16
 MAX_PAGES = 50
 MAX_ITEMS = 5000
+MAX_LISTING_BYTES = 16 * 1024 * 1024
 MAX_BYTES = 64 * 1024 * 1024
 MAX_KEPT = 8192
 
@@ -69,6 +72,30 @@ class Listing:
         return sum(self.sizes) + 512
 
 
+class Gates:
+    """So many questions at once for each organisation: the slow servers of one cost the lists of another nothing."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._gates: dict[UUID, tuple[asyncio.Semaphore, list[None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._gates)
+
+    @contextlib.asynccontextmanager
+    async def of(self, tenant_id: UUID) -> AsyncIterator[None]:
+        """Wait for one of the organisation's places, and hold it."""
+        gate, users = self._gates.setdefault(tenant_id, (asyncio.Semaphore(self._at_once), []))
+        users.append(None)
+        try:
+            async with gate:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                del self._gates[tenant_id]
+
+
 class Listings:
     def __init__(self, peer: Peer, opened: SubCalls, pins: Pins) -> None:
         self._peer, self._opened, self._pins = peer, opened, pins
@@ -76,7 +103,7 @@ class Listings:
         self._kept: dict[Key, Listing] = {}
         self._bytes = 0
         self._asking: dict[Key, asyncio.Task[Listing]] = {}
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gates = Gates(AT_ONCE)
 
     async def all(self, call: CallContext, servers: Sequence[ServerEntry], method: str, meta: Json) -> list[Listing]:
         """What each server lists, in the order of the servers."""
@@ -112,7 +139,7 @@ class Listings:
     async def _ask(self, caller: Caller, server: ServerEntry, method: str, meta: Json) -> Listing:
         listing = Listing(server)
         call = self._opened.open(caller, server)
-        async with self._gate:
+        async with self._gates.of(caller.tenant.tenant_id):
             try:
                 with call.watched:
                     call.watched.phase(PATIENCE_S, total=PATIENCE_S)
@@ -129,7 +156,9 @@ class Listings:
     async def _pages(self, call: CallContext, listing: Listing, method: str, meta: Json) -> None:
         member = MEMBERS.get(method)
         items: list[Json] = []
-        cursor, scopes = None, set()
+        sizes: list[int] = []
+        cursor: Any = None
+        scopes: set[str] = set()
         for _ in range(MAX_PAGES):
             params: Json = {"_meta": meta} if cursor is None else {"_meta": meta, "cursor": cursor}
             call.message = Message(Shape.REQUEST, "list", method, params, None)
@@ -138,15 +167,25 @@ class Listings:
                 listing.unsupported = True
                 return
             listing.result = result = answer["result"]
-            scopes.add(result.get("cacheScope"))
-            items += [item for item in result.get(member, ()) if isinstance(item, dict)] if member else []
-            cursor = result.get("nextCursor")
-            if not isinstance(cursor, str) or len(items) >= MAX_ITEMS:
+            scopes.add(str(result.get("cacheScope")))
+            found = _items_of(result, member)
+            items += found
+            sizes += [len(lossless.dumps(item)) for item in found]
+            before, cursor = cursor, result.get("nextCursor")
+            if (
+                not isinstance(cursor, str)
+                or cursor == before
+                or len(items) >= MAX_ITEMS
+                or sum(sizes) >= MAX_LISTING_BYTES
+            ):
                 break
-        listing.items = tuple(items[:MAX_ITEMS])
+        fits = sum(total <= MAX_LISTING_BYTES for total in itertools.accumulate(sizes[:MAX_ITEMS]))
+        listing.items, listing.sizes = tuple(items[:fits]), tuple(sizes[:fits])
+        if member is not None:
+            # The items are kept by themselves; what is left of the result is small.
+            listing.result = {key: listing.result[key] for key in ("ttlMs", "cacheScope") if key in listing.result}
         if method == "tools/list":
             listing.server = self._pins.examine(listing.server, listing.items)
-        listing.sizes = tuple(len(lossless.dumps(item)) for item in listing.items)
         listing.shared = scopes == {"public"} and _ttl(listing.result) > 0
 
     async def _answer(self, call: CallContext, request: Ask) -> Json:
@@ -181,6 +220,23 @@ class Listings:
             self._bytes -= gone.size
 
 
+# What an item is known by, and what is therefore text.
+_NAMED_BY = {
+    "tools": "name",
+    "prompts": "name",
+    "resources": "uri",
+    "resourceTemplates": "uriTemplate",
+}
+
+
+def _items_of(result: Json, member: str | None) -> list[Json]:
+    """The items of a page that are what they must be at least."""
+    items = result.get(member) if member is not None else None
+    if member is None or not isinstance(items, list):
+        return []
+    return [item for item in items if isinstance(item, dict) and isinstance(item.get(_NAMED_BY[member]), str)]
+
+
 def documents_of(listing: Listing) -> tuple[search.Document, ...]:
     """The tools of a listing as the search sees them, made once."""
     if listing.documents is None:
@@ -192,7 +248,8 @@ def _key(caller: Caller, server: ServerEntry, method: str, meta: Json) -> Key:
     # A list may depend on what the client can do, and on nothing else that it says of itself.
     capabilities = lossless.dumps(meta.get(versions.META_CAPABILITIES, {}))
     owner = (caller.tenant.tenant_id, caller.key.key_id)
-    return owner, server.server_id, server.revision, method, capabilities
+    # Its digest, because what a client says of itself may be long.
+    return owner, server.server_id, server.revision, method, hashlib.sha256(capabilities).digest()
 
 
 def _ttl(result: Json) -> float:
