@@ -23,6 +23,10 @@ class Words:
 
 
 _OBSERVED_AT = 4  # the check of the tool's definition, the last one before grants
+# Checks by their place in the engine's list: those that only a call of a tool meets, and what a grant says about a call.
+_OF_TOOLS = frozenset({4, 6})
+_OF_TERMS = frozenset({7, 8})
+_TERMLESS = frozenset({engine.MethodRule.HANDSHAKE, engine.MethodRule.LIST})
 _ASK = "Give the caller access to this server."
 
 WORDS: dict[Reason, Words] = {
@@ -159,14 +163,19 @@ def words_for(reason: str, *, tool: str = "", effect: str = "", required: str = 
     return Words(words.short, words.why.format(**facts), words.next_step.format(**facts), words.remedy)
 
 
-def trace_rows(reason: str, why: str) -> list[dict[str, Any]]:
-    """The steps behind a stored reason for components/_trace.html, with the deciding one marked; none for an unknown reason."""
+def trace_rows(reason: str, why: str, method: str = "tools/call") -> list[dict[str, Any]]:
+    """The steps behind a stored reason for components/_trace.html, with the deciding one marked; none for an unknown reason.
+
+    Checks that a request with this method never meets are left out.
+    """
     if reason not in set(Reason):
         return []
     steps = engine.trace(reason)
     # A policy that only observes decides before any grant is looked at.
     last = _OBSERVED_AT if reason == Reason.OBSERVED else len(steps) - 1
-    deciding = next((index for index, step in enumerate(steps) if step.outcome == "failed"), last)
+    skipped = _skipped_for(method)
+    failed = next((index for index, step in enumerate(steps) if step.outcome == "failed"), None)
+    deciding = failed if failed is not None else max(index for index in range(last + 1) if index not in skipped)
     return [
         {
             "label": step.rule,
@@ -175,4 +184,12 @@ def trace_rows(reason: str, why: str) -> list[dict[str, Any]]:
             "deciding": index == deciding,
         }
         for index, step in enumerate(steps)
+        if index == deciding or index not in skipped
     ]
+
+
+def _skipped_for(method: str) -> frozenset[int]:
+    rule = engine.METHOD_RULES.get(method)
+    if rule is engine.MethodRule.CALL or rule is None:
+        return frozenset()
+    return _OF_TOOLS | _OF_TERMS if rule in _TERMLESS else _OF_TOOLS

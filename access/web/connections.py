@@ -63,8 +63,7 @@ def connection_create(request: OrganisationRequest, org: str) -> HttpResponse:
         require(request.membership, Right.MANAGE_KEYS)
     slug = request.GET.get("server", "")
     if not slug:
-        servers = visible_to(viewer_of(request)).exclude(current_version=None).order_by("name")[:_SERVERS_SHOWN]
-        return render(request, "access/connection_server.html", {"servers": servers})
+        return render(request, "access/connection_server.html", _servers_to_choose(request, can_manage=can_manage))
     server = get_server(request, slug)
     kind = request.GET.get("kind", "bearer")
     form_class = FORMS.get(kind, FORMS["bearer"])
@@ -90,8 +89,19 @@ def connection_create(request: OrganisationRequest, org: str) -> HttpResponse:
         "replaces": held.filter(user_id=None).exists(),
         "connected": held.filter(user_id=request.user.pk).exists(),
         "host": urlsplit(server.url).netloc,
+        "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_KEYS),
     }
     return render(request, "access/connection_create.html", context)
+
+
+def _servers_to_choose(request: OrganisationRequest, *, can_manage: bool) -> dict[str, Any]:
+    """Without the right to enter credentials of the organisation, only servers that take a person's account."""
+    servers = visible_to(viewer_of(request)).exclude(current_version=None).order_by("name")
+    if can_manage:
+        return {"servers": servers[:_SERVERS_SHOWN], "nothing": "Servers appear here once they are published and read."}
+    helpers = who_can(request.membership, Right.MANAGE_KEYS)
+    nothing = f"No server takes a person's account. Credentials of the organisation are entered by {helpers}."
+    return {"servers": servers.filter(auth_mode=AuthMode.OAUTH)[:_SERVERS_SHOWN], "nothing": nothing}
 
 
 @require_POST

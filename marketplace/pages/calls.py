@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from access import selectors as access
+from access.models import CredentialKind
 from access.reasons import Words, trace_rows, words_for
 from access.web.viewing import grant_url, servers_by_id, tool_to_try
 from calls import selectors
@@ -25,7 +26,7 @@ from calls.models import Call
 from calls.overview import Overview, overview
 from calls.record import Outcome
 from calls.selectors import CallFilter
-from calls.timings import decode
+from calls.timings import Step, decode
 from catalog import snippets
 from catalog.models import Server
 from core import clock
@@ -59,8 +60,14 @@ _STEPS = {
     "connect": "Connected",
     "first_byte": "Server began to answer",
     "reply": "Answer arrived",
+    "rest": "Answer prepared",
 }
+_UNANSWERED = frozenset({Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT})
 _AT_THE_SERVER = frozenset({"first_byte", "reply"})
+_FAILED_REPLY = "Server failed"
+_REST_MIN_US = 10  # less than is shown
+# As whom the server met us, by the parts of what is stored.
+_IDENTITIES = {"jwt": "the marketplace, by a signed token", "none": "nobody"}
 # What became of an allowed call, and what to do about it.
 _ENDINGS = {
     Outcome.OK: ("The server answered.", ""),
@@ -75,6 +82,11 @@ _ENDINGS = {
         "Check at the server before you repeat a call that changes something.",
     ),
 }
+_NOT_SENT = (
+    "It was not sent: the server keeps failing and is left alone for a while.",
+    "Repeat the call when the server has recovered; the page Live shows its state.",
+)
+_OURS = ("It was answered here, from what the key's grants allow; no server was asked for this.", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,11 @@ class CallRow:
     server: Server | None
     words: Words
     is_new: bool = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the gateway answered by itself, about every server of the key."""
+        return self.call.allowed and self.call.server_id is None and not self.call.server_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +156,10 @@ def call_detail(request: OrganisationRequest, org: str, call_id: UUID) -> HttpRe
     context = {
         "row": row,
         "call": call,
-        "ending": _ENDINGS.get(Outcome(call.outcome), ("", "")) if call.allowed else ("", ""),
-        "trace": trace_rows(call.reason, row.words.why),
+        "ending": _ending(row),
+        # One answer about every server rests on a decision for each; there is no single chain of checks to show.
+        "trace": [] if row.is_ours else trace_rows(call.reason, row.words.why, call.method or "tools/call"),
+        "met_as": _met_as(call.upstream_auth),
         "grant": access.list_grants().filter(pk=call.grant_id).first() if call.grant_id else None,
         "version": _version(row),
         "gateway_ms": max(call.latency_ms - call.upstream_ms, 0),
@@ -150,13 +169,35 @@ def call_detail(request: OrganisationRequest, org: str, call_id: UUID) -> HttpRe
     return render(request, "calls/detail.html", context)
 
 
+def _ending(row: CallRow) -> tuple[str, str]:
+    call = row.call
+    if not call.allowed:
+        return "", ""
+    if row.is_ours:
+        return _OURS
+    if call.outcome == Outcome.UPSTREAM_ERROR and not call.attempts:
+        return _NOT_SENT
+    return _ENDINGS.get(Outcome(call.outcome), ("", ""))
+
+
+def _met_as(stored: str) -> str:
+    """What we showed to the server, in words."""
+    kinds = dict(CredentialKind.choices)
+    return ", and ".join(_IDENTITIES.get(part, kinds.get(part, part).lower()) for part in stored.split("+") if part)
+
+
 def _steps(call: Call) -> list[dict[str, Any]]:
-    """Each step with its time and its place in the whole, in percent."""
+    """Each step with its time and its place in the whole, in percent; what no step accounts for is the last one."""
     steps = decode(call.timings)
-    whole = max((step.began_us + step.took_us for step in steps), default=0) or 1
+    marked = max((step.began_us + step.took_us for step in steps), default=0)
+    rest = round(call.latency_ms * 1000) - marked
+    if steps and rest >= _REST_MIN_US:
+        steps.append(Step("rest", marked, rest))
+    whole = max(marked + max(rest, 0), 1)
+    labels = _STEPS | ({"reply": _FAILED_REPLY} if call.outcome in _UNANSWERED else {})
     return [
         {
-            "label": _STEPS.get(step.name, step.name),
+            "label": labels.get(step.name, step.name),
             "ms": step.took_us / 1000,
             "begins": f"{min(100 * step.began_us / whole, 99.5):.2f}",
             "width": f"{max(100 * step.took_us / whole, 0.5):.2f}",

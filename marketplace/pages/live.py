@@ -46,6 +46,21 @@ class Line:
     def breaker(self) -> str:
         return BREAKER_WORDS[self.live.breaker] if self.live is not None else ""
 
+    @property
+    def trouble(self) -> str:
+        """Where and for how long an open breaker refuses, and between how many addresses calls are shared."""
+        if self.live is None:
+            return ""
+        parts = []
+        if self.live.opened_in:
+            if self.live.seen_by > 1:
+                parts.append(f"in {self.live.opened_in} of {self.live.seen_by} processes")
+            wait = round(self.live.retry_s)
+            parts.append(f"next try in {wait} s" if wait else "the next call tries")
+        if self.live.endpoints > 1:
+            parts.append(f"{self.live.endpoints} addresses")
+        return ", ".join(parts)
+
 
 @require_safe
 def operations_live(request: MarketRequest) -> HttpResponse:
@@ -83,6 +98,7 @@ def _page(
         "picture": picture,
         "lines": lines,
         "again": again,
+        "counts": any(line.counts for line in lines),
         "unwell": sum(line.state in {"down", "degraded"} for line in lines),
     }
     if request.headers.get("HX-Request"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -13,6 +14,8 @@ from notifications import selectors as notifications
 from tenants.choices import Right
 from tenants.models import Membership
 
+# Pages that belong to an entry of the rail without standing under its address.
+_BELONGS = {"org:access": ("org:connections",)}
 # label, url name, icon, right that it needs (None: every member)
 _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Calls", "org:calls", "activity", Right.VIEW_CALLS),
@@ -69,8 +72,15 @@ def _memberships(user: Any) -> QuerySet[Membership]:
 def _rail(request: HttpRequest, membership: Membership | None) -> list[dict[str, Any]]:
     items = [_item(request, "Discover", reverse("catalog:home"), "search", exact=True)]
     if membership is not None:
+        org = membership.tenant.slug
         items += [
-            _item(request, label, reverse(name, args=[membership.tenant.slug]), icon)
+            _item(
+                request,
+                label,
+                reverse(name, args=[org]),
+                icon,
+                also=[reverse(n, args=[org]) for n in _BELONGS.get(name, ())],
+            )
             for label, name, icon, right in _RAIL
             if right is None or membership.can(right)
         ]
@@ -79,6 +89,9 @@ def _rail(request: HttpRequest, membership: Membership | None) -> list[dict[str,
     return items
 
 
-def _item(request: HttpRequest, label: str, url: str, icon: str, *, exact: bool = False) -> dict[str, Any]:
-    here = request.path == url or request.path.startswith("/servers/") if exact else request.path.startswith(url)
+def _item(
+    request: HttpRequest, label: str, url: str, icon: str, *, exact: bool = False, also: Sequence[str] = ()
+) -> dict[str, Any]:
+    under = request.path.startswith((url, *also))
+    here = request.path == url or request.path.startswith("/servers/") if exact else under
     return {"label": label, "url": url, "icon": icon, "active": here, "section": label.lower()}

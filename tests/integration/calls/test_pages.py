@@ -203,6 +203,43 @@ class TestDetail:
         for words in ("Key checked", "0.04 ms", "Answer arrived", "2.40 ms"):
             assert words in page
 
+    def test_what_no_step_accounts_for_is_shown_too(self, alice, cast, key):
+        call = add_call(cast.acme, timings="authenticate:40,decide:100", latency_ms=3.1)
+
+        page = text(alice.get(f"{LIST}{call}/"))
+
+        assert "Answer prepared" in page
+        assert "3.00 ms" in page
+
+    def test_a_call_that_no_server_answered_says_so(self, alice, cast, key):
+        call = add_call(cast.acme, timings="intent:40,reply:100", outcome="upstream_error", attempts=1, upstream_ms=0)
+
+        page = text(alice.get(f"{LIST}{call}/"))
+
+        assert "Server failed" in page
+        assert "Answer arrived" not in page
+        assert "no answer" in page
+
+    def test_a_call_that_an_open_breaker_held_back_was_not_sent(self, alice, cast, key):
+        call = add_call(cast.acme, outcome="upstream_error", attempts=0, upstream_ms=0)
+
+        assert "It was not sent" in text(alice.get(f"{LIST}{call}/"))
+
+    def test_an_answer_about_every_server_claims_no_single_decision(self, alice, cast, key):
+        call = add_call(cast.acme, server_id=None, server_name="", tool="", method="tools/list")
+
+        page = text(alice.get(f"{LIST}{call}/"))
+
+        assert "All servers" in page
+        assert "Each server and each tool in the answer was decided by itself" in page
+        assert "Decided here" not in page
+        assert "The server answered" not in page
+
+    def test_it_says_as_whom_the_server_met_us(self, alice, cast, key):
+        call = add_call(cast.acme, upstream_auth="jwt+bearer")
+
+        assert "the marketplace, by a signed token, and bearer token" in text(alice.get(f"{LIST}{call}/"))
+
     def test_a_call_without_steps_shows_no_empty_chart(self, alice, cast, key):
         assert "Where the time went" not in text(alice.get(f"{LIST}{add_call(cast.acme)}/"))
 

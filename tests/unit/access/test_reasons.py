@@ -57,3 +57,21 @@ class TestTraceRows:
 
     def test_an_unknown_reason_has_no_steps(self):
         assert trace_rows("", "why") == []
+
+    def test_a_list_meets_no_check_of_a_tool(self):
+        rows = trace_rows(Reason.ALLOWED, "why", "tools/list")
+
+        assert not any("tool's" in row["label"] or "names the tool" in row["label"] for row in rows)
+        assert rows[-1]["label"] == "A live grant covers the caller"
+        assert rows[-1]["deciding"]
+
+    def test_a_read_is_held_to_the_terms_of_a_grant_but_names_no_tool(self):
+        labels = [row["label"] for row in trace_rows(Reason.ALLOWED, "why", "resources/read")]
+
+        assert "The grant names the tool" not in labels
+        assert labels[-1] == "The grant gives enough trust"
+
+    @pytest.mark.parametrize("method", ["tools/list", "resources/read", "initialize", "of/its/own"])
+    @pytest.mark.parametrize("reason", list(Reason))
+    def test_whatever_the_method_one_check_decides(self, reason, method):
+        assert sum(row["deciding"] for row in trace_rows(reason, "", method)) == 1
