@@ -182,7 +182,7 @@ class Stack:
 
     async def _start_web(self) -> ManagedProcess:
         descriptor = self._web_socket.fileno()
-        options = ("--fd", str(descriptor), "--loop", "uvloop", "--http", "httptools", "--no-server-header")
+        options = ("--fd", str(descriptor), "--loop", "uvloop", "--http", "gateway.http:Protocol", "--no-server-header")
         limits = ("--timeout-graceful-shutdown", str(_WEB_GRACE_S), "--no-access-log")
         # Forwarded headers are read by the product, as far as MARKETPLACE_TRUSTED_PROXIES says.
         proxies = ("--no-proxy-headers",)

@@ -44,6 +44,8 @@ from gateway.entries import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+# How the product's processes speak HTTP.
+HTTP = "gateway.http:Protocol"
 PEPPER = b"p" * 32
 SESSION_KEY = b"s" * 32
 VAULT_KEY = b"v" * 32
@@ -291,6 +293,7 @@ def serving(app: Any, sock: socket.socket | None = None) -> Iterator[int]:
     sock = sock or listening_socket()
     config = uvicorn.Config(
         app,
+        http=HTTP,
         log_level="error",
         access_log=False,
         lifespan="on",
@@ -349,7 +352,7 @@ class GatewayProcess:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "uvicorn", "--factory", "tests.support.gateways:process_app"]
-        options = ["--fd", str(self.sock.fileno()), "--log-level", "error", "--no-access-log"]
+        options = ["--fd", str(self.sock.fileno()), "--http", HTTP, "--log-level", "error", "--no-access-log"]
         self._process = subprocess.Popen(
             [*command, *options], cwd=ROOT, env=self._environment, pass_fds=[self.sock.fileno()]
         )

@@ -23,6 +23,7 @@ from gateway.config import Record
 from tests.faultlab.proxy import Fault, FaultProxy, Mode
 from tests.integration.gateway.conftest import body_of
 from tests.support.gateways import (
+    HTTP,
     World,
     config_for,
     drop_schemas,
@@ -112,7 +113,7 @@ class Process:
 
     def start(self, failpoint: str = "") -> None:
         command = [sys.executable, "-m", "uvicorn", "--factory", "tests.support.gateways:process_app"]
-        options = ["--fd", str(self.sock.fileno()), "--log-level", "error", "--no-access-log"]
+        options = ["--fd", str(self.sock.fileno()), "--http", HTTP, "--log-level", "error", "--no-access-log"]
         self.process = subprocess.Popen(
             [*command, *options],
             cwd=ROOT,
