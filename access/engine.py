@@ -30,7 +30,7 @@ class MethodRule(StrEnum):
     HANDSHAKE = "handshake"  # opens or describes the connection; needs any live grant
     LIST = "list"  # names what there is; needs any live grant
     READ = "read"  # returns content; needs a live grant with side effect read and enough trust
-    CALL = "call"  # runs a tool; the tool's own rule decides
+    CALL = "call"  # runs a tool, or is about a task that it started; the tool's own rule decides
 
 
 METHOD_RULES: dict[str, MethodRule] = {
@@ -49,6 +49,10 @@ METHOD_RULES: dict[str, MethodRule] = {
     "prompts/get": MethodRule.READ,
     "completion/complete": MethodRule.READ,
     "tools/call": MethodRule.CALL,
+    "tasks/get": MethodRule.CALL,
+    "tasks/result": MethodRule.CALL,
+    "tasks/update": MethodRule.CALL,
+    "tasks/cancel": MethodRule.CALL,
 }
 
 
@@ -72,7 +76,7 @@ def decide(
     tool: str,
     now: datetime,
 ) -> Decision:
-    """Decide one request. `tool` is empty for every method but `tools/call`."""
+    """Decide one request. `tool` is the one that is called or started the task, and empty for other methods."""
     rule = METHOD_RULES.get(method)
     if rule is None:
         return _deny(

@@ -53,6 +53,7 @@ from gateway.stages import guard
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
+from gateway.stages.tasks import Tasks
 from gateway.store import EntryStore
 from gateway.telemetry import Telemetry
 from gateway.upstream.client import Upstreams
@@ -158,7 +159,7 @@ class Gateway:
         self._peers = self._open_peers()
         legacy = LegacyFront(config, self._bus, self._writer, seal)
         forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers, legacy)
-        pins = Pins(self._store.apply_server, self._report)
+        pins, tasks = Pins(self._store.apply_server, self._report), Tasks(config.session_key)
         review = Review(self._store, self._feed, authenticator)
         self._pipeline = Pipeline(
             config,
@@ -175,11 +176,13 @@ class Gateway:
                 used=self._touches.note,
                 pins=pins,
                 review=review,
+                tasks=tasks,
             ),
         )
         opened = SubCalls(self._watch, forwarder.credentials.ready, review)
         listings = Listings(self._peers, opened, pins)
-        self._pipeline.mount(Aggregate(self._store, listings, self._peers, opened, self._admission.admit_message))
+        admit = self._admission.admit_message
+        self._pipeline.mount(Aggregate(self._store, listings, self._peers, opened, admit, tasks))
         self._invoker = Invoker(config, self._pipeline, self._peers, self._watch, self._writer)
         await self._keyring.load()
         self._exchange = TokenExchange(config, self._pipeline, self._watch, lambda: self._keyring.signer)

@@ -20,6 +20,8 @@ from gateway.watch import Watched
 if TYPE_CHECKING:
     from gateway.admission.admission import Ticket
     from gateway.admission.plans import OwnPlan, Plan
+    from gateway.mcp.tasks import TaskState
+    from gateway.stages.tasks import Tasks
 
 
 class Caller:
@@ -97,6 +99,8 @@ class CallContext:
         "status",
         "stream_listens",
         "stream_started",
+        "task_state",
+        "tasks",
         "ticket",
         "tool",
         "trace",
@@ -148,6 +152,8 @@ class CallContext:
         self.upstream_ms, self.upstream_began_ns = 0.0, 0
         self.response_bytes = 0
         self.is_complete = True  # false when the result asks for more input: such a round is not billed
+        self.tasks: Tasks | None = None  # the stage, from the decision on
+        self.task_state: TaskState | None = None  # once a task is known that messages may be about
         self.stream_started = False
         self.stream_listens = False  # a stream that ends when somebody leaves, not when an answer came
         self.url = self.url_wanted = ""  # the address that admission chose; the one that a session lives at
@@ -184,6 +190,11 @@ class CallContext:
     @property
     def request_id(self) -> Any:
         return self.message.request_id if self.message is not None else None
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether the call costs, by its own row or by the one that bills a task."""
+        return self.is_billable or (self.task_state is not None and self.task_state.is_billed)
 
     @property
     def is_billable(self) -> bool:

@@ -29,7 +29,7 @@ from gateway.config import GatewayConfig
 from gateway.context import CallContext, session_owner
 from gateway.feed import Feed
 from gateway.fronts.modern import ModernFront
-from gateway.mcp import lossless, messages, versions
+from gateway.mcp import lossless, messages, tasks, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal, is_own
@@ -41,6 +41,7 @@ from gateway.stages.authorise import authorise
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
 from gateway.stages.resolve import resolve
+from gateway.stages.tasks import Tasks
 from gateway.store import EntryStore, PolicyUnavailableError
 from gateway.upstream.client import ServerBusyError
 from gateway.upstream.http1 import UpstreamBrokenError
@@ -73,6 +74,7 @@ class Parts:
     used: Callable[[CallContext], None]
     pins: Pins
     review: Review
+    tasks: Tasks
 
 
 class Pipeline:
@@ -82,6 +84,7 @@ class Pipeline:
         self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
         self._review = parts.review
         self._host_names, self._pins, self._intents = config.host_names(), parts.pins, parts.intents
+        self._tasks = parts.tasks
         self._audiences = Audiences(config.public_url, config.paths)
         self._front = ModernFront(config, parts.writer)
 
@@ -129,14 +132,19 @@ class Pipeline:
         if call.interface != "mcp":
             check_audience(call.caller, call.slug)
         server = await resolve(call, call.caller, self._store)
-        call.examine = self._pins.examine
+        call.examine, call.tasks = self._pins.examine, self._tasks
         if call.message is not None and call.message.defect is not None:
             raise call.message.defect
         if call.interface == "mcp" and call.session is None:
             self._open_session(call)
         if method == "tools/call":
             call.price = server.tool_prices.get(tool) or server.price
+        elif method in tasks.METHODS:
+            self._tasks.open(call, call.caller, server)
+            tool = call.tool
         authorise(call, call.caller, server, method, tool)
+        if method in ENDLESS:
+            self._tasks.listen(call, call.caller, server)
         await self._forwarder.credentials.ready(call)
         call.mark("decide")
 

@@ -26,6 +26,7 @@ from gateway.upstream.http1 import UpstreamBrokenError
 from gateway.watch import WatchedTimeoutError
 
 _MAX_PLANS = 1024
+_FREE = frozenset({"tasks/update", "tasks/cancel"})
 _ANSWERED = frozenset({Outcome.OK, Outcome.TOOL_ERROR})
 Reserved = list[tuple[Budget, int]]
 
@@ -79,7 +80,7 @@ class Ticket:
             self._server.repeats.give()
         if self._reserved:
             # A row that was handed to the writer may be there even when nobody could confirm it: then it is paid.
-            billed = call.committed is not None and call.is_billable
+            billed = call.committed is not None and call.is_paid
             for budget, amount in self._reserved:
                 budget.settle(amount, billed=billed)
         breaker, now = self._endpoint.breaker, time.monotonic()
@@ -209,12 +210,14 @@ class Admission:
         caller, server = call.caller, call.server
         assert caller is not None
         assert server is not None
-        key = (server.server_id, call.tool)
+        # Who cancels a task or answers its questions gets no result for it.
+        tool = "" if call.message is not None and call.message.method in _FREE else call.tool
+        key = (server.server_id, tool)
         plan = caller.plans.get(key)
         if plan is None or plan.entry is not server or plan.generation != self._plans.generation:
             if len(caller.plans) >= _MAX_PLANS:
                 caller.plans.clear()
-            plan = caller.plans[key] = self._plans.draw(caller, server, call.tool)
+            plan = caller.plans[key] = self._plans.draw(caller, server, tool)
         return plan
 
     def _own_plan_for(self, call: CallContext) -> OwnPlan:

@@ -30,6 +30,8 @@ def is_repeatable(call: CallContext) -> bool:
     if message.method == "tools/call":
         rule = server.policy.tools.get(call.tool)
         return rule is not None and rule.side_effect is SideEffect.READ and rule.idempotent
+    if message.method == "tasks/get":
+        return True
     return METHOD_RULES.get(message.method) in _HARMLESS and message.method not in _WITH_STATE
 
 

@@ -25,6 +25,7 @@ from gateway.mcp import versions
 from gateway.mcp.errors import RefusedError
 from gateway.peers import Ask, Json, Peer
 from gateway.stages.authorise import callable_tools
+from gateway.stages.tasks import Tasks
 from gateway.store import EntryStore
 
 META_SERVER = "io.modelcontextprotocol/serverInfo"
@@ -36,16 +37,16 @@ _INSTRUCTIONS = (
     "All servers that this key may use, as one. Names start with the server: `<server>__<tool>`. "
     f"Search with {metatools.SEARCH}, read a definition with {metatools.DESCRIBE}, call with {metatools.CALL}."
 )
-# Tasks live where they were started, and their ids do not say where that is.
-_NOT_MERGED = frozenset({"io.modelcontextprotocol/tasks"})
 
 
 class Aggregate:
     """As `Peer`. `router.route` decides beforehand whether a request is one server's."""
 
-    def __init__(self, store: EntryStore, listings: Listings, peer: Peer, opened: SubCalls, admit: Admit) -> None:
+    def __init__(
+        self, store: EntryStore, listings: Listings, peer: Peer, opened: SubCalls, admit: Admit, tasks: Tasks
+    ) -> None:
         self._store, self._listings, self._peer = store, listings, peer
-        self.router = Router(store, listings, admit)
+        self.router = Router(store, listings, admit, tasks)
         self._listening = Listening(store, listings, peer, opened)
 
     async def ask(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
@@ -204,8 +205,7 @@ def merged(capabilities: Sequence[Any]) -> Json:
                     **{key: True for key, value in each[name].items() if value is True},
                 }
         if isinstance(each.get("extensions"), dict):
-            known = {key: value for key, value in each["extensions"].items() if key not in _NOT_MERGED}
-            found["extensions"] = {**known, **found.get("extensions", {})}
+            found["extensions"] = {**each["extensions"], **found.get("extensions", {})}
     return found
 
 

@@ -22,6 +22,11 @@ def of_server(slug: str, method: str, message: Json) -> Json:
     match method:
         case "tools/call":
             return {**message, "result": _with_blocks(slug, result)}
+        case "tasks/get":
+            inner = result.get("result")
+            if isinstance(inner, dict):
+                result = {**result, "result": _with_blocks(slug, inner)}
+            return {**message, "result": result}
         case "prompts/get":
             messages = result.get("messages")
             if isinstance(messages, list):

@@ -17,6 +17,7 @@ from gateway.mcp import lossless, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import Message
 from gateway.peers import Json
+from gateway.stages.tasks import Tasks
 from gateway.store import EntryStore
 
 _MAX_NAME = 256
@@ -26,8 +27,8 @@ Admit = Callable[[CallContext], Awaitable[None]]
 
 
 class Router:
-    def __init__(self, store: EntryStore, listings: Listings, admit: Admit) -> None:
-        self._store, self._listings, self._admit = store, listings, admit
+    def __init__(self, store: EntryStore, listings: Listings, admit: Admit, tasks: Tasks) -> None:
+        self._store, self._listings, self._admit, self._tasks = store, listings, admit, tasks
 
     async def route(self, call: CallContext) -> bool:
         """Make the call one of the server that it names; false when it is for the endpoint itself. Raises RefusedError."""
@@ -53,12 +54,22 @@ class Router:
             case "completion/complete":
                 slug, ref = await self._reference(call, params.get("ref"))
                 params = {**params, "ref": ref}
+            case "tasks/get" | "tasks/update" | "tasks/cancel":
+                slug = self._task(call, params["taskId"])
             case _:
                 return False
         call.slug = slug
         # What was read is what is asked from here on; the client's bytes, with the other name, are not.
         call.message, call.body = Message(message.shape, message.request_id, message.method, params, None), b""
         return True
+
+    def _task(self, call: CallContext, sealed: str) -> str:
+        """The server of a task. Its id stays as it is: it is good at that server as it is here."""
+        assert call.caller is not None
+        task = self._tasks.find(call.caller, sealed)
+        if task is None:
+            raise RefusedError("gateway.task_unknown")
+        return task.slug
 
     async def _tool(self, call: CallContext, exposed: str) -> Found:
         if (found := names.split(exposed)) is not None:

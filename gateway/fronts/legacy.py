@@ -192,6 +192,8 @@ class LegacyFront:
         call.watched.settle()
         call.status = 200
         data = lossless.dumps(message)
+        if call.tasks is not None and call.task_state is not None:
+            data = call.tasks.answer(call, data)
         call.response_bytes += len(data)
         await meter.commit(call, self._writer)
         await stream.answer(data, more)

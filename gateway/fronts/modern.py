@@ -57,7 +57,12 @@ class ModernFront:
     async def _notify(self, call: CallContext, message: Json, send: Send) -> None:
         if not call.stream_started:
             await answers.start_stream(call, send, [])
-        event = sse.event(lossless.dumps(message))
+        data: bytes | None = lossless.dumps(message)
+        if call.tasks is not None:
+            data = call.tasks.note_text(call, message, lossless.dumps(message))
+        if data is None:
+            return
+        event = sse.event(data)
         call.response_bytes += len(event)
         await answers.send_event(call, event)
 
@@ -68,6 +73,8 @@ class ModernFront:
         if call.server is not None and lists.is_list(call):
             message = lists.narrow_message(call, message)
         data = lossless.dumps(message)
+        if call.tasks is not None and call.task_state is not None:
+            data = call.tasks.answer(call, data)
         call.response_bytes += len(data)
         call.status = 200 if call.stream_started else status_of(message)
         await meter.commit(call, self._writer)

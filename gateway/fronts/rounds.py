@@ -61,7 +61,11 @@ class Rounds:
             async for message in messages:
                 if sse.is_answer(message):
                     return message
-                await stream.event(lossless.dumps(message))
+                data: bytes | None = lossless.dumps(message)
+                if call.tasks is not None:
+                    data = call.tasks.note_text(call, message, lossless.dumps(message))
+                if data is not None:
+                    await stream.event(data)
         raise RefusedError("upstream.failed", detail="the server ended without an answer")
 
     async def _put(self, session: OwnSession, wanted: Any, stream: ClientStream) -> Json:

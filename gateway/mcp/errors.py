@@ -122,6 +122,14 @@ KINDS: dict[str, Kind] = {
             Reason.TOOL_UNKNOWN,
         ),
         Kind(
+            "gateway.task_unknown",
+            INVALID_PARAMS,
+            400,
+            "There is no such task of yours.",
+            "Ask with the key and at the server that started the task, within seven days.",
+            Reason.REQUEST_INVALID,
+        ),
+        Kind(
             "gateway.session_missing",
             INVALID_REQUEST,
             400,

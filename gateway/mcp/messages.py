@@ -27,6 +27,7 @@ NAME_KEYS = {
     "prompts/get": "name",
     "resources/read": "uri",
     "tasks/get": "taskId",
+    "tasks/result": "taskId",
     "tasks/update": "taskId",
     "tasks/cancel": "taskId",
 }

@@ -50,7 +50,10 @@ def judge(call: CallContext, message: dict[str, Any]) -> None:
     result = message.get("result")
     if isinstance(result, dict):
         call.outcome = Outcome.TOOL_ERROR if result.get("isError") is True else Outcome.OK
-        call.is_complete = result.get("resultType") != "input_required"
+        # Whatever else a revision or an extension answers with: it is no result yet.
+        call.is_complete = result.get("resultType", "complete") == "complete"
+        if call.tasks is not None and (call.task_state is not None or not call.is_complete or "task" in result):
+            call.tasks.note(call, result)
         return
     if "error" not in message:
         raise not_an_answer(200, "the result is not an object")

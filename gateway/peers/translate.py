@@ -9,6 +9,7 @@ import copy
 from typing import Any
 
 from gateway.mcp.errors import INVALID_PARAMS
+from gateway.mcp.tasks import EXTENSION
 from gateway.mcp.versions import FIRST_MODERN, META_CAPABILITIES, META_CLIENT, META_VERSION
 from gateway.peers import Json
 
@@ -28,6 +29,8 @@ _CACHEABLE = frozenset(
         "resources/read",
     }
 )
+# What a request within a session does not have; `task` there asks for a task of the older core.
+_NOT_IN_SESSIONS = frozenset({"_meta", "inputResponses", "requestState", "task"})
 _LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _OLD_NOT_FOUND = -32002
 _OLD_URL_NEEDED = -32042
@@ -49,11 +52,19 @@ def capabilities_of(params: Json) -> Json:
     declared = meta_of(params).get(META_CAPABILITIES)
     if not isinstance(declared, dict):
         return {}
-    capabilities = {name: value for name, value in declared.items() if name != "tasks"}
+    capabilities = without_tasks(declared)
     if isinstance(roots := capabilities.get("roots"), dict):
         # A client of the modern revision does not say that its roots have changed.
         capabilities["roots"] = {name: value for name, value in roots.items() if name != "listChanged"}
     return capabilities
+
+
+def without_tasks(capabilities: Json) -> Json:
+    """Capabilities of either side without tasks, which the two eras cannot have with each other."""
+    kept = {name: value for name, value in capabilities.items() if name != "tasks"}
+    if isinstance(extensions := kept.get("extensions"), dict):
+        kept["extensions"] = {name: value for name, value in extensions.items() if name != EXTENSION}
+    return kept
 
 
 def asks_back(capabilities: Json) -> bool:
@@ -90,7 +101,7 @@ def is_wanted(message: Json, level: str) -> bool:
 
 def params_for_session(params: Json, token: int | None) -> Json:
     """A modern request's parameters as they are within a session. `token` replaces the client's progress token."""
-    out = {name: value for name, value in params.items() if name not in {"_meta", "inputResponses", "requestState"}}
+    out = {name: value for name, value in params.items() if name not in _NOT_IN_SESSIONS}
     meta = {name: value for name, value in meta_of(params).items() if name not in _ENVELOPE}
     if "progressToken" in meta:
         meta["progressToken"] = token
@@ -127,11 +138,7 @@ def description_of(welcome: Json) -> Json:
     result: Json = {name: value for name, value in welcome.items() if name not in known}
     capabilities = welcome.get("capabilities")
     result["supportedVersions"] = [FIRST_MODERN.decode()]
-    result["capabilities"] = (
-        {name: value for name, value in capabilities.items() if name != "tasks"}
-        if isinstance(capabilities, dict)
-        else {}
-    )
+    result["capabilities"] = without_tasks(capabilities) if isinstance(capabilities, dict) else {}
     return result_of(result, "server/discover", welcome.get("serverInfo"))
 
 

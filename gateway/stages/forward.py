@@ -157,6 +157,8 @@ class Forwarder:
             self._cache.note(call, message, data)
         if call.message.method == lists.METHOD:
             data = lists.narrow(call, message, data)
+        elif call.tasks is not None and _concerns_tasks(call):
+            data = call.tasks.answer(call, data)
         await meter.commit(call, self._writer)
         await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
 
@@ -250,7 +252,7 @@ class Forwarder:
             async for event, message in events(reply, self._config.limits.reply_bytes):
                 if not sse.is_answer(message):
                     self._cache.hear(call.entry.server_id, message)
-                    await answers.send_event(call, event)
+                    await _send_note(call, message, event)
                 elif is_resumed and message is not None:
                     await answers.send_event(call, lists.narrow_event(call, message, event))
         finally:
@@ -290,7 +292,7 @@ class Forwarder:
             if not sse.is_answer(message):
                 resumable = resumable or (not call.modern and sse.has_event_id(event))
                 self._cache.hear(call.server.server_id, message)
-                await answers.send_event(call, event)
+                await _send_note(call, message, event)
                 continue
             assert message is not None
             if not outcomes.is_answer_to(call, message):
@@ -302,6 +304,8 @@ class Forwarder:
             if call.message is not None and call.message.method in cache.METHODS:
                 self._cache.note(call, message, sse.data_of(event))
             last = lists.narrow_event(call, message, event) if lists.is_list(call) else event
+            if call.tasks is not None and _concerns_tasks(call):
+                last = call.tasks.answer_event(call, event)
             await meter.commit(call, self._writer)
             await answers.send_event(call, last, last=True)
             await self._drain(reply)
@@ -360,6 +364,18 @@ class Forwarder:
         if data:
             headers.append((b"content-type", b"application/json" if is_json(reply) else b"text/plain; charset=utf-8"))
         await answers.send_bytes(call, send, reply.status, data, headers)
+
+
+def _concerns_tasks(call: CallContext) -> bool:
+    """Whether the answer names a task, or what the server offers of tasks."""
+    return call.task_state is not None or (call.message is not None and call.message.method == "initialize")
+
+
+async def _send_note(call: CallContext, message: dict[str, Any] | None, event: bytes) -> None:
+    """Pass on what is no answer, under the ids of tasks that the client knows."""
+    passed = event if call.tasks is None else call.tasks.note_event(call, message, event)
+    if passed is not None:
+        await answers.send_event(call, passed)
 
 
 def _forwarded(call: CallContext) -> bytes:

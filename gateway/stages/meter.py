@@ -28,7 +28,12 @@ def commit(call: CallContext, writer: CallWriter) -> asyncio.Future[None]:
             failpoints.reach("after_upstream")
         if call.attempts and call.marks and call.marks[-1][0] != "reply":
             call.mark("reply")
-        call.committed = writer.write(record_of(call), call.slot)
+        record = record_of(call)
+        bill = call.tasks.bill(call, record) if call.tasks is not None and call.task_state is not None else None
+        if call.tasks is not None and bill is not None:
+            call.committed = call.tasks.both(call, writer.write(bill), writer.write(record, call.slot))
+        else:
+            call.committed = writer.write(record, call.slot)
     return call.committed
 
 

@@ -17,6 +17,7 @@ from catalog.choices import Status
 from catalog.models import Server
 from core.ids import uuid7
 from gateway.app import Gateway
+from gateway.mcp.tasks import Task, TaskSeal
 from gateway.services.entries import ModelLoader
 from marketplace.gateway_config import build_config
 from tenants.choices import Scope
@@ -83,11 +84,13 @@ class Stage:
     private: Server  # of ours
     public: Server  # of ours, granted to both
     keys: dict[str, str]
+    task_id: str  # of the owner, at the private server
 
     def send(
         self, actor: str, server: str, method: str, *, modern: bool = False, path: str = "/mcp/{}", **headers: str
     ) -> httpx.Response:
         params: dict[str, Any] = {"name": TOOL, "arguments": {}, "uri": "x://y", "protocolVersion": "2025-11-25"}
+        params["taskId"] = self.task_id
         sent = {
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
@@ -97,6 +100,7 @@ class Stage:
         if modern:
             params["_meta"] = META
             name = params["uri"] if method.startswith("resources/") else TOOL
+            name = self.task_id if method.startswith("tasks/") else name
             sent |= {"mcp-protocol-version": "2026-07-28", "mcp-method": method, "mcp-name": name}
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         return httpx.post(self.base + path.format(server), json=body, headers=sent, timeout=20)
@@ -147,7 +151,9 @@ def _organisations(mark: str, url: str) -> dict[str, Any]:
     # A grant that should never have come about: it must not help.
     _give(theirs, private, made["other"].key)
     texts = {name: issued.text for name, issued in made.items()}
-    return {"ours": ours, "theirs": theirs, "private": private, "public": public, "keys": texts}
+    task = Task(b"t-1", private.pk, private.slug, TOOL, uuid7(), modern=True, price=None)
+    task_id = TaskSeal(build_config().session_key).seal(task, f"{ours.pk}|{made['owner'].key.pk}")
+    return {"ours": ours, "theirs": theirs, "private": private, "public": public, "keys": texts, "task_id": task_id}
 
 
 def _give(tenant: Tenant, server: Server, key: APIKey) -> None:

@@ -344,8 +344,8 @@ def test_a_round_for_more_input_comes_back_to_the_same_tool(all_servers: All) ->
 
 def test_unknown_methods_and_those_of_sessions_are_refused(all_servers: All) -> None:
     token = all_servers.key("alpha")
-    for method in ("tasks/get", "nonsense"):
-        assert all_servers.ask(token, method, "x", taskId="x").json()["error"]["code"] == -32601
+    for method in ("tasks/list", "nonsense"):
+        assert all_servers.ask(token, method).json()["error"]["code"] == -32601
     for method in ("initialize", "ping", "logging/setLevel"):
         response = all_servers.ask(token, method)
         assert (response.status_code, response.json()["error"]["code"]) == (404, -32601)

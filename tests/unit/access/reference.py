@@ -11,6 +11,7 @@ from access.types import GrantRule, PolicyMode, Principal, Reason, ServerPolicy,
 
 CONNECT = {"initialize", "ping", "server/discover", "logging/setLevel"}
 LIST = {"tools/list", "resources/list", "resources/templates/list", "prompts/list", "subscriptions/listen"}
+CALL = {"tools/call", "tasks/get", "tasks/result", "tasks/update", "tasks/cancel"}
 READ = {"resources/read", "resources/subscribe", "resources/unsubscribe", "prompts/get", "completion/complete"}
 
 
@@ -31,11 +32,11 @@ def is_about(grant: GrantRule, policy: ServerPolicy, caller: Principal) -> bool:
 def expected(
     policy: ServerPolicy, grants: list[GrantRule], caller: Principal, method: str, tool: str, now: datetime
 ) -> tuple[bool, Reason]:
-    if method not in CONNECT | LIST | READ | {"tools/call"}:
+    if method not in CONNECT | LIST | READ | CALL:
         return False, Reason.METHOD_UNKNOWN
     if not (caller.key_id or caller.user_id or caller.agent or any(caller.team_ids)):
         return False, Reason.MISSING_IDENTITY
-    if method == "tools/call" and (tool not in policy.tools or policy.tools[tool].quarantined):
+    if method in CALL and (tool not in policy.tools or policy.tools[tool].quarantined):
         return False, Reason.TOOL_QUARANTINED if tool in policy.tools else Reason.TOOL_UNKNOWN
     if policy.mode == PolicyMode.OBSERVE:
         return True, Reason.OBSERVED

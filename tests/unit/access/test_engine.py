@@ -42,8 +42,8 @@ ALICE = Principal(key_id="key-1", user_id="alice", agent="bot", team_ids=frozens
 NOBODY = Principal()
 
 REQUESTS = [
-    *((method, "") for method in engine.METHOD_RULES if method != "tools/call"),
-    *(("tools/call", tool) for tool in [*TOOLS, "unknown", ""]),
+    *((method, "") for method in engine.METHOD_RULES if method not in reference.CALL),
+    *((method, tool) for method in sorted(reference.CALL) for tool in [*TOOLS, "unknown", ""]),
     ("tools/delete", ""),
     ("", ""),
 ]
@@ -280,9 +280,11 @@ class TestReasons:
 
 
 class TestMethodRules:
-    def test_only_tool_calls_look_at_the_tool(self):
+    def test_only_tool_calls_and_tasks_look_at_the_tool(self):
         for method in engine.METHOD_RULES:
-            if method != "tools/call":
+            if method in reference.CALL:
+                assert decide([make_grant()], method, "unknown").reason == Reason.TOOL_UNKNOWN
+            else:
                 assert decide([make_grant()], method, "unknown").allowed
 
     @pytest.mark.parametrize("method", sorted(reference.READ))
