@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 
 from gateway.entries import KeyEntry, ServerEntry, TenantEntry
 from tests.support.gateways import (
+    GatewayProcess,
     World,
     config_for,
     drop_schemas,
@@ -145,3 +148,44 @@ def stage(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int)
     config = config_for(*urls, upstream.port, sdk_port)
     with running_gateway(config, world.loader) as base:
         yield make(base)
+
+
+@dataclass
+class Alone:
+    """One organisation with one server, behind a gateway in a process of its own that is not started yet."""
+
+    process: GatewayProcess
+    upstream: Upstream
+    headers: dict[str, str]
+    database_url: str
+    schema: str
+
+    def recorded(self) -> Counter[str]:
+        """How many rows each call has."""
+        return Counter(str(row["call_id"]) for row in rows_of(self.database_url, self.schema))
+
+
+@pytest.fixture
+def alone(urls: tuple[str, str], tmp_path: Path) -> Iterator[Alone]:
+    world = World()
+    with misbehaving_upstream() as upstream:
+        acme, initech = world.tenant("acme"), world.tenant("initech")
+        token, key = world.key(acme)
+        make_call_tables(urls[0], world.schemas)
+        world.grant(acme, world.server("ok", upstream.url("ok"), initech), key)
+        entries = tmp_path / "entries.json"
+        entries.write_text(world.loader.dump())
+        headers = {
+            "authorization": f"Bearer {token}",
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": "2026-07-28",
+            "mcp-method": "tools/call",
+            "mcp-name": "echo",
+        }
+        process = GatewayProcess(entries, upstream.port)
+        try:
+            yield Alone(process, upstream, headers, urls[0], acme.schema_name)
+        finally:
+            process.close()
+            drop_schemas(urls[0], world.schemas)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.integration.gateway.conftest import body_of
-from tests.support.gateways import GatewayProcess, World, drop_schemas, make_call_tables, rows_of
-from tests.support.upstreams import misbehaving_upstream
+from tests.integration.gateway.conftest import Alone, body_of
+from tests.support.gateways import GatewayProcess
 
 ROUNDS, CLIENTS = 3, 8
 CALL = body_of("tools/call", {"name": "echo", "arguments": {}})
@@ -48,32 +45,14 @@ async def replace_under_load(process: GatewayProcess, headers: dict[str, str]) -
     return answered
 
 
-def test_no_call_fails_while_gateways_are_replaced(
-    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _drains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_TEST_DRAIN", "1")
-    world = World()
-    with misbehaving_upstream() as upstream:
-        acme, initech = world.tenant("acme"), world.tenant("initech")
-        token, key = world.key(acme)
-        make_call_tables(urls[0], world.schemas)
-        world.grant(acme, world.server("ok", upstream.url("ok"), initech), key)
-        entries = tmp_path / "entries.json"
-        entries.write_text(world.loader.dump())
-        headers = {
-            "authorization": f"Bearer {token}",
-            "content-type": "application/json",
-            "accept": "application/json, text/event-stream",
-            "mcp-protocol-version": "2026-07-28",
-            "mcp-method": "tools/call",
-            "mcp-name": "echo",
-        }
-        process = GatewayProcess(entries, upstream.port)
-        try:
-            answered = asyncio.run(replace_under_load(process, headers))
-        finally:
-            process.close()
-        recorded = Counter(str(row["call_id"]) for row in rows_of(urls[0], acme.schema_name))
-        drop_schemas(urls[0], world.schemas)
+
+
+def test_no_call_fails_while_gateways_are_replaced(alone: Alone) -> None:
+    answered = asyncio.run(replace_under_load(alone.process, alone.headers))
+    alone.process.close()
+    recorded = alone.recorded()
     assert len(answered) >= (ROUNDS + 1) * 50
     assert [call_id for call_id in answered if recorded[call_id] != 1] == []

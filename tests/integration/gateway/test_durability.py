@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from pathlib import Path
 
 import httpx
 
-from tests.integration.gateway.conftest import body_of
-from tests.support.gateways import (
-    GatewayProcess,
-    World,
-    drop_schemas,
-    make_call_tables,
-    rows_of,
-)
-from tests.support.upstreams import misbehaving_upstream
+from tests.integration.gateway.conftest import Alone, body_of
+from tests.support.gateways import GatewayProcess
 
 KILLS = 20
 CLIENTS = 8
@@ -58,33 +49,10 @@ async def load_with_kills(process: GatewayProcess, headers: dict[str, str]) -> l
     return answered
 
 
-def test_every_answered_call_has_exactly_one_row_however_often_the_gateway_is_killed(
-    urls: tuple[str, str], tmp_path: Path
-) -> None:
-    world = World()
-    with misbehaving_upstream() as upstream:
-        acme, initech = world.tenant("acme"), world.tenant("initech")
-        token, key = world.key(acme)
-        make_call_tables(urls[0], world.schemas)
-        world.grant(acme, world.server("ok", upstream.url("ok"), initech), key)
-        entries = tmp_path / "entries.json"
-        entries.write_text(world.loader.dump())
-        headers = {
-            "authorization": f"Bearer {token}",
-            "content-type": "application/json",
-            "accept": "application/json, text/event-stream",
-            "mcp-protocol-version": "2026-07-28",
-            "mcp-method": "tools/call",
-            "mcp-name": "echo",
-        }
-        process = GatewayProcess(entries, upstream.port)
-        try:
-            answered = asyncio.run(load_with_kills(process, headers))
-        finally:
-            process.close()
-        recorded = Counter(str(row["call_id"]) for row in rows_of(urls[0], acme.schema_name))
-        performed = len(upstream.requests)
-        drop_schemas(urls[0], world.schemas)
+def test_every_answered_call_has_exactly_one_row_however_often_the_gateway_is_killed(alone: Alone) -> None:
+    answered = asyncio.run(load_with_kills(alone.process, alone.headers))
+    alone.process.close()
+    recorded, performed = alone.recorded(), len(alone.upstream.requests)
     assert len(answered) >= KILLS * 40
     assert len(set(answered)) == len(answered)
     assert [call_id for call_id in answered if recorded[call_id] != 1] == []
