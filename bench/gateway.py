@@ -24,12 +24,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import bars, checks, load, machine, report, steady, streams, subjects
+from bench import bars, checks, load, machine, report, rivals, steady, streams, subjects
 from bench.bars import Bar
 from bench.checks import Rows
 from bench.harness import ROOT, BenchError, Child, claim_cores, need_programs, raise_file_limit, work_folder
 from bench.load import Measurement
 from bench.report import Round
+from bench.rivals import RIVALS, NotInstalledError
+from bench.rivals.place import START_WITHIN_S, Started
 from bench.streams import Streams
 from bench.subjects import Subject, World
 from marketplace.supervisor.infrastructure import embedded
@@ -37,6 +39,8 @@ from marketplace.supervisor.terminal import say, step
 
 PACED_PER_SECOND = 500
 SOAK_PER_SECOND = 1500
+# They are slow enough for 32 connections to wait for seconds.
+RIVAL_SECONDS, RIVAL_WARM_SECONDS = 10.0, 4.0
 PARTS_ON = (
     "API key, policy (a grant to the key's agent), rates of key and organisation, quota, spending cap, durable intent, "
     "signed token to the server, priced and billed row"
@@ -64,6 +68,7 @@ class Run:
     rounds: dict[str, list[Round]] = field(default_factory=dict)
     paced: dict[str, Measurement] = field(default_factory=dict)
     processes: dict[str, list[Round]] = field(default_factory=dict)
+    rivals: dict[str, Round | str] = field(default_factory=dict)  # or why there is none
     soak: Soak | None = None
     streams: Streams | None = None
     memory_mb: float = 0.0
@@ -98,6 +103,8 @@ def main(arguments: Sequence[str]) -> int:
             _hold_streams(run, compared[-1])
         if options.processes > 1:
             _share(run, world, compared[-1])
+        if options.rivals is not None:
+            _compare_rivals(run, world, compared)
         singles += _see_token(world, compared[-1], options)
         run.memory_mb = compared[-1].child.rss_mb()
         run.rows = _count(run, world, singles)
@@ -126,6 +133,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--processes", type=int, default=1, choices=(1, 2), help="2: also two gateway processes on one port"
+    )
+    parser.add_argument(
+        "--rivals",
+        nargs="*",
+        choices=list(RIVALS),
+        metavar="NAME",
+        help=f"other gateways in the place of ours, by default all: {', '.join(RIVALS)}",
     )
     parser.add_argument("--require", type=float, metavar="RATIO", help="fail below this share of nginx")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="sample the gateway's stacks into a text file")
@@ -258,6 +272,38 @@ def _share(run: Run, world: World, gateway: Subject) -> None:
         _take_turns(run, run.processes, [gateway, pair], world.folder)
 
 
+def _compare_rivals(run: Run, world: World, compared: Sequence[Subject]) -> None:
+    """Other gateways, one after the other, between a round of nginx and one of ours in the same minutes."""
+    for name in ("nginx", "gateway"):
+        subject = next(each for each in compared if each.name == name)
+        taken = measured_round(subject, world.folder, run.options)
+        run.rivals[name] = taken
+        if name == "gateway":
+            run.add(taken.measurement, run.options.connections)
+    for name in run.options.rivals or RIVALS:
+        rival = RIVALS[name]
+        try:
+            with (
+                step(f"{rival.title.strip()}: {rival.settings}"),
+                rivals.starting(
+                    rival, folder=world.folder, core=world.cores.subject, upstream_port=world.upstream_port
+                ) as started,
+            ):
+                run.rivals[rival.title] = _rival_round(rival.title, started, world, run.options)
+        except (NotInstalledError, BenchError) as error:
+            first, *others = str(error).splitlines()
+            run.rivals[rival.title] = f"{first} {others[-1].strip() if others else ''}"
+
+
+def _rival_round(title: str, started: Started, world: World, options: argparse.Namespace) -> Round:
+    subject = Subject(title, started.port, started.child, started.request)
+    # While they start, some refuse what they will serve.
+    started.child.wait_until(partial(subjects.answers, subject, strict=False), deadline_s=START_WITHIN_S)
+    patient = argparse.Namespace(**{**vars(options), "seconds": max(RIVAL_SECONDS, options.seconds)})
+    _load(subject, world.folder, patient, seconds=RIVAL_WARM_SECONDS)
+    return measured_round(subject, world.folder, patient)
+
+
 def _count(run: Run, world: World, singles: int) -> Rows:
     """Count the rows that the run left. The single questions beside the load are answers too."""
     return checks.count(
@@ -280,7 +326,7 @@ def _conclude(run: Run) -> int:
         say(report.table(run.rounds) + "\n")
         direct, cost = report.ratio(run.rounds["gateway"], run.rounds["direct"]), _cost(run)
         say(f"gateway / direct {direct:.3f}, processor time of nginx / gateway per call {cost:.3f}\n")
-    for part in (_processes_text(run), _streams_text(run.streams), _soak_text(run.soak)):
+    for part in (_processes_text(run), _rivals_text(run.rivals), _streams_text(run.streams), _soak_text(run.soak)):
         if part:
             say(part + "\n")
     say(bars.lines(required))
@@ -333,6 +379,16 @@ def _processes_text(run: Run) -> str:
     return f"{report.table(run.processes)}\n{note}"
 
 
+def _rivals_text(taken: Mapping[str, Round | str]) -> str:
+    if not taken:
+        return ""
+    measured = {name: [one] for name, one in taken.items() if isinstance(one, Round)}
+    shares = [f"{name.strip()} {report.ratio(one, measured['nginx']):.4f}" for name, one in measured.items()]
+    reasons = [f"{name.strip()}: not measured: {one}" for name, one in taken.items() if isinstance(one, str)]
+    settings = [f"{rival.title.strip()}: {rival.settings}" for rival in RIVALS.values() if rival.title in measured]
+    return "\n".join([report.table(measured), f"share of nginx: {', '.join(shares)}", *settings, *reasons])
+
+
 def _streams_text(seen: Streams | None) -> str:
     if seen is None:
         return ""
@@ -368,6 +424,7 @@ def _result(run: Run, required: Sequence[Bar]) -> dict[str, Any]:
         "rounds": run.rounds,
         "paced": run.paced,
         "processes": run.processes,
+        "rivals": run.rivals,
         "streams": vars(run.streams) if run.streams else None,
         "steady": vars(run.soak) if run.soak else None,
     }
