@@ -131,6 +131,7 @@ class Gateway:
             self._store,
             self._loader,
             config.redis_url,
+            key=config.session_key,
             poll_interval_s=config.poll_interval_s,
             stale_after_s=config.stale_after_s,
             pushed_for_s=config.record.spool_age_s,

@@ -13,17 +13,16 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import orjson
 import redis.asyncio as redis
 
-from gateway import codec
+from gateway import codec, pushed
 from gateway.entries import ServerEntry, TenantEntry
 from gateway.ports import Loader
+from gateway.pushed import CHANNEL
 from gateway.store import EntryStore
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "gateway:v1:entries"
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _PING_S = 1.0
 _SILENCE_S = 3.0
@@ -36,6 +35,7 @@ class Feed:
         loader: Loader,
         redis_url: str,
         *,
+        key: bytes,
         poll_interval_s: float,
         stale_after_s: float,
         pushed_for_s: float,
@@ -43,6 +43,7 @@ class Feed:
     ) -> None:
         self._store, self._loader = store, loader
         self._redis_url, self._signing_changed = redis_url, signing_changed
+        self._key = key
         self._poll_interval_s, self._stale_after_s = poll_interval_s, stale_after_s
         self._pushed_for_s = pushed_for_s
         self._loop = asyncio.get_running_loop()
@@ -77,8 +78,8 @@ class Feed:
         return self._loop.time() - self._polled_at <= limit
 
     def apply(self, message: bytes) -> None:
-        """Take one pushed entry. Only what is held matters, and names that are held."""
-        data = orjson.loads(message)
+        """Take one pushed entry; raises ValueError for a forged one. Only what is held matters, and names that are held."""
+        data = pushed.read(self._key, message)
         body = data.get("body") or {}
         match data["kind"]:
             case "tenant":

@@ -237,10 +237,15 @@ def _items_of(result: Json, member: str | None) -> list[Json]:
     return [item for item in items if isinstance(item, dict) and isinstance(item.get(_NAMED_BY[member]), str)]
 
 
-def documents_of(listing: Listing) -> tuple[search.Document, ...]:
-    """The tools of a listing as the search sees them, made once."""
+async def documents_of(listing: Listing) -> tuple[search.Document, ...]:
+    """The tools of a listing as the search sees them, made once, and in pieces so that other calls go on meanwhile."""
     if listing.documents is None:
-        listing.documents = tuple(search.document(listing.server.slug, item) for item in listing.items)
+        slug, documents = listing.server.slug, []
+        for number, item in enumerate(listing.items):
+            if not number % search.AT_ONCE:
+                await asyncio.sleep(0)
+            documents.append(search.document(slug, item))
+        listing.documents = tuple(documents)
     return listing.documents
 
 

@@ -33,6 +33,7 @@ META_CONTEXT = "com.mcp-marketplace/context"
 META_AWAY = "com.mcp-marketplace/unavailable"
 _NAME, _VERSION = "mcp-marketplace", "0.1.0"
 _AWAY_TTL_MS = 5_000
+_MAX_QUERY_WORDS = 24
 _INSTRUCTIONS = (
     "All servers that this key may use, as one. Names start with the server: `<server>__<tool>`. "
     f"Search with {metatools.SEARCH}, read a definition with {metatools.DESCRIBE}, call with {metatools.CALL}."
@@ -152,15 +153,16 @@ class Aggregate:
         if (problem := _search_problem(arguments)) is not None:
             return metatools.failed(problem, _meta(()))
         found = await self._all(call, "tools/list")
-        words = search.words_of(arguments.get("query", ""))
+        words = search.words_of(arguments.get("query", ""))[:_MAX_QUERY_WORDS]
         wanted_server, wanted_effect = arguments.get("server", ""), arguments.get("side_effect", "")
         hits: list[tuple[float, str, Json]] = []
         available = total = 0
         for listing in found:
-            # Reading thousands of definitions takes a while, and other calls do not wait for it.
-            await asyncio.sleep(0)
-            documents = documents_of(listing)
+            documents = await documents_of(listing)
             for number, tool, size in _callable(call, listing):
+                if not available % search.AT_ONCE:
+                    # Reading thousands of definitions takes a while, and other calls do not wait for it.
+                    await asyncio.sleep(0)
                 available += 1
                 total += size
                 points = search.score(documents[number], words) if words else 1.0

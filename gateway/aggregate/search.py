@@ -18,6 +18,7 @@ _NAME, _TITLE, _SERVER, _TEXT = 8.0, 5.0, 4.0, 2.0
 _EXACT, _BEGINNING, _LIKE = 1.0, 0.7, 0.5
 _LIKE_ENOUGH = 0.45
 _MAX_WORDS = 200
+AT_ONCE = 32  # definitions that are read or judged before others get their turn
 _COMMON = frozenset(
     (
         "a",

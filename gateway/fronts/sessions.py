@@ -22,6 +22,7 @@ KEY = "gateway:v1:session:"
 _CHANGED = "session"
 _MAX_COPIES = 20_000
 MAX_SUBSCRIPTIONS = 1000
+MAX_URI = 4096
 _ENDED, _LEVEL, _URI = "ended", "level", "uri:"
 
 
@@ -65,6 +66,9 @@ class Sessions:
         await self._store(name, _LEVEL, level)
 
     async def subscribe(self, name: str, uri: str) -> None:
+        if len(uri.encode()) > MAX_URI:
+            # It is kept in Valkey for as long as the session may live.
+            raise RefusedError("gateway.params_invalid", f"The URI of a subscription has at most {MAX_URI} bytes.")
         state = await self.state(name)
         if uri not in state.subscriptions and len(state.subscriptions) >= MAX_SUBSCRIPTIONS:
             raise RefusedError(

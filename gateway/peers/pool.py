@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.context import CallContext
 from gateway.mcp import lossless, versions
+from gateway.mcp.errors import RefusedError
 from gateway.peers import Ask, Json, translate
 from gateway.peers.session import Session
 from gateway.upstream.client import ServerBusyError
@@ -20,7 +21,9 @@ from gateway.upstream.credentials import account_of
 
 IDLE_S = 60.0
 MAX_SESSIONS = 4096
+MAX_PER_TENANT = 1024
 MAX_PER_OWNER = 64
+MAX_CAPABILITIES_BYTES = 64 * 1024
 
 Open = Callable[[CallContext, Json, Any, bool], Awaitable[Session]]
 
@@ -135,8 +138,13 @@ class SessionPool:
         return session
 
     async def _open(self, call: CallContext, key: PoolKey, client: Any) -> Session:
-        if self._owned[key.owner] >= MAX_PER_OWNER or len(self._keys) >= MAX_SESSIONS:
+        tenant = f"{key.owner.partition('|')[0]}|"
+        if self._owned[key.owner] >= MAX_PER_OWNER:
             self._make_room(key.owner)
+        elif sum(count for owner, count in self._owned.items() if owner.startswith(tenant)) >= MAX_PER_TENANT:
+            self._make_room(tenant)
+        elif len(self._keys) >= MAX_SESSIONS:
+            self._make_room("")
         self._owned[key.owner] += 1
         try:
             session = await self._opener(call, lossless.loads(key.capabilities), client, key.alone)
@@ -147,14 +155,9 @@ class SessionPool:
         session.idle_since = self._loop.time()
         return session
 
-    def _make_room(self, owner: str) -> None:
-        """End the session that has been idle longest, of this owner when it is the owner who has too many."""
-        mine_only = self._owned[owner] >= MAX_PER_OWNER
-        idle = [
-            session
-            for session, key in self._keys.items()
-            if not session.users and (not mine_only or key.owner == owner)
-        ]
+    def _make_room(self, beginning: str) -> None:
+        """End the session that has been idle longest of those whose owner begins so: who has too many gives up its own."""
+        idle = [session for session, key in self._keys.items() if not session.users and key.owner.startswith(beginning)]
         if not idle:
             raise ServerBusyError
         self.discard(min(idle, key=lambda session: session.idle_since))
@@ -193,4 +196,8 @@ def key_of(call: CallContext, request: Ask) -> PoolKey:
     capabilities = translate.capabilities_of(request.params)
     needs_ear = request.method == "subscriptions/listen" or bool(translate.log_level_of(request.params))
     alone = needs_ear or (request.method in translate.ASKING and translate.asks_back(capabilities))
-    return PoolKey(owner_of(call), call.url, lossless.canonical(capabilities), alone)
+    described = lossless.canonical(capabilities)
+    if len(described) > MAX_CAPABILITIES_BYTES:
+        # They are kept with the session for as long as it lives.
+        raise RefusedError("gateway.params_invalid", "The client's capabilities are too large.")
+    return PoolKey(owner_of(call), call.url, described, alone)

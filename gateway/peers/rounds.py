@@ -28,6 +28,7 @@ from gateway.peers import Ask
 
 LIFETIME_S = 600.0
 MAX_HELD = 2048
+MAX_HELD_BY_TENANT = 256  # with whatever many keys and servers
 MAX_HELD_BY_OWNER = 64
 _PREFIX = "m1."
 _MAX_STATE = 4096
@@ -107,9 +108,14 @@ class Holds(Generic[T]):
         return len(self._slots)
 
     def put(self, owner: str, item: T) -> str:
-        """Raises RefusedError when this owner, or everybody together, holds too much."""
+        """Raises RefusedError when this owner, its organisation, or everybody together holds too much.
+
+        `owner` begins with the organisation, up to the first `|`.
+        """
+        tenant = f"{owner.partition('|')[0]}|"
         mine = sum(slot.owner == owner for slot in self._slots.values())
-        if mine >= MAX_HELD_BY_OWNER or len(self._slots) >= MAX_HELD:
+        ours = sum(slot.owner.startswith(tenant) for slot in self._slots.values())
+        if mine >= MAX_HELD_BY_OWNER or ours >= MAX_HELD_BY_TENANT or len(self._slots) >= MAX_HELD:
             raise RefusedError("upstream.busy", "Too many calls wait for their callers' answers.")
         held_id = secrets.token_urlsafe(12)
         self._slots[held_id] = _Slot(owner, item, self._clock() + LIFETIME_S)

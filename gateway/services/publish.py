@@ -6,7 +6,6 @@ A lost message costs a second, not safety: every gateway also polls revisions in
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from typing import Any
 from uuid import UUID
@@ -14,10 +13,9 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
-from gateway import codec
+from gateway import codec, pushed
 from gateway.services.entries import server_entries, tenant_entry
 
-CHANNEL = "gateway:v1:entries"
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +42,7 @@ def publish_signing() -> None:
 
 def _send(message: dict[str, Any]) -> None:
     try:
-        _client().publish(CHANNEL, json.dumps(message))
+        _client().publish(pushed.CHANNEL, pushed.mark(settings.SESSION_SEAL_KEY, message))
     except redis.RedisError:
         log.warning("push to gateways failed; they will poll", exc_info=True)
 

@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from core import clock
-from gateway import codec
-from gateway.feed import CHANNEL
+from gateway import codec, pushed
 from tests.integration.gateway.conftest import Stage, body_of
+from tests.support.gateways import SESSION_KEY
 from tests.support.processes import wait_until
 
 CALL = body_of("tools/call", {"name": "echo", "arguments": {}})
@@ -208,7 +208,6 @@ def test_the_last_use_of_a_key_is_told(stage: Stage) -> None:
 
 
 def publish(redis_url: str, kind: str, body: dict, revision: int) -> None:
-    import json
-
     with redis.Redis.from_url(redis_url) as client:
-        client.publish(CHANNEL, json.dumps({"kind": kind, "revision": revision, "body": body}))
+        message = pushed.mark(SESSION_KEY, {"kind": kind, "revision": revision, "body": body})
+        client.publish(pushed.CHANNEL, message)

@@ -18,7 +18,7 @@ from billing import services as billing
 from catalog.choices import Status
 from catalog.models import Server
 from core import clock
-from gateway import codec
+from gateway import codec, pushed
 from gateway.services import entries, publish
 from tenants.choices import Role, Scope
 from tenants.context import platform_scope, tenant_scope
@@ -152,7 +152,7 @@ class TestServerEntries:
 class TestPublish:
     def test_the_compiled_entry_itself_is_pushed(self, cast):
         with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub(ignore_subscribe_messages=True) as heard:
-            heard.subscribe(publish.CHANNEL)
+            heard.subscribe(pushed.CHANNEL)
             heard.get_message(timeout=5)
             publish.publish_server(cast.payments.pk)
             message = None
@@ -160,4 +160,4 @@ class TestPublish:
                 message = heard.get_message(timeout=5)
         (entry,) = entries.server_entries(server_id=cast.payments.pk)
 
-        assert json.loads(message["data"])["body"] == codec.to_json(entry)
+        assert pushed.read(settings.SESSION_SEAL_KEY, message["data"])["body"] == codec.to_json(entry)

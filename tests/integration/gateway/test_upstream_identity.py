@@ -16,10 +16,11 @@ import pytest
 
 from core import clock, signing, vault
 from core.vault import Keychain, MasterKeys, Place
+from gateway import pushed
 from gateway.entries import CredentialEntry
 from gateway.upstream.credentials import basic
 from tests.integration.gateway.conftest import Stage, body_of
-from tests.support.gateways import VAULT_KEY, config_for, running_gateway
+from tests.support.gateways import SESSION_KEY, VAULT_KEY, config_for, running_gateway
 from tests.support.upstreams import Received
 
 CANARY = "canary-4f1d-secret-of-the-caller"
@@ -312,7 +313,7 @@ def _announce(stage: Stage) -> None:
 
     import redis
 
-    redis.Redis.from_url(os.environ["REDIS_URL"]).publish("gateway:v1:entries", json.dumps({"kind": "signing"}))
+    redis.Redis.from_url(os.environ["REDIS_URL"]).publish(pushed.CHANNEL, pushed.mark(SESSION_KEY, {"kind": "signing"}))
     kid = stage.world.loader.signing_entry.kid
     for _ in range(100):
         stage.call("ok")
