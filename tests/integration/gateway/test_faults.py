@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config import Record
 from tests.integration.gateway.conftest import Stage, body_of
-from tests.support.gateways import config_for, running_gateway
+from tests.support.gateways import config_for, make_call_tables, running_gateway
 from tests.support.processes import wait_until
 
 
@@ -112,6 +112,52 @@ def test_an_answer_that_cannot_be_recorded_is_withheld_and_its_call_is_unknown_a
         row = stage.row(response)
         assert (row["outcome"], row["billable"], row["price"]) == ("unknown", False, 0)
         assert row["tool"] == "echo"
+
+
+def session_of(stage: Stage, path: str) -> dict[str, str]:
+    """Headers of a session that was agreed on before."""
+    headers = stage.headers(mcp_protocol_version="2025-11-25")
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    content = body_of("initialize", hello, modern=False)
+    begun = httpx.post(stage.base + path, content=content, headers=headers, timeout=20)
+    return {**headers, "mcp-session-id": begun.headers["mcp-session-id"]}
+
+
+def ways(stage: Stage) -> Iterator[tuple[str, Callable[[], httpx.Response]]]:
+    """Every kind of path from a client to a server and back."""
+
+    def post(path: str, tool: str, headers: dict[str, str], *, modern: bool = False) -> httpx.Response:
+        content = body_of("tools/call", {"name": tool, "arguments": {}}, modern=modern)
+        return httpx.post(stage.base + path, content=content, headers=headers, timeout=20)
+
+    own, through = session_of(stage, "/mcp"), session_of(stage, "/mcp/handshake-only")
+    modern = stage.modern("tools/call", "ok__echo")
+    yield "a stream passed through", lambda: stage.call("stream")
+    yield "a plain call", lambda: stage.invoke("ok")
+    yield "an old server to a modern client", lambda: stage.call("handshake-only")
+    yield "an old server to an old client", lambda: post("/mcp/handshake-only", "echo", through)
+    yield "all servers as one", lambda: post("/mcp", "ok__echo", modern, modern=True)
+    yield "all servers as one to an old client", lambda: post("/mcp", "ok__echo", own)
+
+
+def test_no_way_leads_round_the_record(restage: Callable[..., Any]) -> None:
+    """Whatever stands between client and server, the last byte waits for the row."""
+    deadlines = replace(config_for("", "").deadlines, record=0.5)
+    with restage(record=NO_ROOM, deadlines=deadlines) as stage:
+        tenant = stage.world.tenant("careful")
+        make_call_tables(stage.database_url, [tenant.schema_name])
+        token, key = stage.world.key(tenant)
+        for name in ("ok", "stream", "handshake-only"):
+            stage.world.grant(tenant, stage.servers[name], key)
+        careful = replace(stage, acme=stage.world.loader.tenants[tenant.tenant_id], token=token, key=key)
+        for way, call in ways(careful):
+            assert "done" in call().text, way
+            with psycopg.connect(stage.database_url) as conn:
+                conn.execute(f'LOCK TABLE "{tenant.schema_name}".calls_call IN EXCLUSIVE MODE')
+                withheld = call().text
+            assert "done" not in withheld, way
+            assert "calls.not_recorded" in withheld, way
+            wait_until(lambda call=call: "done" in call().text, "the record to be back")  # type: ignore[misc]
 
 
 def test_without_any_place_for_a_row_no_server_is_asked(restage: Callable[..., Any]) -> None:
