@@ -1,8 +1,8 @@
 """Closed: a server that keeps failing is left alone for a while, and its callers are told at once.
 
-Opens after 5 failures in a row, or when at least half of at least 20 calls in 30 seconds failed. Stays open for 30 seconds
-times the number of openings, at most 300, plus up to a tenth so that processes do not knock together; then one call is let
-through as a probe.
+Opens after 5 failures in a row, or when at least half of at least 20 calls in 30 seconds failed. Stays open for 5 seconds
+times the number of openings, at most 25 (or for as long as the server itself asked, up to 300), plus up to a tenth so that
+processes do not knock together; then one call is let through as a probe.
 Timeouts, broken connections and statuses from 500 count as failures; a tool's own error and statuses below 500 do not.
 State is of this process alone.
 """
@@ -29,8 +29,9 @@ class BreakerConfig:
     ratio: float = 0.5
     minimum: int = 20
     window_s: float = 30.0
-    open_s: float = 30.0
-    open_max_s: float = 300.0
+    open_s: float = 5.0
+    open_max_s: float = 25.0
+    retry_after_max_s: float = 300.0  # what a server may ask for
     jitter: float = 0.1
 
 
@@ -116,7 +117,8 @@ class Breaker:
         if now - self.open_until > config.open_max_s:
             self.openings = 0  # it has been well for long
         self.openings += 1
-        seconds = min(max(config.open_s * self.openings, retry_after_s), config.open_max_s)
+        asked = min(retry_after_s, config.retry_after_max_s)
+        seconds = max(min(config.open_s * self.openings, config.open_max_s), asked)
         self.open_until = now + seconds * (1 + random.random() * config.jitter)  # noqa: S311 - no secret
         self.state, self.probing = State.OPEN, False
 

@@ -19,7 +19,8 @@ def main() -> int:
     with platform_scope():
         tenant, owner = Tenant.objects.get(slug=slug), User.objects.get(email="owner@faultlab.example")
         if verb == "suspend":
-            organisations.suspend(tenant_id=tenant.pk, operator=owner)
+            operator, _ = User.objects.get_or_create(email="operator@faultlab.example", defaults={"is_staff": True})
+            organisations.suspend(tenant_id=tenant.pk, operator=operator)
             return 0
         for key in APIKey.objects.filter(tenant=tenant, revoked_at=None):
             api_keys.revoke(tenant=tenant, key_id=key.pk, actor=owner)

@@ -28,7 +28,7 @@ def test_five_failures_in_a_row_open_it_and_a_success_between_does_not() -> None
     assert breaker.state is State.CLOSED
     breaker.fail(1.0)
     assert breaker.state is State.OPEN
-    assert breaker.blocked_s(1.0) == 30.0
+    assert breaker.blocked_s(1.0) == 5.0
 
 
 def test_half_of_twenty_within_the_window_open_it() -> None:
@@ -55,9 +55,9 @@ def test_what_left_the_window_no_longer_counts() -> None:
 
 def test_after_the_wait_one_probe_passes_and_its_success_closes_it() -> None:
     breaker = opened()
-    assert breaker.blocked_s(30.0) == 0.0
-    assert breaker.enter(30.0)
-    assert breaker.blocked_s(30.0) > 0  # the others wait for the probe
+    assert breaker.blocked_s(5.0) == 0.0
+    assert breaker.enter(5.0)
+    assert breaker.blocked_s(5.0) > 0  # the others wait for the probe
     breaker.succeed(31.0)
     assert breaker.state is State.CLOSED
     assert not breaker.enter(31.0)
@@ -70,15 +70,15 @@ def test_a_failed_probe_opens_it_for_longer_up_to_five_minutes() -> None:
         now = breaker.open_until
         breaker.enter(now)
         breaker.fail(now)
-    assert waits[:3] == [30.0, 60.0, 90.0]
-    assert waits[-1] == 300.0
+    assert waits[:3] == [5.0, 10.0, 15.0]
+    assert waits[-1] == 25.0
 
 
 def test_a_probe_that_says_nothing_leaves_the_place_to_the_next_call() -> None:
     breaker = opened()
-    breaker.enter(30.0)
+    breaker.enter(5.0)
     breaker.leave()
-    assert breaker.blocked_s(30.0) == 0.0
+    assert breaker.blocked_s(5.0) == 0.0
 
 
 def test_the_wait_that_the_server_asked_for_is_honoured() -> None:
@@ -101,7 +101,7 @@ def test_one_address_is_chosen_until_its_breaker_opens() -> None:
     for _ in range(5):
         endpoints.each[0].breaker.fail(0.0)
     assert endpoints.choose(0.0) is None
-    assert endpoints.blocked_s(0.0) == 30.0
+    assert endpoints.blocked_s(0.0) == 5.0
 
 
 def test_calls_go_round_the_addresses_and_pass_over_a_broken_one() -> None:
