@@ -11,8 +11,6 @@ from gateway.mcp import params as mirrored
 from gateway.mcp.session import OwnSession
 from gateway.peers import Ask, Json
 
-# What a client that never set a level is told: the older revisions leave it to the server, the modern one needs a level.
-DEFAULT_LEVEL = "info"
 # Features of a server that a session remembers.
 TOOLS, PROMPTS, RESOURCES, SUBSCRIBE = "t", "p", "r", "s"
 _CHANGES = {TOOLS: "toolsListChanged", PROMPTS: "promptsListChanged", RESOURCES: "resourcesListChanged"}
@@ -21,13 +19,13 @@ _MAX_WORD = 100
 
 def meta_of(session: OwnSession, level: str, own: Json) -> Json:
     """The `_meta` that the modern revision wants, over what the client put there itself."""
-    return {
+    meta = {
         **own,
         versions.META_VERSION: versions.FIRST_MODERN.decode(),
         versions.META_CAPABILITIES: session.capabilities,
         versions.META_CLIENT: session.client,
-        versions.META_LOG_LEVEL: level or DEFAULT_LEVEL,
     }
+    return {**meta, versions.META_LOG_LEVEL: level} if level else meta
 
 
 def modernise(call: CallContext, session: OwnSession, level: str) -> None:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from core.errors import MarketplaceError
 from gateway.context import CallContext
+from gateway.mcp import versions
 from gateway.mcp.errors import RefusedError
-from gateway.peers import Ask, Json
+from gateway.peers import Ask, Json, translate
 from gateway.peers.eras import Eras
 from gateway.peers.legacy import LegacyPeer
 from gateway.peers.modern import ModernPeer, NotModernError
 from gateway.peers.streamable import NotLegacyError
 from gateway.upstream.http1 import UpstreamBrokenError
+
+# What a client that never set a level is told: the older revisions leave it to the server, the modern one needs a level.
+DEFAULT_LEVEL = "info"
 
 
 class AnyPeer:
@@ -29,7 +34,7 @@ class AnyPeer:
         believed = self.eras.of(call.entry).modern
         if await self.is_modern(call):
             try:
-                async with contextlib.aclosing(self.modern.ask(call, request)) as messages:
+                async with contextlib.aclosing(self.modern.ask(call, _with_level(call, request))) as messages:
                     async for message in messages:
                         yield message
                 return
@@ -47,7 +52,7 @@ class AnyPeer:
             # Nothing has happened here either. What was only believed may have changed: servers are upgraded.
             if believed is not False or not await self.eras.probe(call):
                 raise RefusedError("upstream.failed", detail=f"HTTP {exc.status} to every era of the protocol") from exc
-        async with contextlib.aclosing(self.modern.ask(call, request)) as messages:
+        async with contextlib.aclosing(self.modern.ask(call, _with_level(call, request))) as messages:
             async for message in messages:
                 yield message
 
@@ -62,3 +67,11 @@ class AnyPeer:
             return not await self.eras.probe(call) and await self.legacy.opens(call, request)
         except (UpstreamBrokenError, MarketplaceError):
             return False
+
+
+def _with_level(call: CallContext, request: Ask) -> Ask:
+    """The request of an older client for a modern server. An older server is told a level only where the client set one."""
+    meta = translate.meta_of(request.params)
+    if call.session is None or versions.META_LOG_LEVEL in meta:
+        return request
+    return replace(request, params={**request.params, "_meta": {**meta, versions.META_LOG_LEVEL: DEFAULT_LEVEL}})

@@ -668,3 +668,28 @@ def test_a_server_of_the_official_sdk_is_reached_by_handshake(
 
         assert run(old, act) == (["echo", "add", "fail", "slow"], {"result": 3}, True)
         assert seen == [1, 2]
+
+
+def test_a_server_is_told_a_log_level_only_when_the_client_set_one(old: Old) -> None:
+    """A session that has a level serves one request at a time; all others share one."""
+    token, key = old.stage.world.key(old.stage.acme)
+    old.stage.world.grant(old.stage.acme, old.stage.servers[old.slug], key)
+    headers = old.stage.headers(token, mcp_protocol_version="2025-11-25")
+
+    def ask(method: str, **params: Any) -> httpx.Response:
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return httpx.post(f"{old.stage.base}/mcp", content=json.dumps(message), headers=headers, timeout=10)
+
+    def call_echo() -> str:
+        """The session at the server that the call went through."""
+        assert "result" in ask("tools/call", name=f"{old.slug}__echo", arguments={}).json()
+        return next(session for session, message in reversed(old.app.received) if message["method"] == "tools/call")
+
+    client = {"name": "older", "version": "1"}
+    hello = ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=client)
+    headers["mcp-session-id"] = hello.headers["mcp-session-id"]
+    shared = call_echo()
+    assert "logging/setLevel" not in old.app.methods()
+    ask("logging/setLevel", level="debug")
+    assert call_echo() != shared
+    assert "logging/setLevel" in old.app.methods()
