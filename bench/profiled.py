@@ -16,7 +16,7 @@ from types import FrameType
 _EVERY_S = 0.001
 # Processor seconds for importing and the first requests, which are not what a server does all day.
 _START_S = 2.0
-_SHOWN = 50
+_SHOWN = 150
 _ROOT = str(Path(__file__).resolve().parents[1]) + "/"
 
 
