@@ -6,6 +6,7 @@ A server of the modern revision, asked without a client's bytes at hand: the req
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import AsyncGenerator
 
@@ -50,8 +51,9 @@ class ModernPeer:
                 outcomes.note_status(call, reply)
                 call.watched.extend(idle)
                 if wire.is_event_stream(reply) and reply.status == 200:
-                    async for event in wire.raw_events(reply, self._config.limits.reply_bytes):
-                        call.watched.extend(idle)
+                    heard = functools.partial(call.watched.extend, idle)
+                    async for event in wire.raw_events(reply, self._config.limits.reply_bytes, heard):
+                        heard()
                         message = read_event(event)
                         if message is None or _is_foreign(message, request):
                             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -286,8 +287,9 @@ class Forwarder:
             raise outcomes.not_an_answer(reply.status, "an event stream with an error status")
         await answers.start_stream(call, send, self.passed_headers(call, reply))
         resumable = False
-        async for event, message in events(reply, self._config.limits.reply_bytes):
-            call.watched.extend(idle)
+        heard = functools.partial(call.watched.extend, idle)
+        async for event, message in events(reply, self._config.limits.reply_bytes, heard):
+            heard()
             call.response_bytes += len(event)
             if not sse.is_answer(message):
                 resumable = resumable or (not call.modern and sse.has_event_id(event))

@@ -199,7 +199,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         reply, parser = self._reply, self._parser
-        if reply is None or parser is None:
+        if reply is None or parser is None or reply.complete:
             return
         reply.status = parser.get_status_code()
         if reply.status < 200:

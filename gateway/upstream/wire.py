@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from gateway.mcp import sse
@@ -11,11 +11,18 @@ from gateway.upstream.http1 import Reply, UpstreamBrokenError
 POST_TYPES = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
 
 
-async def events(reply: Reply, max_bytes: int) -> AsyncIterator[tuple[bytes, dict[str, Any] | None]]:
-    """A stream's events as they arrive, each with the message it carries. Raises UpstreamBrokenError."""
+async def events(
+    reply: Reply, max_bytes: int, heard: Callable[[], None] | None = None
+) -> AsyncIterator[tuple[bytes, dict[str, Any] | None]]:
+    """A stream's events as they arrive, each with the message it carries; `heard` is told of all bytes, also of half an event.
+
+    Raises UpstreamBrokenError.
+    """
     cutter = sse.EventCutter(max_bytes)
     try:
         while chunk := await reply.read():
+            if heard is not None:
+                heard()
             for event in cutter.feed(chunk):
                 yield event, sse.message_of(event)
         for event in cutter.finish():
@@ -24,11 +31,13 @@ async def events(reply: Reply, max_bytes: int) -> AsyncIterator[tuple[bytes, dic
         raise UpstreamBrokenError(f"the stream is not usable: {type(exc).__name__}") from exc
 
 
-async def raw_events(reply: Reply, max_bytes: int) -> AsyncIterator[bytes]:
-    """A stream's events as they arrive, not looked into. Raises UpstreamBrokenError."""
+async def raw_events(reply: Reply, max_bytes: int, heard: Callable[[], None] | None = None) -> AsyncIterator[bytes]:
+    """A stream's events as they arrive, not looked into; `heard` as for `events`. Raises UpstreamBrokenError."""
     cutter = sse.EventCutter(max_bytes)
     try:
         while chunk := await reply.read():
+            if heard is not None:
+                heard()
             for event in cutter.feed(chunk):
                 yield event
         for event in cutter.finish():

@@ -251,6 +251,17 @@ async def _stream_quiet(request: Received, writer: Writer) -> None:
     writer.write(event(result(request)) + b"0\r\n\r\n")
 
 
+async def _slow_event(request: Received, writer: Writer) -> None:
+    """One event in pieces, with pauses that add up to more than the gateway waits for a sign of life."""
+    answer = b"data: " + result(request) + b"\n\n"
+    writer.write(sse_head())
+    for piece in (answer[:10], answer[10:20], answer[20:30], answer[30:]):
+        await asyncio.sleep(0.7)
+        writer.write(chunk(piece))
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+
+
 async def _stream_flood(request: Received, writer: Writer) -> None:
     """More progress than any socket buffers."""
     writer.write(sse_head())

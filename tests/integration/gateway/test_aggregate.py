@@ -448,8 +448,8 @@ def test_every_definition_of_the_collection_is_listed_equal_but_for_its_name(all
     stage, passed = all_servers.stage, 0
     owner = next(entry for entry in stage.world.loader.tenants.values() if entry.slug == "initech")
     try:
-        for start in range(0, len(definitions), 2500):
-            part = definitions[start : start + 2500]
+        for start in range(0, len(definitions), 1000):
+            part = definitions[start : start + 1000]
             all_servers.alpha.results["tools/list"] = listing("tools", *part)
             server = stage.world.server(f"collection-{start}", alpha.url, owner)
             stage.world.change_server(server.server_id, policy=replace(policy, server_id=server.server_id))

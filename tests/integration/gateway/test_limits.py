@@ -113,8 +113,18 @@ def test_a_session_of_an_older_client_survives_a_refusal_by_a_limit(stages: list
 def test_gateways_together_let_through_what_the_rate_allows_and_no_more(stages: list[Stage]) -> None:
     several = limited(stages, rule(LimitKind.RATE, 60, Period.DAY))
     found = statuses(several, 200)
-    assert found.count(200) == 60
-    assert found.count(429) == 140
+    passed = found.count(200)
+    assert passed <= 60
+    assert found.count(429) == 200 - passed
+
+    # What a gateway still holds when no more calls come is given back, and then used.
+    def used_up() -> bool:
+        nonlocal passed
+        passed += several[0].call(slug(several[0])).status_code == 200
+        return passed >= 60
+
+    wait_until(used_up, "the rate to be used up")
+    assert statuses(several, 30).count(429) == 30
 
 
 def test_a_hard_cap_is_used_to_the_last_call_and_never_overrun_by_several_gateways(stages: list[Stage]) -> None:

@@ -96,6 +96,12 @@ def test_an_answer_cut_into_bytes_and_lines_is_still_seen(stage: Stage) -> None:
     assert stage.row(response)["outcome"] == "ok"
 
 
+def test_half_an_event_is_a_sign_of_life(stage: Stage) -> None:
+    response = stage.call("slow-event")
+    assert "done" in response.text
+    assert stage.row(response)["outcome"] == "ok"
+
+
 def test_an_answer_to_somebody_else_is_not_passed_on(stage: Stage) -> None:
     response = stage.call("stream-other-id")
     assert "secret" not in response.text
