@@ -77,8 +77,7 @@ class Link:
         self._done = self._loop.create_future()
         try:
             for schema in sorted(groups):
-                columns = [column.encode() for column in rows.encode(groups[schema])]
-                self._pg.send_query_prepared(self._prepared(schema), columns)
+                self._pg.send_query_prepared(self._prepared(schema), rows.parameters(groups[schema]))
             self._pg.pipeline_sync()
             self._flush()
         except psycopg.Error as exc:

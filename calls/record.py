@@ -6,7 +6,7 @@ the migration, the writer and the model are checked against it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -20,6 +20,13 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     DENIED = "denied"
     UNKNOWN = "unknown"  # interrupted: it is not known whether the server acted; never billed
+
+
+@dataclass(slots=True, eq=False)
+class Alike:
+    """A promise: records that carry the same object agree in the columns of ALIKE. Keeps what `calls.rows` made of them."""
+
+    repeated: dict[int, list[bytes]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -77,8 +84,9 @@ class CallRecord:
     upstream_auth: str = ""
     upstream_protocol: str = ""
     timings: str = ""  # calls.timings
-    # not a column: the caller's span, for our own
+    # not columns: the caller's span, for our own; and what other records have in common with this one
     parent_span: str = ""
+    alike: Alike | None = field(default=None, compare=False, repr=False)
 
 
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -128,4 +136,14 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("timings", "text"),
 )
 
-assert {name for name, _ in COLUMNS} == {f.name for f in fields(CallRecord)} - {"schema_name", "parent_span"}
+# What is the same for calls of one caller to one tool, under one decision and price.
+ALIKE = frozenset(
+    {
+        "api_key_id", "user_id", "agent", "session_id", "interface", "protocol", "method", "server_id", "server_name",
+        "server_version_id", "tool", "allowed", "reason", "grant_id", "side_effect", "trust_required", "trust_effective",
+        "policy_revision", "provider_id", "price_version_id", "quoted_price", "currency",
+    }
+)  # fmt: skip
+
+_BESIDE = {"schema_name", "parent_span", "alike"}
+assert {name for name, _ in COLUMNS} == {f.name for f in fields(CallRecord)} - _BESIDE

@@ -36,7 +36,7 @@ _HEAD = struct.Struct("<II")
 _FRAME_HEAD = len(_MARK) + _HEAD.size
 _MAX_ROW = 64 * 1024
 
-_NAMES = tuple(field.name for field in fields(CallRecord))
+_NAMES = tuple(field.name for field in fields(CallRecord) if field.name != "alike")
 _READERS: dict[str, Any] = {
     name: UUID if kind == "uuid" else datetime.fromisoformat if kind == "timestamptz" else Decimal
     for name, kind in COLUMNS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from access.types import Decision, Principal
-from calls.record import Outcome
+from calls.record import Alike, Outcome
 from core import clock, ids
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from gateway.mcp.messages import Message
@@ -24,15 +24,26 @@ if TYPE_CHECKING:
     from gateway.stages.tasks import Tasks
 
 
+class Common:
+    """What calls of one caller share that name the same, as long as server, decision and price stay what they are."""
+
+    __slots__ = ("alike", "constant", "decision", "price", "server")
+
+    def __init__(self, server: ServerEntry, decision: Decision, price: Price | None) -> None:
+        self.server, self.decision, self.price = server, decision, price
+        self.alike = Alike()
+        self.constant = b""  # of their intents
+
+
 class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
     __slots__ = (
         "callable_tools",
+        "common",
         "credential",
         "decisions",
         "identities",
-        "intents",
         "key",
         "own_plan",
         "plans",
@@ -53,7 +64,7 @@ class Caller:
             agent=key.agent,
             team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
         )
-        self.intents: dict[tuple[str, ...], tuple[Any, bytes]] = {}  # gateway.stages.intent
+        self.common: dict[tuple[str, ...], Common] = {}  # what calls have in common
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
         self.identities: dict[UUID, Any] = {}  # as whom servers are called, of gateway.upstream.credentials
         self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}

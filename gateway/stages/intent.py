@@ -17,7 +17,6 @@ from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
 from gateway.stages import meter
 
-_CALLERS_INTENTS_MAX = 512
 _HARMLESS = frozenset({"", "read"})
 
 
@@ -57,18 +56,9 @@ class Intents:
 
 def _constant(call: CallContext) -> bytes:
     """What this call shares with others of the same caller, encoded once for as long as it holds."""
-    caller, server, decision, message = call.caller, call.server, call.decision, call.message
-    assert caller is not None
-    assert server is not None
-    assert message is not None
-    name = (call.slug, message.method, call.tool, call.interface, call.protocol, call.session_id)
-    known = caller.intents.get(name)
-    if known is not None:
-        (of_server, of_decision, of_price), constant = known
-        if of_server is server and of_decision is decision and of_price is call.price:
-            return constant
-    elif len(caller.intents) >= _CALLERS_INTENTS_MAX:
-        caller.intents.clear()
-    constant = intents.constant_part(meter.record_of(call))
-    caller.intents[name] = ((server, decision, call.price), constant)
-    return constant
+    common = meter.common_of(call)
+    if common is None:
+        return intents.constant_part(meter.record_of(call))
+    if not common.constant:
+        common.constant = intents.constant_part(meter.record_of(call))
+    return common.constant

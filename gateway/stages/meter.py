@@ -10,12 +10,13 @@ from calls.record import CallRecord
 from calls.writer import CallWriter
 from core import failpoints
 from gateway import tracing
-from gateway.context import CallContext
+from gateway.context import CallContext, Common
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.versions import META_CLIENT
 
 _ONE, _ZERO = Decimal(1), Decimal(0)
 _MAX_LABEL = 128
+_CALLERS_COMMON_MAX = 512
 
 
 def commit(call: CallContext, writer: CallWriter) -> asyncio.Future[None]:
@@ -43,6 +44,21 @@ def refuse(call: CallContext, refusal: RefusedError) -> None:
     call.error = f"{refusal.error_code}: {refusal.detail or refusal.message}"
     if refusal.decision is None and refusal.reason is not None:
         call.reason = refusal.reason
+
+
+def common_of(call: CallContext) -> Common | None:
+    """What the call shares with others; None when it was refused on its own grounds or before there was a decision."""
+    caller, server, decision, message = call.caller, call.server, call.decision, call.message
+    if server is None or decision is None or caller is None or message is None or call.reason:
+        return None
+    name = (call.slug, message.method, call.tool, call.interface, call.protocol, call.session_id)
+    held = caller.common.get(name)
+    if held is not None and held.server is server and held.decision is decision and held.price is call.price:
+        return held
+    if len(caller.common) >= _CALLERS_COMMON_MAX:
+        caller.common.clear()
+    held = caller.common[name] = Common(server, decision, call.price)
+    return held
 
 
 def record_of(call: CallContext) -> CallRecord:
@@ -87,6 +103,8 @@ def record_of(call: CallContext) -> CallRecord:
         upstream_protocol=call.upstream_protocol or call.protocol,
         timings=timings.encode(call.started_ns, call.marks),
     )
+    if (common := common_of(call)) is not None:
+        record.alike = common.alike
     if server is not None:
         record.server_id, record.server_version_id = server.server_id, server.version_id
         record.provider_id = server.provider_id

@@ -64,6 +64,7 @@ class TestCall:
 
     def test_the_record_has_a_field_for_every_column(self):
         assert {name for name, _ in COLUMNS} == {field.name for field in fields(CallRecord)} - {
+            "alike",
             "schema_name",
             "parent_span",
         }
