@@ -472,8 +472,8 @@ async def f26(lab: Lab) -> str:
 async def f27(lab: Lab) -> str:
     async with lab.load() as load:
         await asyncio.sleep(1)
-        for command in ("rotate_signing_keys", "rotate_vault_keys") * 2:
-            await asyncio.to_thread(lab.manage, "manage.py", command)
+        for command in (("rotate_signing_keys", "--now"), ("rotate_vault_keys", "--data-keys")) * 2:
+            await asyncio.to_thread(lab.manage, "manage.py", *command)
             await asyncio.sleep(1)
         await finish(lab, load)
     broken = [each for each in load.sent if not each.succeeded]
