@@ -390,7 +390,7 @@ def translate(exc: BaseException) -> RefusedError:
         case WatchedTimeoutError():
             return RefusedError("upstream.timeout")
         case UpstreamBrokenError():
-            return RefusedError("upstream.failed", detail=str(exc))
+            return RefusedError(exc.code, detail=str(exc))
         case ServerBusyError():
             return RefusedError("upstream.busy")
         case EgressRefusedError():

@@ -99,6 +99,11 @@ class Watched:
         """The caller waits no longer than this, whatever the phases would allow."""
         self._end = self._watch.loop.time() + seconds
 
+    @property
+    def was_hurried(self) -> bool:
+        """The time that the caller itself named has passed."""
+        return self._watch.loop.time() >= self._end
+
     def left_s(self, most: float) -> float:
         """Seconds that remain of the phase, at most `most`."""
         return min(most, max(0.0, self._last - self._watch.loop.time()))

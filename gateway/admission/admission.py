@@ -22,7 +22,7 @@ from gateway.admission.shared import Shared, Spent, Tell
 from gateway.config import AdmissionConfig
 from gateway.context import CallContext
 from gateway.mcp.errors import RefusedError
-from gateway.upstream.http1 import UpstreamBrokenError
+from gateway.upstream.http1 import ReplyTooLargeError, UpstreamBrokenError
 from gateway.watch import WatchedTimeoutError
 
 _MAX_PLANS = 1024
@@ -104,6 +104,8 @@ def _has_failed(call: CallContext, error: BaseException | None) -> bool | None:
         return call.status >= 500 if call.attempts else None
     if call.outcome in _ANSWERED:
         return False
+    if isinstance(error, ReplyTooLargeError) or (isinstance(error, WatchedTimeoutError) and call.watched.was_hurried):
+        return None  # what one caller asked for, and how long it would wait, closes no server to the others
     if isinstance(error, UpstreamBrokenError | WatchedTimeoutError):
         return not call.stream_listens
     if isinstance(error, RefusedError) and error.error_code == "upstream.failed":

@@ -3,7 +3,8 @@
 Opens after 5 failures in a row, or when at least half of at least 20 calls in 30 seconds failed. Stays open for 5 seconds
 times the number of openings, at most 25 (or for as long as the server itself asked, up to 300), plus up to a tenth so that
 processes do not knock together; then one call is let through as a probe.
-Timeouts, broken connections and statuses from 500 count as failures; a tool's own error and statuses below 500 do not.
+Timeouts, broken connections and statuses from 500 count as failures; a tool's own error and statuses below 500 do not. Nor does
+what one caller alone decides: a wait that it cut short, an answer that is too large.
 State is of this process alone.
 """
 

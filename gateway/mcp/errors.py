@@ -323,6 +323,14 @@ KINDS: dict[str, Kind] = {
             retry_after_s=1,
         ),
         Kind(
+            "upstream.too_large",
+            50203,
+            502,
+            "The server's answer is larger than is accepted.",
+            "Ask for less at once, or in pages.",
+            outcome=Outcome.UPSTREAM_ERROR,
+        ),
+        Kind(
             "upstream.timeout",
             50400,
             504,

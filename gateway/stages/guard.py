@@ -47,7 +47,8 @@ def check(scope: Mapping[str, Any], limits: Limits, host_names: frozenset[str]) 
     if len(headers) != len(raw):
         _refuse_duplicates(raw)
     if len(raw) > limits.headers or sum(map(len, headers)) + sum(map(len, headers.values())) > limits.header_bytes:
-        raise RefusedError("gateway.headers_invalid", "The request has too many headers.")
+        most = f"{limits.headers} headers of {limits.header_bytes} bytes"
+        raise RefusedError("gateway.headers_invalid", f"The request has more than {most} together.")
     if b"transfer-encoding" in headers and b"content-length" in headers:
         raise RefusedError("gateway.headers_invalid", "The request has both a length and a transfer encoding.")
     if not _is_own_host(headers.get(b"host", b""), host_names):

@@ -22,11 +22,19 @@ IDLE_S = 4.0
 
 
 class UpstreamBrokenError(Exception):
-    """No usable reply. `sent` tells whether the server may have seen the request."""
+    """No usable reply. `sent` tells whether the server may have seen the request; `code` is of the table of refusals."""
+
+    code = "upstream.failed"
 
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class ReplyTooLargeError(UpstreamBrokenError):
+    """The server answers more than is accepted, which says something about what it was asked and nothing about its health."""
+
+    code = "upstream.too_large"
 
 
 class Reply:
@@ -61,13 +69,13 @@ class Reply:
         return data
 
     async def read_all(self, limit: int) -> bytes:
-        """The whole body. Raises UpstreamBrokenError when it breaks off or exceeds `limit` bytes."""
+        """The whole body. Raises UpstreamBrokenError when it breaks off, ReplyTooLargeError beyond `limit` bytes."""
         parts: list[bytes] = []
         size = 0
         while data := await self.read():
             size += len(data)
             if size > limit:
-                raise UpstreamBrokenError("the reply is larger than is accepted")
+                raise ReplyTooLargeError(f"the reply is larger than {limit} bytes")
             parts.append(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from gateway.mcp import sse
-from gateway.upstream.http1 import Reply, UpstreamBrokenError
+from gateway.upstream.http1 import Reply, ReplyTooLargeError, UpstreamBrokenError
 
 POST_TYPES = b"content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
 
@@ -27,7 +27,9 @@ async def events(
                 yield event, sse.message_of(event)
         for event in cutter.finish():
             yield event, sse.message_of(event)
-    except (ValueError, sse.EventTooLargeError) as exc:
+    except sse.EventTooLargeError as exc:
+        raise _too_large(max_bytes) from exc
+    except ValueError as exc:
         raise UpstreamBrokenError(f"the stream is not usable: {type(exc).__name__}") from exc
 
 
@@ -43,7 +45,11 @@ async def raw_events(reply: Reply, max_bytes: int, heard: Callable[[], None] | N
         for event in cutter.finish():
             yield event
     except sse.EventTooLargeError as exc:
-        raise UpstreamBrokenError("an event of the stream is larger than is accepted") from exc
+        raise _too_large(max_bytes) from exc
+
+
+def _too_large(max_bytes: int) -> ReplyTooLargeError:
+    return ReplyTooLargeError(f"an event of the stream is larger than {max_bytes} bytes")
 
 
 def is_event_stream(reply: Reply) -> bool:

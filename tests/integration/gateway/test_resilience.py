@@ -102,6 +102,20 @@ class TestBreaker:
             for _ in range(7):
                 assert served.call().status_code != 503
 
+    def test_a_caller_in_a_hurry_does_not_close_a_server_to_others(self, stage: Stage) -> None:
+        served = serve(stage, "hang")
+        body = body_of("tools/call", {"name": "echo", "arguments": {}})
+        hurried = {**served.stage.modern("tools/call", "echo"), "x-request-timeout": "0.1"}
+        assert [served.post(body, hurried).status_code for _ in range(7)] == [504] * 7
+
+    def test_a_caller_that_asks_for_too_much_does_not_close_it_either_and_is_told(self, stage: Stage) -> None:
+        served = serve(stage, "huge")
+        for _ in range(7):
+            response = served.call()
+            assert response.status_code == 502
+            assert response.json()["error"]["data"]["code"] == "upstream.too_large"
+        assert "10485760 bytes" in served.stage.row(response)["error"]
+
 
 class TestAddresses:
     def test_calls_go_on_at_another_address_when_one_refuses_connections(self, stage: Stage) -> None:

@@ -18,7 +18,7 @@ FAILURES = [
     ("redirect", 502, 50200, "upstream_error"),
     ("unauthorized", 502, 50211, "upstream_error"),
     ("not-allowed", 405, 50200, "upstream_error"),
-    ("huge", 502, 50200, "upstream_error"),
+    ("huge", 502, 50203, "upstream_error"),
     ("huge-headers", 502, 50200, "upstream_error"),
     ("compressed", 502, 50200, "upstream_error"),
     ("not-http", 502, 50200, "upstream_error"),

@@ -30,7 +30,7 @@ BOUNDS = {
         _BREAKER.minimum,
         _BREAKER.window_s,
     ],
-    "how long it is left alone": [_BREAKER.open_s, _BREAKER.open_max_s],
+    "how long it is left alone": [_BREAKER.open_s, _BREAKER.open_max_s, _BREAKER.retry_after_max_s],
     "request; answer of a server": [_LIMITS.request_bytes / 2**20, _LIMITS.reply_bytes / 2**20],
     "depth of JSON": [_LIMITS.json_depth, _LIMITS.headers, _LIMITS.header_bytes / 2**10],
 }
