@@ -41,7 +41,7 @@ _HOLD_MS = 400  # time for the others to report their leases after Valkey lost i
 # A counter whose sum is being read, at a cold start for very many at once, is worth a wait; a refusal costs the caller more.
 _GIVE_UP_S = 3.0
 # So many rounds in a row must fail before Valkey counts as away; more when this process itself was late, or has only begun.
-_FAILURES, _FAILURES_LATE = 2, 8
+_FAILURES, _FAILURES_LATE, _FAILURES_FIRST = 2, 8, 24
 _FIRST_ROUND_S = 2.0
 _READERS, _READ_S = 2, 10.0
 _AGAIN_S = 0.02
@@ -208,7 +208,9 @@ class Shared:
         self._failures += 1
         self._wake.set()
         was_late = time.monotonic() - began > 1.25 * ROUND_MOST_S
-        return self._failures < (_FAILURES_LATE if was_late or not self._has_reached else _FAILURES)
+        if not self._has_reached:
+            return self._failures < _FAILURES_FIRST
+        return self._failures < (_FAILURES_LATE if was_late else _FAILURES)
 
     def _turn(self) -> asyncio.Future[bool]:
         waiting, self._next = self._next, self._loop.create_future()
