@@ -1,7 +1,8 @@
 """Identifiers: UUIDv7 (RFC 9562 section 5.7), ordered by the millisecond in which they were minted.
 
 The order is what month partitions and keyset paging rely on. Within one millisecond and process a counter keeps ids
-increasing; across processes the 62 random bits keep them apart.
+increasing; across processes the 62 random bits keep them apart. They are drawn ahead, some hundred ids at a time: ids are no
+secrets, and a system call for each would cost more than the rest.
 """
 
 from __future__ import annotations
@@ -16,25 +17,41 @@ from core import clock
 _lock = threading.Lock()
 _last_ms = -1
 _counter = 0
+_random = b""
+_drawn = 0  # bytes of it that are used up
 
 _COUNTER_MAX = 0xFFF
 # A clock that steps back a little is waited out; one that was set back is followed, or rows would land in a later month.
 _CLOCK_SET_BACK_MS = 10_000
+_DRAWN_AHEAD = 4096
 
 
 def uuid7() -> UUID:
-    global _last_ms, _counter  # noqa: PLW0603 - one sequence per process
+    global _last_ms, _counter, _random, _drawn  # noqa: PLW0603 - one sequence per process
     ms = clock.unix_ms()
     with _lock:
+        if _drawn >= len(_random):
+            _random, _drawn = os.urandom(_DRAWN_AHEAD), 0
+        rest = int.from_bytes(_random[_drawn : _drawn + 8], "big")
+        _drawn += 8
         if ms > _last_ms or ms < _last_ms - _CLOCK_SET_BACK_MS:
-            _last_ms, _counter = ms, int.from_bytes(os.urandom(1), "big")
+            _last_ms, _counter = ms, rest >> 56
         else:
             _counter += 1
             if _counter > _COUNTER_MAX:
                 _last_ms, _counter = _last_ms + 1, 0
         stamp, counter = _last_ms, _counter
-    rest = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    return UUID(int=stamp << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | rest)
+    return UUID(int=stamp << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | rest & 0x3FFF_FFFF_FFFF_FFFF)
+
+
+def _forget() -> None:
+    """A child of this process draws bits of its own."""
+    global _random  # noqa: PLW0603 - as above
+    _random = b""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def moment_of(value: UUID) -> datetime:

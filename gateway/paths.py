@@ -26,7 +26,7 @@ class Paths:
     taken: frozenset[str] = frozenset()  # first segments that somebody else serves
 
     def is_ours(self, path: str) -> bool:
-        return path in {INVOKE, EXCHANGE} or path.startswith(METADATA) or self.server_of(path) is not None
+        return self.server_of(path) is not None or path in {INVOKE, EXCHANGE} or path.startswith(METADATA)
 
     def server_of(self, path: str) -> str | None:
         """The name of the server, unchecked, empty for all servers as one; None when the path is no MCP endpoint."""

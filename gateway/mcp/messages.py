@@ -21,6 +21,10 @@ _ENVELOPE = {key: key for key in ("jsonrpc", "id", "method", "params", "result",
 _PARAMS = {key.casefold(): key for key in ("name", "uri", "arguments", "_meta", "taskId", "protocolVersion")}
 # Members spelt exactly so cannot be mistaken for one another; what holds only these needs no closer look.
 _EXACT = frozenset({*_ENVELOPE.values(), *_PARAMS.values()})
+# What clients usually say in `_meta`: no two of these are alike.
+_META = frozenset(
+    f"io.modelcontextprotocol/{name}" for name in ("protocolVersion", "clientCapabilities", "clientInfo", "logLevel")
+) | {"progressToken", "traceparent", "tracestate", "baggage"}
 # The parameter that `Mcp-Name` mirrors.
 NAME_KEYS = {
     "tools/call": "name",
@@ -150,13 +154,13 @@ def _ambiguity(data: dict[str, Any], params: dict[str, Any], body: bytes) -> Ref
             "gateway.request_invalid", "Two keys of the message differ in case only, or one is misspelt."
         )
     meta = params.get("_meta")
-    if isinstance(meta, dict) and len(set(map(str.casefold, meta))) != len(meta):
+    if isinstance(meta, dict) and not meta.keys() <= _META and len(set(map(str.casefold, meta))) != len(meta):
         return RefusedError("gateway.request_invalid", "Two keys of `_meta` differ in case only.")
     return None
 
 
 def _has_look_alike(members: dict[str, Any], known: dict[str, str]) -> bool:
-    if all(map(_EXACT.__contains__, members)):
+    if members.keys() <= _EXACT:
         return False
     folded = {key.casefold(): key for key in members}
     return len(folded) != len(members) or any(known.get(fold, key) != key for fold, key in folded.items())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -29,6 +30,21 @@ class TestUuid7:
 
         assert made == sorted(made)
         assert len(set(made)) == len(made)
+
+    def test_a_forked_process_does_not_mint_the_ids_of_its_parent(self):
+        ids.uuid7()
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write, ids.uuid7().bytes)
+            os._exit(0)
+        mine = ids.uuid7()
+        os.close(write)
+        theirs = UUID(bytes=os.read(read, 16))
+        os.close(read)
+        os.waitpid(child, 0)
+
+        assert mine.int & (1 << 62) - 1 != theirs.int & (1 << 62) - 1
 
     def test_more_ids_than_the_counter_holds_in_one_millisecond_still_grow(self):
         with clock.frozen(clock.now() + timedelta(seconds=5)):

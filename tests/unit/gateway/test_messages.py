@@ -68,6 +68,14 @@ def test_a_repeated_key_is_seen_wherever_it_is(pairs: dict[str, int], other: int
     assert messages.read(body.encode(), 64).defect is not None
 
 
+def test_a_look_alike_within_meta_is_refused_and_odd_keys_are_not() -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    twin = {**META, "IO.modelcontextprotocol/protocolVersion": "2025-11-25"}
+    assert read({**call, "params": {"_meta": {**META, "acme/Note": 1, "progressToken": 2}}}).defect is None
+    assert read({**call, "params": {"_meta": twin}}).defect is not None
+    assert read({**call, "params": {"_meta": {"acme/note": 1, "acme/Note": 2}}}).defect is not None
+
+
 @pytest.mark.parametrize("key", ["Method", "METHOD", "param\u017f", "\u212aey", "Id"])
 def test_a_look_alike_of_an_envelope_key_is_refused(key: str) -> None:
     message = read({"jsonrpc": "2.0", "id": 1, "method": "ping", key: "x"})
