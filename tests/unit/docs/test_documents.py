@@ -27,3 +27,13 @@ def test_every_link_and_path_leads_somewhere(name: str) -> None:
 
 def test_the_architecture_stays_short_enough_to_be_read() -> None:
     assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) < 300
+
+
+def test_every_decision_is_in_the_index_under_its_own_number() -> None:
+    folder = ROOT / "docs" / "adr"
+    pages = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    index = re.findall(r"^(\d+)\. \[.+\]\((.+)\)$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [page for _, page in index] == pages
+    assert [int(number) for number, _ in index] == [int(page[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        assert (folder / page).read_text(encoding="utf-8").startswith(f"# {int(page[:4])}. "), page
