@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +20,8 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.e2e.conftest import THEMES, WIDTHS, code_from_mailbox
-from tests.support.stack import RunningStack
+from tests.e2e.furnish import become_operator, consent_url, furnish, log_in
+from tests.support.stack import ROOT, RunningStack
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack, pytest.mark.xdist_group("stack")]
 
@@ -52,12 +56,36 @@ def test_the_official_client_lists_calls_and_is_refused_with_the_next_step(stack
     protocol, tools, result, refusal = in_thread(use_server(stack, stack.demo["MARKETPLACE_API_KEY"], mode))
 
     assert protocol == revision
-    assert tools == ["list_invoices", "refund_invoice"]
+    assert tools == ["list_invoices"], "a list holds what the key may call"
     assert not result.is_error
     assert len(result.structured_content["invoices"]) == 2
     assert refusal is not None
     assert "destructive" in str(refusal)
     assert "grant" in str(refusal.error.data["next_step"])
+
+
+def test_the_examples_for_callers_run_as_they_are_printed(stack):
+    page = (ROOT / "docs" / "calling.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    [script] = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+
+    found = run([sys.executable, "-c", program], stack)
+    token = json.loads(run(["sh", "-c", script], stack))
+
+    assert "payments__list_invoices" in found
+    assert "INV-" in found
+    assert (token["expires_in"], token["scope"]) == (120, "invoke")
+    call = {"server": "payments", "tool": "list_invoices", "arguments": {"limit": 1}}
+    headers = {"Authorization": f"Bearer {token['access_token']}"}
+    assert httpx2.post(f"{stack.url}/v1/invoke", json=call, headers=headers).status_code == 200
+    assert httpx2.post(f"{stack.url}/v1/invoke", json=call | {"server": "text"}, headers=headers).status_code == 401
+
+
+def run(command: list[str], stack: RunningStack) -> str:
+    environment = os.environ | {name: stack.demo[name] for name in ("MARKETPLACE_URL", "MARKETPLACE_API_KEY")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def sign_up(page, address: str) -> None:
@@ -126,12 +154,16 @@ def test_a_newcomer_goes_from_sign_up_to_a_governed_metered_call(stack, open_pag
     shoot(page, "newcomer-refused-call", "light", 1280)
 
 
-def log_in(page, stack: RunningStack, address: str) -> None:
-    page.goto("/accounts/login/")
-    page.get_by_label(re.compile("^Email")).fill(address)
-    page.get_by_label(re.compile("^Password")).fill(stack.demo["MARKETPLACE_DEMO_PASSWORD"])
-    page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
-    page.get_by_role("heading", name="Discover governed MCP servers").wait_for()
+@pytest.fixture(scope="module")
+def furnished(stack, chromium) -> dict:
+    """The signed-in states of alice and olga, when everything that pages show is there."""
+    states = {}
+    for name, prepare in (("alice", furnish), ("olga", become_operator)):
+        context = chromium.new_context(base_url=stack.url)
+        prepare(context.new_page(), stack)
+        states[name] = context.storage_state()
+        context.close()
+    return states
 
 
 PUBLIC_PAGES = {
@@ -151,12 +183,21 @@ MEMBER_PAGES = {
     "server-access": "/servers/payments/?tab=access",
     "server-security": "/servers/payments/?tab=security",
     "server-usage": "/servers/payments/?tab=usage",
+    "server-quarantine": "/servers/text/?tab=tools",
     "calls": "/o/acme/calls/",
+    "live": "/o/acme/live/",
     "keys": "/o/acme/keys/",
     "key-create": "/o/acme/keys/new/?server=payments",
     "access": "/o/acme/access/",
     "access-give": "/o/acme/access/new/?server=payments",
     "access-explain": "/o/acme/access/explain/",
+    "limits": "/o/acme/access/limits/",
+    "limit-create": "/o/acme/access/limits/new/",
+    "connections": "/o/acme/connections/",
+    "connection-choose": "/o/acme/connections/new/",
+    "connection-create": "/o/acme/connections/new/?server=payments",
+    "applications": "/accounts/applications/",
+    "oauth-error": "/oauth/authorize?client_id=unknown&response_type=code",
     "people": "/o/acme/people/",
     "audit": "/o/acme/audit/",
     "settings": "/o/acme/settings/",
@@ -166,17 +207,23 @@ MEMBER_PAGES = {
     "sessions": "/accounts/sessions/",
     "password": "/accounts/password/change/",
 }
+OPERATOR_PAGES = {
+    "operations-live": "/operations/live/",
+    "operations-quarantine": "/operations/quarantine/",
+    "operations-records": "/operations/records/",
+    "operations-settings": "/operations/settings/",
+}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("theme", THEMES)
-def test_every_page_fits_its_window_and_reads_in_both_themes(stack, open_page, shoot, theme, width):
+def test_every_page_fits_its_window_and_reads_in_both_themes(stack, open_page, shoot, furnished, theme, width):
     page = open_page(theme, width)
     for name, path in PUBLIC_PAGES.items():
         page.goto(path)
         shoot(page, name, theme, width)
     in_thread(use_server(stack, stack.demo["MARKETPLACE_API_KEY"], "auto"))
-    log_in(page, stack, "alice@acme.example")
+    page = open_page(theme, width, furnished["alice"])
     for name, path in MEMBER_PAGES.items():
         page.goto(path)
         shot = shoot(page, name, theme, width)
@@ -187,19 +234,31 @@ def test_every_page_fits_its_window_and_reads_in_both_themes(stack, open_page, s
     page.get_by_role("link", name="refund_invoice").first.click()
     page.wait_for_url(re.compile("/calls/[0-9a-f-]{36}/"))
     shoot(page, "call", theme, width)
+    page.goto("/o/acme/keys/")
+    page.get_by_role("link", name="All tools").first.click()
+    page.get_by_role("button", name="Save").wait_for()
+    shoot(page, "key-lists", theme, width)
+    page.goto(consent_url(stack))
+    page.get_by_role("heading", name="Allow “Desk assistant”?").wait_for()
+    shoot(page, "consent", theme, width)
+    page = open_page(theme, width, furnished["olga"])
+    for name, path in OPERATOR_PAGES.items():
+        page.goto(path)
+        shoot(page, name, theme, width)
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_no_page_has_an_accessibility_fault_that_axe_can_find(stack, open_page, theme):
+def test_no_page_has_an_accessibility_fault_that_axe_can_find(stack, open_page, furnished, theme):
     page = open_page(theme, 1280)
     faults = {}
     for name, path in PUBLIC_PAGES.items():
         page.goto(path)
         faults[name] = axe_faults(page)
-    log_in(page, stack, "alice@acme.example")
-    for name, path in MEMBER_PAGES.items():
-        page.goto(path)
-        faults[name] = axe_faults(page)
+    for person, pages in (("alice", MEMBER_PAGES | {"consent": consent_url(stack)}), ("olga", OPERATOR_PAGES)):
+        page = open_page(theme, 1280, furnished[person])
+        for name, path in pages.items():
+            page.goto(path)
+            faults[name] = axe_faults(page)
     assert {name: found for name, found in faults.items() if found} == {}
 
 
@@ -234,4 +293,24 @@ def test_browsing_and_searching_work_without_javascript(stack, chromium):
     assert page.get_by_role("link", name="Payments").count() >= 1
     page.goto("/servers/payments/?tab=tools")
     assert page.get_by_text("refund_invoice").count() >= 1
+    context.close()
+
+
+def test_limits_connections_and_approvals_work_without_javascript(stack, chromium, furnished):
+    context = chromium.new_context(base_url=stack.url, java_script_enabled=False, storage_state=furnished["alice"])
+    page = context.new_page()
+    page.goto("/o/acme/access/limits/new/")
+    page.get_by_label("Name", exact=True).fill("For a moment")
+    page.get_by_label("Amount").fill("7")
+    page.get_by_role("button", name="Save the limit").click()
+    page.get_by_role("row", name=re.compile("For a moment")).get_by_role("link", name="Remove").click()
+    page.get_by_role("button", name="Remove limit").click()
+    page.get_by_text("“For a moment” is removed").first.wait_for()
+    assert page.get_by_role("row", name=re.compile("For a moment")).count() == 0
+    page.goto("/o/acme/connections/new/?server=payments&kind=header")
+    assert page.get_by_label("Header", exact=True).count() == 1
+    page.goto("/o/acme/live/")
+    page.get_by_role("heading", name="Servers").wait_for()
+    page.goto(consent_url(stack, "Another assistant"))
+    page.get_by_role("button", name="Do not allow").wait_for()
     context.close()

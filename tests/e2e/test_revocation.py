@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from tests.e2e.furnish import shell
 from tests.support.processes import wait_until
-from tests.support.stack import ROOT, RunningStack
+from tests.support.stack import RunningStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
 
@@ -38,18 +37,6 @@ acme = Tenant.objects.get(slug="acme")
 with tenant_scope(acme):
     grants.revoke(tenant=acme, grant_id="{grant}", actor=None)
 """
-
-
-def shell(stack: RunningStack, code: str) -> str:
-    """Run code in the control plane of the running product, in a process of its own."""
-    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", code]
-    if sys.version_info < (3, 12):
-        command.remove("--no-imports")  # the option came with the Django that needs 3.12
-    done = subprocess.run(
-        command, cwd=ROOT, env=stack.environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def refund(stack: RunningStack) -> int:

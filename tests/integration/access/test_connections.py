@@ -116,6 +116,17 @@ class TestPages:
         assert bob.post(f"{LIST}{row.pk}/remove/").status_code == 403
         assert bob.post(f"{LIST}{row.pk}/test/").status_code == 403
 
+    def test_a_member_is_offered_only_servers_that_take_a_persons_account(self, bob, cast):
+        assert "No server takes a person" in bob.get(NEW.partition("?")[0]).content.decode()
+        page = bob.get(NEW).content.decode()
+        assert "This credential is the organisation" in page
+        assert "alice@acme.example" in page
+
+    def test_they_stand_under_access_in_the_rail(self, alice, cast):
+        page = alice.get(LIST).content.decode()
+
+        assert 'data-palette="Access" aria-current="page"' in page
+
     def test_another_organisation_has_neither_the_page_nor_the_row(self, alice, charlie, cast):
         alice.post(NEW, {"token": CANARY})
         [row] = stored(cast)
