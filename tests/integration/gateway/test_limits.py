@@ -17,7 +17,7 @@ from access.limits import LimitKind, LimitRule, LimitScope, Period, to_units
 from gateway.admission.plans import provider_limits
 from gateway.entries import Price, ServerEntry
 from tests.integration.gateway.conftest import Stage, body_of
-from tests.support.gateways import config_for, running_gateway
+from tests.support.gateways import be_patient_with_valkey, config_for, running_gateway
 from tests.support.processes import wait_until
 
 GATEWAYS = 3
@@ -29,6 +29,7 @@ def stages(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int
     make, world, upstream = build_stage()
     config = config_for(*urls, upstream.port, sdk_port)
     with contextlib.ExitStack() as stack:
+        be_patient_with_valkey(stack.enter_context(pytest.MonkeyPatch.context()).setattr)
         yield [make(stack.enter_context(running_gateway(config, world.loader))) for _ in range(GATEWAYS)]
 
 
