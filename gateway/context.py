@@ -185,6 +185,12 @@ class CallContext:
         return self.server
 
     @property
+    def tenant_id(self) -> UUID:
+        """Whose call it is, once the caller is known."""
+        assert self.caller is not None
+        return self.caller.tenant.tenant_id
+
+    @property
     def elapsed_ms(self) -> float:
         return (time.perf_counter_ns() - self.started_ns) / 1_000_000
 

@@ -44,7 +44,8 @@ class ModernPeer:
         target = await self._upstreams.target(call.url)
         call.upstream_began_ns = time.perf_counter_ns()
         call.attempts += 1
-        lasts = self._upstreams.lasting(target) if request.method in ENDLESS else contextlib.nullcontext()
+        is_endless = request.method in ENDLESS
+        lasts = self._upstreams.lasting(target, call.tenant_id) if is_endless else contextlib.nullcontext()
         with lasts:
             reply = await self._upstreams.exchange(target, target.post_head + self._head_and_body(call, request))
             try:

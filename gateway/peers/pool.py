@@ -22,6 +22,8 @@ from gateway.upstream.credentials import account_of
 IDLE_S = 60.0
 MAX_SESSIONS = 4096
 MAX_PER_TENANT = 1024
+# Of one organisation with one server: each may hold a connection, of which a server has a few hundred.
+MAX_PER_TENANT_AND_SERVER = 128
 MAX_PER_OWNER = 64
 MAX_CAPABILITIES_BYTES = 64 * 1024
 
@@ -138,13 +140,9 @@ class SessionPool:
         return session
 
     async def _open(self, call: CallContext, key: PoolKey, client: Any) -> Session:
-        tenant = f"{key.owner.partition('|')[0]}|"
-        if self._owned[key.owner] >= MAX_PER_OWNER:
-            self._make_room(key.owner)
-        elif sum(count for owner, count in self._owned.items() if owner.startswith(tenant)) >= MAX_PER_TENANT:
-            self._make_room(tenant)
-        elif len(self._keys) >= MAX_SESSIONS:
-            self._make_room("")
+        for beginning, server, most in _bounds(key.owner):
+            if sum(count for owner, count in self._owned.items() if _is_of(owner, beginning, server)) >= most:
+                self._make_room(beginning, server)
         self._owned[key.owner] += 1
         try:
             session = await self._opener(call, lossless.loads(key.capabilities), client, key.alone)
@@ -155,9 +153,11 @@ class SessionPool:
         session.idle_since = self._loop.time()
         return session
 
-    def _make_room(self, beginning: str) -> None:
-        """End the session that has been idle longest of those whose owner begins so: who has too many gives up its own."""
-        idle = [session for session, key in self._keys.items() if not session.users and key.owner.startswith(beginning)]
+    def _make_room(self, beginning: str, server: str) -> None:
+        """End the session that has been idle longest of those that count: who has too many gives up its own."""
+        idle = [
+            session for session, key in self._keys.items() if not session.users and _is_of(key.owner, beginning, server)
+        ]
         if not idle:
             raise ServerBusyError
         self.discard(min(idle, key=lambda session: session.idle_since))
@@ -182,6 +182,21 @@ class SessionPool:
         self._owned[owner] -= 1
         if self._owned[owner] <= 0:
             del self._owned[owner]
+
+
+def _bounds(owner: str) -> tuple[tuple[str, str, int], ...]:
+    """How an owner must begin and with which server to count, and how many sessions such may have together."""
+    tenant, _, server, _ = owner.split("|", 3)
+    return (
+        (owner, server, MAX_PER_OWNER),
+        (f"{tenant}|", server, MAX_PER_TENANT_AND_SERVER),
+        (f"{tenant}|", "", MAX_PER_TENANT),
+        ("", "", MAX_SESSIONS),
+    )
+
+
+def _is_of(owner: str, beginning: str, server: str) -> bool:
+    return owner.startswith(beginning) and (not server or owner.split("|", 3)[2] == server)
 
 
 def owner_of(call: CallContext) -> str:

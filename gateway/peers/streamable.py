@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from core.errors import MarketplaceError
 from gateway.config import GatewayConfig
 from gateway.context import CallContext
 from gateway.mcp import outcomes, sse
@@ -173,7 +174,8 @@ class StreamableLink:
                             await session.receive(message, None)
                 finally:
                     reply.close()
-            except (UpstreamBrokenError, RefusedError):
+            except (UpstreamBrokenError, MarketplaceError):
+                # Also when too many are at the server: whoever waits for this stream is told that there is none.
                 pass
             failures += 1
             await asyncio.sleep(place.wait_s)

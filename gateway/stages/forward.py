@@ -97,7 +97,7 @@ class Forwarder:
         elif self._is_fronted(call):
             await self.legacy.relay(call, self._peers, send)
         elif call.message is not None and call.message.method in ENDLESS:
-            with self._upstreams.lasting(await self._upstreams.target(call.url)):
+            with self._upstreams.lasting(await self._upstreams.target(call.url), call.tenant_id):
                 await self._pass_through(call, receive, send)
         else:
             await self._pass_through(call, receive, send)
@@ -237,7 +237,7 @@ class Forwarder:
         deadlines = self._config.deadlines
         target = await self._upstreams.target(call.url)
         call.watched.phase(deadlines.first_byte, receive, total=deadlines.stream)
-        with self._upstreams.lasting(target):
+        with self._upstreams.lasting(target, call.tenant_id):
             await self._listen(call, target, send)
 
     async def _listen(self, call: CallContext, target: Target, send: Send) -> None:

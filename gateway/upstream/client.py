@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from core import egress, failpoints
 from core.errors import MarketplaceError, UnavailableError
@@ -21,6 +23,7 @@ from gateway.upstream.http1 import Connection, Pool, Reply, UpstreamBrokenError
 
 RESOLVE_EVERY_S = 30.0
 MAX_TARGETS = 2048
+_LASTING_MIN = 2  # of each organisation, however few connections a server has
 _USER_AGENT = b"mcp-marketplace-gateway/0.1"
 
 
@@ -39,7 +42,7 @@ class Target:
     addresses: tuple[str, ...]
     resolved_at: float
     refreshing: bool = field(default=False)
-    lasting: int = field(default=0)  # connections that streams without a natural end hold
+    lasting: Counter[UUID] = field(default_factory=Counter)  # connections that streams without a natural end hold
 
     def head(self, method: bytes) -> bytes:
         return method + b" " + self.post_head.removeprefix(b"POST ")
@@ -84,18 +87,21 @@ class Upstreams:
             raise
 
     @contextlib.contextmanager
-    def lasting(self, target: Target) -> Iterator[None]:
+    def lasting(self, target: Target, tenant_id: UUID) -> Iterator[None]:
         """While a stream without a natural end holds a connection: at most half of them, so that calls find one.
 
-        Raises ServerBusyError.
+        One organisation has a quarter of that half, so that others can listen too. Raises ServerBusyError.
         """
-        if target.lasting >= max(1, self._config.limits.connections_per_server // 2):
+        most = max(1, self._config.limits.connections_per_server // 2)
+        if target.lasting.total() >= most or target.lasting[tenant_id] >= max(_LASTING_MIN, most // 4):
             raise ServerBusyError("Too many listen to this server.")
-        target.lasting += 1
+        target.lasting[tenant_id] += 1
         try:
             yield
         finally:
-            target.lasting -= 1
+            target.lasting[tenant_id] -= 1
+            if not target.lasting[tenant_id]:
+                del target.lasting[tenant_id]
 
     async def close(self) -> None:
         for task in tuple(self._background):
