@@ -142,6 +142,7 @@ class Tasks:
         return replace(
             record,
             call_id=task.bill_id,
+            alike=None,  # the row of the request shares other values
             occurred_at=ids.moment_of(task.call_id),
             method="tools/call",
             request_id=f"task of {task.call_id}",
