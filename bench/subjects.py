@@ -33,7 +33,8 @@ from marketplace.supervisor.terminal import step
 _BACKLOG = 2048
 _READY_PROBES = 16
 UPSTREAMS = ("asgi", "raw", "constant")
-_SERVER = ("--loop", "uvloop", "--http", "httptools", "--no-server-header", "--no-access-log", "--no-proxy-headers")
+_SERVER = ("--loop", "uvloop", "--no-server-header", "--no-access-log", "--no-proxy-headers")
+_PLAIN, _OWN = ("--http", "httptools"), ("--http", "gateway.http:Protocol")
 _TOOL = str(echo.TOOL["name"])
 _ARGUMENTS = {"text": "hello"}
 _META = {
@@ -159,7 +160,7 @@ def _upstream(kind: str, folder: Path) -> Iterator[tuple[int, Child]]:
     with bound(0) as listener:
         descriptor = listener.fileno()
         raw = ("bench.echo", "--fd", str(descriptor))
-        asgi = ("uvicorn", "bench.echo:application", "--fd", str(descriptor), *_SERVER, "--lifespan", "off")
+        asgi = ("uvicorn", "bench.echo:application", "--fd", str(descriptor), *_SERVER, *_PLAIN, "--lifespan", "off")
         command = (sys.executable, "-m", *(raw if kind == "raw" else asgi))
         with running("upstream", command, folder=folder, pass_fds=(descriptor,)) as child:
             yield port_of(listener), child
@@ -172,7 +173,7 @@ def gateway_process(
     """One gateway process as the product runs it, on a core of its own. Several may share a port that is not 0."""
     with shared(port) if port else bound(0) as listener:
         descriptor = listener.fileno()
-        server = ("uvicorn", "marketplace.asgi:application", "--fd", str(descriptor), *_SERVER)
+        server = ("uvicorn", "marketplace.asgi:application", "--fd", str(descriptor), *_SERVER, *_OWN)
         launcher = ("-m", "bench.profiled", str(profile.resolve())) if profile else ("-m",)
         command = (sys.executable, *launcher, *server)
         with running(

@@ -33,7 +33,15 @@ GATEWAYS = 2
 TENANTS = 20
 RATE = 200.0
 RECOVERED_AFTER = 40  # calls in a row that succeed
-_SERVER = ("--loop", "uvloop", "--http", "httptools", "--no-server-header", "--no-access-log", "--no-proxy-headers")
+_SERVER = (
+    "--loop",
+    "uvloop",
+    "--http",
+    "gateway.http:Protocol",
+    "--no-server-header",
+    "--no-access-log",
+    "--no-proxy-headers",
+)
 
 
 class GatewayProcess:
