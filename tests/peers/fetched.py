@@ -28,7 +28,8 @@ LEGACY_SDK = "mcp==1.30.0"
 FASTMCP = "fastmcp==4.1.2"
 _BUILD_TOOLS = ("hatchling", "uv-dynamic-versioning")
 _STAMP = ".complete"
-_PATIENCE_S = 300
+_PATIENCE_S = 120
+_SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class NotFetchedError(Exception):
@@ -50,11 +51,26 @@ def packages(name: str, *requirements: str) -> Path:
     def fill(folder: Path) -> None:
         npm = node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         (folder / "package.json").write_text('{"private": true, "type": "module"}\n', encoding="utf-8")
-        quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--save-exact")
-        environment = {**os.environ, "PATH": f"{node().parent}{os.pathsep}{os.environ['PATH']}"}
+        # Without a registry it would try for minutes.
+        quiet = (
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--save-exact",
+            "--fetch-retries=1",
+            "--fetch-timeout=20000",
+        )
+        environment = {**os.environ, "PATH": f"{node().parent}{os.pathsep}{os.environ['PATH']}", **_certificates()}
         _run([str(node()), str(npm), "install", *quiet, *requirements], cwd=folder, environment=environment)
 
     return _made(name, " ".join(requirements), fill)
+
+
+def _certificates() -> dict[str, str]:
+    """A Node from a wheel does not read the certificates of the system by itself."""
+    if "NODE_EXTRA_CA_CERTS" in os.environ or not _SYSTEM_CERTIFICATES.exists():
+        return {}
+    return {"NODE_EXTRA_CA_CERTS": str(_SYSTEM_CERTIFICATES)}
 
 
 def python_with(name: str, requirement: str) -> Path:
