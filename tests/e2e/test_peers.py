@@ -35,4 +35,8 @@ PAIRS = [
 def test_a_walk_through_two_gateways_in_turn_sees_what_a_direct_one_sees(
     guide: walks.Guide, client: str, server: str
 ) -> None:
-    assert guide.compare(client, server, "two") == {}
+    try:
+        differences = guide.compare(client, server, "two")
+    except fetched.NotFetchedError as reason:
+        pytest.skip(f"a peer is not to be had here: {reason}")
+    assert differences == {}

@@ -20,6 +20,8 @@ OURS = [
             "healthz",
             "readyz",
             "jwks",
+            "oauth-metadata",
+            "openid-metadata",
             "oauth-client",
             "mcp-catalog",
             "server-card",
