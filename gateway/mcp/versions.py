@@ -17,6 +17,8 @@ from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import Message, Shape
 
 FIRST_MODERN = b"2026-07-28"
+# Methods of tasks that the older core had and this revision's extension has not.
+_REMOVED = frozenset({"tasks/result", "tasks/list"})
 META_VERSION = "io.modelcontextprotocol/protocolVersion"
 META_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 META_CLIENT = "io.modelcontextprotocol/clientInfo"
@@ -36,10 +38,16 @@ def is_modern(version: bytes) -> bool:
     return version not in _HANDSHAKE
 
 
-def check_modern(message: Message, headers: dict[bytes, bytes]) -> RefusedError | None:
-    """What is wrong with a modern message and its headers, if anything. Order as in the official implementation."""
+def _of_another_era(message: Message) -> RefusedError | None:
     if message.shape is Shape.RESPONSE:
         return RefusedError("gateway.request_invalid", "This revision has no responses from the client.")
+    return RefusedError("access.method_unknown") if message.method in _REMOVED else None
+
+
+def check_modern(message: Message, headers: dict[bytes, bytes]) -> RefusedError | None:
+    """What is wrong with a modern message and its headers, if anything. Order as in the official implementation."""
+    if (foreign := _of_another_era(message)) is not None:
+        return foreign
     method = headers.get(b"mcp-method", b"").strip()
     if message.shape is Shape.NOTIFICATION:
         if method and method.decode("latin-1") != message.method:

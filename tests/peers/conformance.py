@@ -85,8 +85,13 @@ class Outcome:
         return self.exit_code == 0 and self.scenarios_passed == len(self.scored) == self.run.scored
 
     def difference(self, other: Outcome) -> list[str]:
-        """Each check that ends otherwise there."""
+        """Each check that ends otherwise there; one that fails here and succeeds there is no loss."""
         lost, gained = self.checks - other.checks, other.checks - self.checks
+        for scenario, check, status in tuple(lost):
+            better = (scenario, check, "SUCCESS")
+            if status == "FAILURE" and gained[better]:
+                lost -= Counter([(scenario, check, status)])
+                gained -= Counter([better])
         removed = [f"- {' '.join(key)}" for key in lost]
         added = [f"+ {' '.join(key)}: {other.messages.get(key, '')}" for key in gained]
         return sorted(removed) + sorted(added)
