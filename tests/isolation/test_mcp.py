@@ -30,8 +30,9 @@ from tests.support.gateways import serving
 TOOL = "list_invoices"
 EVERYTHING = ["read", "write", "destructive"]
 METHODS = [*METHOD_RULES, "tools/delete"]
-# The handshake belongs to the older revisions, but for its successor.
-MODERN = [m for m in METHODS if METHOD_RULES.get(m) is not MethodRule.HANDSHAKE or m == "server/discover"]
+# The handshake belongs to the older revisions, but for its successor; so does the method that waits for a task.
+OLDER = {m for m in METHODS if METHOD_RULES.get(m) is MethodRule.HANDSHAKE} - {"server/discover"} | {"tasks/result"}
+MODERN = [m for m in METHODS if m not in OLDER]
 # Methods that name something of one server.
 NAMING = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
 META = {

@@ -38,6 +38,8 @@ from tests.support.upstreams import Upstream, misbehaving_upstream
 ROOT = Path(__file__).resolve().parents[3]
 CLIENTS = 8
 CALL = body_of("tools/call", {"name": "echo", "arguments": {}})
+# A gateway killed here leaves at least the call that reached this point without an answer.
+UNDER_WAY = frozenset({"after_intent", "before_upstream", "after_upstream", "before_commit"})
 
 
 class Ground:
@@ -62,6 +64,10 @@ class Ground:
 
     def rows(self) -> dict[str, dict[str, Any]]:
         return {str(row["call_id"]): row for row in rows_of(self.urls[0], self.acme.schema_name)}
+
+    def unknown(self) -> list[dict[str, Any]]:
+        """Rows of calls whose answer nobody knows."""
+        return [row for row in self.rows().values() if row["outcome"] == "unknown"]
 
     def asked(self) -> Counter[str]:
         """Calls as the server saw them."""
@@ -177,15 +183,16 @@ def test_a_gateway_that_is_killed_at_any_step_loses_no_call(ground: Ground, tmp_
     try:
         answered = asyncio.run(die_under_load(process, ground, failpoint))
         wait_until(lambda: set(ground.asked()) <= set(ground.rows()), "the calls of the killed process to be recorded")
+        # A call that died before it asked the upstream is in no list but the intents.
+        if failpoint in UNDER_WAY:
+            wait_until(ground.unknown, "the calls that were under way to be recorded")
     finally:
         process.close()
     assert len(answered) >= 40
     assert ground.problems(answered) == []
-    left = [row for row in ground.rows().values() if row["outcome"] == "unknown"]
+    left = ground.unknown()
     assert len(left) <= CLIENTS
-    if failpoint in {"after_intent", "before_upstream", "after_upstream", "before_commit"}:
-        assert left, "nobody was under way when the gateway died"
-        assert {row["tool"] for row in left} == {"echo"}
+    assert {row["tool"] for row in left} <= {"echo"}
 
 
 class Away:
