@@ -2,6 +2,7 @@
 
 UpstreamError
 ├── ServerUnreachableError   no answer at all
+│   └── ServerTlsError       a certificate that is not accepted, or another failure of TLS
 ├── ServerAnswerError        an answer that is not what the protocol says
 └── ServerMethodError        the server answered a JSON-RPC error
 InvalidError
@@ -17,6 +18,11 @@ class ServerUnreachableError(UpstreamError):
     code = "catalog.server_unreachable"
     default_message = "The server could not be reached."
     default_next_step = "Check that the server runs and that its address is right."
+
+
+class ServerTlsError(ServerUnreachableError):
+    code = "catalog.server_tls"
+    default_next_step = "Ask the provider to renew or correct the server's certificate."
 
 
 class ServerAnswerError(UpstreamError):

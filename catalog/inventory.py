@@ -8,6 +8,7 @@ bound is an error that names it, never a silent cut.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,8 +18,9 @@ from django.conf import settings
 
 from catalog.errors import ServerAnswerError, ServerMethodError
 from catalog.types import Inventory
-from catalog.wire import Budget, EventWire, NoEventsError, Reply, Wire
+from catalog.wire import Budget, EventWire, NoEventsError, Noted, Reply, Wire
 from core import egress, http
+from core.errors import UpstreamTimeoutError
 
 MODERN = "2026-07-28"
 LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -39,7 +41,7 @@ class NoEarError(ServerAnswerError):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one reading may take. `seconds` is the whole reading, checked between pieces of an answer."""
+    """How much one reading may take. `seconds` is the whole reading."""
 
     seconds: float = 30.0
     bytes: int = 10 * 1024 * 1024
@@ -48,6 +50,15 @@ class Bounds:
     listed: int = 20_000  # resources or prompts, which are only counted
     depth: int = 64
     name_chars: int = 128
+    counts: bool = True  # whether resources and prompts are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`took_ms` is the last request for tools, connection included."""
+
+    inventory: Inventory
+    took_ms: float
 
 
 BOUNDS = Bounds()
@@ -61,9 +72,9 @@ class Dialect(Protocol):
     instructions: str
     capabilities: dict[str, Any]
 
-    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]: ...
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]: ...
 
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 def read(url: str, *, allow: egress.AllowList | None = None, bounds: Bounds = BOUNDS) -> Inventory:
@@ -71,20 +82,49 @@ def read(url: str, *, allow: egress.AllowList | None = None, bounds: Bounds = BO
 
     `allow` lists private hosts that may be asked, by default those that the operator opened. Raises InvalidError for an address
     that may not be used or that wants a sign-in, UpstreamError and UpstreamTimeoutError for what the server does wrong.
+    Not for coroutines: those use `look`.
     """
-    allowed = egress.parse_allow_list(settings.EGRESS_ALLOW) if allow is None else allow
-    timeout = httpx.Timeout(min(10.0, bounds.seconds), connect=3.0)
-    with http.client(allowed, timeout=timeout, max_reply_bytes=bounds.bytes) as client:
-        dialect = _open(Wire(client, url, Budget.of(bounds.bytes, bounds.seconds)))
-        try:
-            return _inventory(dialect, bounds)
-        finally:
-            dialect.close()
+
+    async def run() -> Inventory:
+        async with http.async_client(
+            allowed(allow), timeout=timeout_of(bounds), max_reply_bytes=bounds.bytes
+        ) as client:
+            return (await look(client, url, bounds=bounds)).inventory
+
+    return asyncio.run(run())
 
 
-def _open(wire: Wire) -> Dialect:
+def allowed(allow: egress.AllowList | None = None) -> egress.AllowList:
+    """The private hosts that may be asked: these, or those that the operator opened."""
+    return egress.parse_allow_list(settings.EGRESS_ALLOW) if allow is None else allow
+
+
+def timeout_of(bounds: Bounds) -> httpx.Timeout:
+    return httpx.Timeout(min(10.0, bounds.seconds), connect=3.0)
+
+
+async def look(client: httpx.AsyncClient, url: str, *, bounds: Bounds = BOUNDS, noted: Noted | None = None) -> Look:
+    """As `read`, over a guarded client of `core.http`, within one deadline for everything.
+
+    `noted` is filled while the server is asked, so that what was seen is known also when the reading fails.
+    """
+    wire = Wire(client, url, Budget.of(bounds.bytes, bounds.seconds), noted)
+    try:
+        async with asyncio.timeout(bounds.seconds):
+            dialect = await _open(wire)
+            try:
+                found = await _inventory(dialect, bounds)
+                took_ms = wire.noted.last_ms
+            finally:
+                await dialect.close()
+    except TimeoutError as error:
+        raise UpstreamTimeoutError("The server took too long to describe itself.") from error
+    return Look(found, took_ms)
+
+
+async def _open(wire: Wire) -> Dialect:
     params, headers = _modern_envelope("server/discover", {})
-    reply = wire.ask("server/discover", params, headers)
+    reply = await wire.ask("server/discover", params, headers)
     if reply.result is not None:
         return Modern(wire, _checked("server/discover", reply))
     code = (reply.error or {}).get("code")
@@ -93,21 +133,21 @@ def _open(wire: Wire) -> Dialect:
     if code == _VERSION_REFUSED:
         _must_speak_legacy(reply)
     try:
-        return Legacy(wire)
+        return await Legacy.open(wire)
     except NoEarError as refused:
-        return _open_events(wire, refused)
+        return await _open_events(wire, refused)
 
 
-def _open_events(wire: Wire, refused: NoEarError) -> Dialect:
+async def _open_events(wire: Wire, refused: NoEarError) -> Dialect:
     """The transport of 2024-11-05; when that is not there either, what the address said before is what is wrong."""
     try:
-        events = wire.as_events()
+        events = await wire.as_events()
     except NoEventsError:
         raise refused from None
     try:
-        return Legacy(events)
+        return await Legacy.open(events)
     except BaseException:
-        events.end({})
+        await events.end({})
         raise
 
 
@@ -120,24 +160,17 @@ class Modern:
         about = described.get("_meta") if isinstance(described.get("_meta"), dict) else {}
         self.server_info = _object(about or {}, f"{_META}serverInfo") or _object(described, "serverInfo")
 
-    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         full, headers = _modern_envelope(method, params)
-        return _checked(method, self._wire.ask(method, full, headers))
+        return _checked(method, await self._wire.ask(method, full, headers))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stateless: there is nothing to give back."""
 
 
 class Legacy:
-    def __init__(self, wire: Wire | EventWire) -> None:
+    def __init__(self, wire: Wire | EventWire, described: dict[str, Any], session_id: str) -> None:
         self._wire = wire
-        self._headers: dict[str, str] = {}
-        reply = wire.ask(
-            "initialize", {"protocolVersion": LEGACY[0], "capabilities": {}, "clientInfo": _CLIENT}, self._headers
-        )
-        if reply.message is None and reply.status in _NO_EAR:
-            raise NoEarError(f"The address answers initialize with HTTP {reply.status} and no MCP result.")
-        described = _checked("initialize", reply)
         self.protocol = _text(described, "protocolVersion")
         if self.protocol not in LEGACY:
             raise ServerAnswerError(
@@ -146,15 +179,25 @@ class Legacy:
         self.capabilities = _object(described, "capabilities")
         self.instructions = _text(described, "instructions")
         self.server_info = _object(described, "serverInfo")
-        self._headers = {"mcp-protocol-version": self.protocol} | _session_header(reply.session_id)
-        wire.tell("notifications/initialized", self._headers)
+        self._headers = {"mcp-protocol-version": self.protocol} | _session_header(session_id)
 
-    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        return _checked(method, self._wire.ask(method, params, self._headers))
+    @classmethod
+    async def open(cls, wire: Wire | EventWire) -> Legacy:
+        """Shake hands. Raises NoEarError when nobody hears it at this address."""
+        params = {"protocolVersion": LEGACY[0], "capabilities": {}, "clientInfo": _CLIENT}
+        reply = await wire.ask("initialize", params, {})
+        if reply.message is None and reply.status in _NO_EAR:
+            raise NoEarError(f"The address answers initialize with HTTP {reply.status} and no MCP result.")
+        opened = cls(wire, _checked("initialize", reply), reply.session_id)
+        await wire.tell("notifications/initialized", opened._headers)
+        return opened
 
-    def close(self) -> None:
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return _checked(method, await self._wire.ask(method, params, self._headers))
+
+    async def close(self) -> None:
         if "mcp-session-id" in self._headers or isinstance(self._wire, EventWire):
-            self._wire.end(self._headers)
+            await self._wire.end(self._headers)
 
 
 def _modern_envelope(method: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -201,17 +244,19 @@ def _method_error(method: str, reply: Reply) -> ServerMethodError:
     return ServerMethodError(method, code if isinstance(code, int) else 0, str(error.get("message", "")))
 
 
-def _inventory(dialect: Dialect, bounds: Bounds) -> Inventory:
-    offered = dialect.capabilities
-    tools = _list(dialect, "tools/list", "tools", bounds.tools, bounds) if "tools" in offered else []
+async def _inventory(dialect: Dialect, bounds: Bounds) -> Inventory:
+    offered, count = dialect.capabilities, bounds.counts
+    resources = await _count(dialect, "resources", bounds) if count and "resources" in offered else None
+    prompts = await _count(dialect, "prompts", bounds) if count and "prompts" in offered else None
+    tools = await _list(dialect, "tools/list", "tools", bounds.tools, bounds) if "tools" in offered else []
     found = Inventory(
         protocol=dialect.protocol,
         server_info=dialect.server_info,
         instructions=dialect.instructions,
         capabilities=offered,
         tools=_checked_tools(tools, bounds),
-        resource_count=_count(dialect, "resources", bounds) if "resources" in offered else None,
-        prompt_count=_count(dialect, "prompts", bounds) if "prompts" in offered else None,
+        resource_count=resources,
+        prompt_count=prompts,
     )
     for what, value in (
         ("description", [found.server_info, found.instructions, offered]),
@@ -221,13 +266,13 @@ def _inventory(dialect: Dialect, bounds: Bounds) -> Inventory:
     return found
 
 
-def _list(dialect: Dialect, method: str, key: str, most: int, bounds: Bounds) -> list[Any]:
+async def _list(dialect: Dialect, method: str, key: str, most: int, bounds: Bounds) -> list[Any]:
     """Every entry of a paged list. An empty cursor is a cursor; only its absence ends the list."""
     entries: list[Any] = []
     cursor: str | None = None
     seen: set[str] = set()
     for _ in range(bounds.pages):
-        result = dialect.ask(method, {} if cursor is None else {"cursor": cursor})
+        result = await dialect.ask(method, {} if cursor is None else {"cursor": cursor})
         page = result.get(key)
         if not isinstance(page, list):
             raise ServerAnswerError(f"The server's answer to {method} has no list of {key}.")
@@ -243,10 +288,10 @@ def _list(dialect: Dialect, method: str, key: str, most: int, bounds: Bounds) ->
     raise ServerAnswerError(f"The server's list of {key} has more than {bounds.pages} pages.")
 
 
-def _count(dialect: Dialect, what: str, bounds: Bounds) -> int | None:
+async def _count(dialect: Dialect, what: str, bounds: Bounds) -> int | None:
     """How many there are; unknown when the server declares them and then refuses to list them."""
     try:
-        return len(_list(dialect, f"{what}/list", what, bounds.listed, bounds))
+        return len(await _list(dialect, f"{what}/list", what, bounds.listed, bounds))
     except ServerMethodError:
         return None
 

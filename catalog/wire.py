@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from catalog.errors import ServerAnswerError, ServerSignInError, ServerUnreachableError
+from catalog.errors import ServerAnswerError, ServerSignInError, ServerTlsError, ServerUnreachableError
 from core import clock
 from core.errors import UpstreamTimeoutError
 
@@ -65,44 +67,63 @@ class Reply:
         return found if isinstance(found, dict) else None
 
 
+@dataclass(slots=True)
+class Noted:
+    """What exchanges say besides their answers: how long the last one took, and when the certificate ends."""
+
+    last_ms: float = 0.0
+    tls_expires_at: datetime | None = None
+
+    def note_certificate(self, response: httpx.Response) -> None:
+        stream = response.extensions.get("network_stream")
+        tls = stream.get_extra_info("ssl_object") if stream is not None else None
+        until = (tls.getpeercert() or {}).get("notAfter") if tls is not None else None
+        if until:
+            self.tls_expires_at = datetime.fromtimestamp(ssl.cert_time_to_seconds(until), UTC)
+
+
 class Wire:
-    def __init__(self, client: httpx.Client, url: str, budget: Budget) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: str, budget: Budget, noted: Noted | None = None) -> None:
         self._client, self._url, self._budget = client, url, budget
+        self.noted = noted or Noted()
         self._last_id = 0
 
-    def ask(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> Reply:
+    async def ask(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> Reply:
         """Send a request and wait for its answer. Raises UpstreamError and ServerSignInError, not for JSON-RPC errors."""
         self._last_id += 1
         body = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
-        return self._send("POST", headers, body)
+        started = clock.monotonic_ms()
+        reply = await self._send("POST", headers, body)
+        self.noted.last_ms = clock.monotonic_ms() - started
+        return reply
 
-    def tell(self, method: str, headers: dict[str, str]) -> Reply:
+    async def tell(self, method: str, headers: dict[str, str]) -> Reply:
         """Send a notification."""
-        return self._send("POST", headers, {"jsonrpc": "2.0", "method": method})
+        return await self._send("POST", headers, {"jsonrpc": "2.0", "method": method})
 
-    def end(self, headers: dict[str, str]) -> None:
+    async def end(self, headers: dict[str, str]) -> None:
         """Give a session back. Servers may refuse, and one that is gone has nothing to give back."""
         try:
-            self._send("DELETE", headers, None)
+            await self._send("DELETE", headers, None)
         except (ServerUnreachableError, ServerAnswerError, ServerSignInError, UpstreamTimeoutError):
             return
 
-    def as_events(self) -> EventWire:
+    async def as_events(self) -> EventWire:
         """The same address in the transport of 2024-11-05. Raises as `ask` does."""
-        return EventWire(self._client, self._url, self._budget)
+        events = EventWire(self._client, self._url, self._budget, self.noted)
+        await events.open()
+        return events
 
-    def _send(self, http_method: str, headers: dict[str, str], body: dict[str, Any] | None) -> Reply:
+    async def _send(self, http_method: str, headers: dict[str, str], body: dict[str, Any] | None) -> Reply:
         self._budget.spend(0)
         content = json.dumps(body).encode() if body is not None else None
-        try:
-            with self._client.stream(http_method, self._url, headers=_HEADERS | headers, content=content) as response:
-                return self._read(response, body.get("id") if body else None)
-        except httpx.TimeoutException as error:
-            raise UpstreamTimeoutError("The server did not answer in time.") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise ServerUnreachableError(f"The server could not be reached: {_reason(error)}.") from error
+        with _translated():
+            stream = self._client.stream(http_method, self._url, headers=_HEADERS | headers, content=content)
+            async with stream as response:
+                self.noted.note_certificate(response)
+                return await self._read(response, body.get("id") if body else None)
 
-    def _read(self, response: httpx.Response, request_id: int | None) -> Reply:
+    async def _read(self, response: httpx.Response, request_id: int | None) -> Reply:
         if response.status_code in _SIGN_IN:
             raise ServerSignInError(f"The server asks for a sign-in (HTTP {response.status_code}).")
         if response.is_redirect:
@@ -115,76 +136,85 @@ class Wire:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         message = None
         if kind == "text/event-stream":
-            message = self._answer_in_stream(response, request_id)
+            message = await self._answer_in_stream(response, request_id)
         elif kind == "application/json":
-            message = _message(b"".join(self._chunks(response)), strict=response.is_success)
+            chunks = [chunk async for chunk in _chunks(response, self._budget)]
+            message = _message(b"".join(chunks), strict=response.is_success)
         return Reply(response.status_code, session_id, message)
 
-    def _answer_in_stream(self, response: httpx.Response, request_id: int) -> dict[str, Any]:
-        for data in _events(self._chunks(response)):
-            message = _message(data, strict=True)
-            if message is not None and message.get("id") == request_id and ("result" in message or "error" in message):
-                return message
+    async def _answer_in_stream(self, response: httpx.Response, request_id: int) -> dict[str, Any]:
+        async with contextlib.aclosing(_named_events(_chunks(response, self._budget))) as events:
+            async for _, data in events:
+                message = _message(data, strict=True)
+                if (
+                    message is not None
+                    and message.get("id") == request_id
+                    and ("result" in message or "error" in message)
+                ):
+                    return message
         raise ServerAnswerError("The server closed the stream before it answered.")
-
-    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        for chunk in response.iter_raw():
-            self._budget.spend(len(chunk))
-            yield chunk
 
 
 class EventWire:
     """The transport of 2024-11-05: a stream of events names the address for messages, and brings every answer."""
 
-    def __init__(self, client: httpx.Client, url: str, budget: Budget) -> None:
+    def __init__(self, client: httpx.AsyncClient, url: str, budget: Budget, noted: Noted) -> None:
         self._client, self._url, self._budget = client, url, budget
+        self.noted = noted
         self._last_id = 0
-        self._opened = contextlib.ExitStack()
+        self._opened = contextlib.AsyncExitStack()
+
+    async def open(self) -> None:
+        """Before anything is asked. Raises NoEventsError when the address has no such stream."""
         try:
-            self._open()
+            with _translated():
+                await self._open()
         except BaseException:
-            self._opened.close()
+            await self._opened.aclose()
             raise
 
-    def _open(self) -> None:
-        with self._translated():
-            accept = {"accept": "text/event-stream"}
-            response = self._opened.enter_context(self._client.stream("GET", self._url, headers=accept))
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if response.status_code != 200 or kind != "text/event-stream":
-                raise NoEventsError(f"The address answers GET with HTTP {response.status_code} and no events.")
-            self._events = _named_events(self._chunks(response))
-            self._endpoint = self._await_endpoint()
+    async def _open(self) -> None:
+        accept = {"accept": "text/event-stream"}
+        response = await self._opened.enter_async_context(self._client.stream("GET", self._url, headers=accept))
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.status_code != 200 or kind != "text/event-stream":
+            raise NoEventsError(f"The address answers GET with HTTP {response.status_code} and no events.")
+        self.noted.note_certificate(response)
+        events = _named_events(_chunks(response, self._budget))
+        self._events = await self._opened.enter_async_context(contextlib.aclosing(events))
+        self._endpoint = await self._await_endpoint()
 
-    def ask(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> Reply:
+    async def ask(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> Reply:
         """As `Wire.ask`."""
         self._last_id += 1
-        status = self._post({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
-        with self._translated():
-            for _, data in self._events:
+        started = clock.monotonic_ms()
+        status = await self._post({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
+        with _translated():
+            async for _, data in self._events:
                 message = _message(data, strict=True)
                 if message is not None and message.get("id") == self._last_id and "method" not in message:
+                    self.noted.last_ms = clock.monotonic_ms() - started
                     return Reply(status, "", message)
         raise ServerAnswerError("The server closed the stream before it answered.")
 
-    def tell(self, method: str, headers: dict[str, str]) -> Reply:
+    async def tell(self, method: str, headers: dict[str, str]) -> Reply:
         """As `Wire.tell`."""
-        return Reply(self._post({"jsonrpc": "2.0", "method": method}), "", None)
+        return Reply(await self._post({"jsonrpc": "2.0", "method": method}), "", None)
 
-    def end(self, headers: dict[str, str]) -> None:
+    async def end(self, headers: dict[str, str]) -> None:
         """Closing the stream ends the session."""
-        self._opened.close()
+        await self._opened.aclose()
 
-    def _post(self, body: dict[str, Any]) -> int:
+    async def _post(self, body: dict[str, Any]) -> int:
         self._budget.spend(0)
-        with self._translated():
-            response = self._client.post(self._endpoint, headers=_HEADERS, content=json.dumps(body).encode())
+        with _translated():
+            response = await self._client.post(self._endpoint, headers=_HEADERS, content=json.dumps(body).encode())
         if not response.is_success:
             raise ServerAnswerError(f"The server answers a message with HTTP {response.status_code}.")
         return response.status_code
 
-    def _await_endpoint(self) -> str:
-        for name, data in self._events:
+    async def _await_endpoint(self) -> str:
+        async for name, data in self._events:
             if name == b"endpoint":
                 named = urljoin(self._url, data.decode("latin-1"))
                 if urlsplit(named)[:2] != urlsplit(self._url)[:2]:
@@ -192,19 +222,24 @@ class EventWire:
                 return named
         raise ServerAnswerError("The server named no address for messages.")
 
-    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        for chunk in response.iter_raw():
-            self._budget.spend(len(chunk))
-            yield chunk
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx.TimeoutException as error:
-            raise UpstreamTimeoutError("The server did not answer in time.") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise ServerUnreachableError(f"The server could not be reached: {_reason(error)}.") from error
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """What the client raises, as errors of ours."""
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise UpstreamTimeoutError("The server did not answer in time.") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        if (reason := _tls_reason(error)) is not None:
+            raise ServerTlsError(f"The server cannot be reached over TLS: {reason}.") from error
+        raise ServerUnreachableError(f"The server could not be reached: {_reason(error)}.") from error
+
+
+async def _chunks(response: httpx.Response, budget: Budget) -> AsyncIterator[bytes]:
+    async for chunk in response.aiter_raw():
+        budget.spend(len(chunk))
+        yield chunk
 
 
 def _message(data: bytes, *, strict: bool) -> dict[str, Any] | None:
@@ -226,15 +261,10 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _events(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The data of each event that has any."""
-    return (data for _, data in _named_events(chunks))
-
-
-def _named_events(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+async def _named_events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, bytes], None]:
     """Name and data of each event that has any data. Lines end in LF or CRLF."""
     name, data = b"", list[bytes]()
-    for line in _lines(chunks):
+    async for line in _lines(chunks):
         if not line:
             if data:
                 yield name, b"\n".join(data)
@@ -245,14 +275,25 @@ def _named_events(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
             name = line[6:].removeprefix(b" ")
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     pending: list[bytes] = []
-    for chunk in chunks:
+    async for chunk in chunks:
         *complete, rest = chunk.split(b"\n")
         for part in complete:
             yield b"".join([*pending, part]).removesuffix(b"\r")
             pending = []
         pending.append(rest)
+
+
+def _tls_reason(error: BaseException) -> str | None:
+    """What TLS did not accept, when that is why a connection failed."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    said = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or type(cause).__name__
+    return str(said).replace("_", " ").lower()[:120]
 
 
 def _reason(error: Exception) -> str:

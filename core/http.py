@@ -7,7 +7,9 @@ two names behind one address must not share a TLS session. The hot path has its 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import httpx
 
@@ -16,7 +18,8 @@ from core.errors import UpstreamError
 
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 MAX_REPLY_BYTES = 10 * 1024 * 1024
-_NO_KEEPALIVE = httpx.Limits(max_connections=20, max_keepalive_connections=0)
+_CONNECTIONS = 20
+_NO_KEEPALIVE = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=0)
 _USER_AGENT = "mcp-marketplace/0.1"
 
 
@@ -59,6 +62,29 @@ def async_client(
     )
 
 
+@asynccontextmanager
+async def async_clients(
+    allow: egress.AllowList = frozenset(),
+    *,
+    connections: int,
+    times: httpx.Timeout = TIMEOUT,
+    max_reply_bytes: int = MAX_REPLY_BYTES,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Callable[[], httpx.AsyncClient]]:
+    """A maker of guarded clients for asking many hosts: they share sockets' number and one TLS context, but no cookies.
+
+    The clients need not be closed. `tls` replaces the usual authorities.
+    """
+    async with AsyncGuardedTransport(allow, max_reply_bytes, connections, tls) as transport:
+        yield lambda: httpx.AsyncClient(
+            transport=transport,
+            timeout=times,
+            follow_redirects=False,
+            trust_env=False,
+            headers={"user-agent": _USER_AGENT},
+        )
+
+
 class GuardedTransport(httpx.BaseTransport):
     def __init__(self, allow: egress.AllowList, max_reply_bytes: int) -> None:
         self._allow, self._max_bytes = allow, max_reply_bytes
@@ -77,9 +103,16 @@ class GuardedTransport(httpx.BaseTransport):
 
 
 class AsyncGuardedTransport(httpx.AsyncBaseTransport):
-    def __init__(self, allow: egress.AllowList, max_reply_bytes: int) -> None:
+    def __init__(
+        self,
+        allow: egress.AllowList,
+        max_reply_bytes: int,
+        connections: int = _CONNECTIONS,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._allow, self._max_bytes = allow, max_reply_bytes
-        self._inner = httpx.AsyncHTTPTransport(limits=_NO_KEEPALIVE, trust_env=False)
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=0)
+        self._inner = httpx.AsyncHTTPTransport(verify=tls or True, limits=limits, trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         endpoint = egress.parse_url(str(request.url), self._allow)
