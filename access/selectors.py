@@ -166,12 +166,16 @@ def _is_idempotent(definition: dict[str, Any]) -> bool:
 
 def callable_servers(viewer: Viewer) -> QuerySet[Server]:
     """Servers that this viewer may know of and that a gateway would forward to."""
-    return visible_to(viewer).filter(status__in=_CALLABLE, gateway_enabled=True).exclude(current_version=None)
+    rows = visible_to(viewer).filter(status__in=_CALLABLE, gateway_enabled=True).exclude(current_version=None)
+    return rows.exclude(url="").exclude(current_version__protocol="")
 
 
 def is_callable(server: Server) -> bool:
     """Whether a gateway would forward anything to the server at all."""
-    return server.status in _CALLABLE and server.gateway_enabled and server.current_version_id is not None
+    if server.status not in _CALLABLE or not server.gateway_enabled or not server.url:
+        return False
+    # What only a source says of a server is no basis for a policy: the tools must have been read from the server itself.
+    return server.current_version is not None and bool(server.current_version.protocol)
 
 
 def list_keys(tenant: Tenant) -> QuerySet[APIKey]:

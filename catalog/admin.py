@@ -52,10 +52,20 @@ class ProviderAdmin(AuditedAdmin):
 class ServerAdmin(ReadOnlyAdmin):
     """Listings of all organisations. The owner changes a listing; operators approve it, through the service."""
 
-    list_display = ("short_name", "slug", "owner_tenant", "visibility", "status", "gateway_enabled", "badge", "health")
+    list_display = (
+        "short_name",
+        "slug",
+        "owner_tenant",
+        "source_name",
+        "visibility",
+        "status",
+        "gateway_enabled",
+        "badge",
+        "health",
+    )
     list_select_related = ("owner_tenant",)
-    list_filter = ("status", "visibility", "category", "health")
-    search_fields = ("name", "slug", "owner_tenant__name")
+    list_filter = ("status", "origin", "source_kind", "visibility", "category", "health")
+    search_fields = ("name", "slug", "registry_name", "owner_tenant__name")
     actions: ClassVar[list[str]] = ["approve", "close_gateway", "open_gateway"]
 
     @admin.display(description="Name", ordering="name")

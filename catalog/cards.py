@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from catalog.choices import AuthMode, Badge, Health, PolicyMode, Status, Visibility
+from catalog.choices import AuthMode, Badge, Health, PolicyMode, Status, UpstreamStatus, Visibility
 
 if TYPE_CHECKING:
     from catalog.models import Server
@@ -25,6 +25,7 @@ AUTH_WORDS = {
 # Three missed checks: an older measurement says nothing about the present.
 HEALTH_FRESH = timedelta(minutes=15)
 CLOSED_WORDS = {
+    Status.LISTED: "known from a source, not approved here",
     Status.DRAFT: "a draft",
     Status.SUBMITTED: "waits for approval",
     Status.REMOVED: "removed",
@@ -104,15 +105,15 @@ def build_card(
         slug=server.slug,
         url=url,
         description=server.summary,
-        provider=server.provider.name,
+        provider=server.publisher,
         team=server.owner_team.name if server.owner_team else "",
         category=server.get_category_display(),
         approval=approval_of(server),
         status=health.state,
         status_at=health.measured_at,
         trust=server.required_trust,
-        auth=AUTH_WORDS[AuthMode(server.auth_mode)],
-        tool_count=version.tool_count if version else None,
+        auth=AUTH_WORDS[AuthMode(server.auth_mode)] if server.auth_mode else "",
+        tool_count=server.tool_count,
         side_effects=sort_effects(server.side_effects),  # type: ignore[attr-defined]  # annotated
         gateway=gateway,
         policy=policy_of(server, server.undeclared_count),  # type: ignore[attr-defined]  # annotated
@@ -149,6 +150,8 @@ def gateway_of(server: Server) -> Readiness:
         return Readiness(False, "Gateway turned off")
     if server.current_version is None:
         return Readiness(False, "Gateway closed: no version")
+    if not (server.url and server.current_version.protocol):
+        return Readiness(False, "Gateway closed: never read from the server")
     return Readiness(True, "Gateway ready")
 
 
@@ -164,8 +167,8 @@ def policy_of(server: Server, undeclared_count: int) -> Readiness:
 
 def approval_of(server: Server) -> str:
     """The badge in the words of components/_approval.html. Only what was approved carries the operator's badge."""
-    if server.status in {Status.DRAFT, Status.SUBMITTED}:
-        return "pending"
+    if server.status in {Status.LISTED, Status.DRAFT, Status.SUBMITTED}:
+        return "deprecated" if server.upstream_status == UpstreamStatus.DEPRECATED else "pending"
     if server.status == Status.DEPRECATED:
         return "deprecated"
     return "observe" if server.badge == Badge.OBSERVE_ONLY else server.badge

@@ -5,16 +5,66 @@ from django.db import models
 
 class Visibility(models.TextChoices):
     TENANT = "tenant", "One team"
+    GROUP = "group", "Chosen teams"
     ORG = "org", "Our organisation"
     PUBLIC = "public", "Everybody"
 
 
 class Status(models.TextChoices):
+    """Where a listing stands here. `listed` is only known from a source: shown, approved by nobody here, never called."""
+
+    LISTED = "listed", "Listed"
     DRAFT = "draft", "Draft"
     SUBMITTED = "submitted", "Submitted"
     APPROVED = "approved", "Approved"
     DEPRECATED = "deprecated", "Deprecated"
     REMOVED = "removed", "Removed"
+
+
+class Origin(models.TextChoices):
+    PUBLISHED = "published", "Published here"
+    IMPORTED = "imported", "Read from a source"
+
+
+class SourceKind(models.TextChoices):
+    OFFICIAL = "official", "Official registry"
+    HTTP = "http", "HTTP index"
+    GITHUB = "github", "GitHub"
+    DOCKER = "docker", "Docker"
+    LOCAL = "local", "Folder or file"
+
+
+class SourceTrust(models.TextChoices):
+    """How far the operator trusts what a source says."""
+
+    COMMUNITY = "community", "Community"
+    VERIFIED = "verified", "Verified"
+    ENTERPRISE = "enterprise", "Enterprise"
+
+
+class UpstreamStatus(models.TextChoices):
+    """What the publisher says of an entry, in the words of the registry standard."""
+
+    ACTIVE = "active", "Active"
+    DEPRECATED = "deprecated", "Deprecated"
+    DELETED = "deleted", "Deleted"
+
+
+class PackageType(models.TextChoices):
+    NPM = "npm", "npm"
+    PYPI = "pypi", "PyPI"
+    OCI = "oci", "Container image"
+    MCPB = "mcpb", "MCP bundle"
+    NUGET = "nuget", "NuGet"
+    CARGO = "cargo", "Cargo"
+    BINARY = "binary", "Binary"
+
+
+class Seen(models.TextChoices):
+    """How a tool became known."""
+
+    DECLARED = "declared", "Declared by a source"
+    LIVE = "live", "Read from the server"
 
 
 class Badge(models.TextChoices):

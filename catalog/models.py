@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 
 from catalog.choices import (
@@ -10,14 +11,21 @@ from catalog.choices import (
     DriftEnd,
     DriftFinder,
     Health,
+    Origin,
+    PackageType,
     PolicyMode,
+    Seen,
     SideEffect,
+    SourceKind,
+    SourceTrust,
     Status,
     Transport,
     TrustLevel,
     UpstreamAuth,
+    UpstreamStatus,
     Visibility,
 )
+from core.ids import uuid7
 from core.models import Record
 from tenants.models.tenant import slug_validator
 
@@ -36,39 +44,56 @@ class Provider(Record):
 
 
 class Server(Record):
-    """The listing of one MCP server.
+    """The listing of one MCP server, governed by a provider here or only known from a source.
 
     Rows of every organisation share the table; a row policy of Postgres hides what is not public from everybody but the
-    owner and the platform. `slug` is the name in gateway paths: unique among the owner's servers and among public ones.
-    `revision` grows with every change that a gateway must know.
+    owner and the platform. Without an owner it belongs to the platform's shared catalog. `slug` is the name in gateway paths:
+    unique among the owner's servers and among public ones. `revision` grows with every change that a gateway must know.
+    Counts are denormalised from the current version; None means that nobody knows.
     """
 
-    owner_tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="servers")
+    owner_tenant = models.ForeignKey(
+        "tenants.Tenant", on_delete=models.PROTECT, null=True, blank=True, related_name="servers"
+    )
     owner_team = models.ForeignKey(
         "tenants.Team", on_delete=models.SET_NULL, null=True, blank=True, related_name="servers"
     )
-    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="servers")
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, null=True, blank=True, related_name="servers")
+    registry_name = models.CharField(
+        max_length=200, blank=True, help_text="Name in registries, namespace/name; empty for servers registered here."
+    )
     slug = models.CharField(max_length=40, validators=[slug_validator])
     name = models.CharField(max_length=200)
     summary = models.CharField(max_length=300, blank=True)
     description = models.TextField(blank=True)
     visibility = models.CharField(max_length=6, choices=Visibility.choices, default=Visibility.TENANT)
+    allowed_teams = ArrayField(
+        models.UUIDField(), default=list, blank=True, help_text="The owner's teams that see it when chosen teams do."
+    )
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.DRAFT)
     badge = models.CharField(max_length=12, choices=Badge.choices, default=Badge.EXPERIMENTAL)
-    category = models.CharField(max_length=12, choices=Category.choices)
+    category = models.CharField(max_length=12, choices=Category.choices, blank=True)
     tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     transport = models.CharField(max_length=15, choices=Transport.choices, default=Transport.STREAMABLE_HTTP)
-    auth_mode = models.CharField(max_length=6, choices=AuthMode.choices, default=AuthMode.NONE)
+    auth_mode = models.CharField(
+        max_length=6, choices=AuthMode.choices, default=AuthMode.NONE, blank=True, help_text="Empty: unknown."
+    )
     upstream_auth = models.CharField(
         max_length=18,
         choices=UpstreamAuth.choices,
         default=UpstreamAuth.HEADER,
         help_text="How the marketplace's signed token reaches the server.",
     )
-    required_trust = models.CharField(max_length=6, choices=TrustLevel.choices, default=TrustLevel.LOW)
+    required_trust = models.CharField(
+        max_length=6, choices=TrustLevel.choices, default=TrustLevel.LOW, blank=True, help_text="Empty: nobody said."
+    )
     policy_mode = models.CharField(max_length=10, choices=PolicyMode.choices, default=PolicyMode.ALLOW_LIST)
     gateway_enabled = models.BooleanField(default=True)
-    url = models.URLField(max_length=500, help_text="Where the server itself answers; never shown to callers.")
+    url = models.URLField(
+        max_length=500,
+        blank=True,
+        help_text="Where the server itself answers; never shown to callers. Empty for servers that are only packages.",
+    )
     further_urls = ArrayField(
         models.URLField(max_length=500),
         default=list,
@@ -94,6 +119,33 @@ class Server(Record):
     health_checked_at = models.DateTimeField(null=True, blank=True)
     health_detail = models.CharField(max_length=300, blank=True)
     approved_at = models.DateTimeField(null=True, blank=True)
+    origin = models.CharField(max_length=9, choices=Origin.choices, default=Origin.PUBLISHED)
+    source_id = models.UUIDField(null=True, blank=True)
+    source_name = models.CharField(max_length=100, blank=True)
+    source_kind = models.CharField(max_length=8, choices=SourceKind.choices, blank=True)
+    source_trust = models.CharField(max_length=10, choices=SourceTrust.choices, blank=True)
+    upstream_status = models.CharField(
+        max_length=10, choices=UpstreamStatus.choices, default=UpstreamStatus.ACTIVE, help_text="Said by the publisher."
+    )
+    publisher_name = models.CharField(max_length=200, blank=True, help_text="As the publisher calls itself; a claim.")
+    namespace_proven = models.BooleanField(default=False)
+    is_verified = models.BooleanField(default=False)
+    is_featured = models.BooleanField(default=False)
+    website_url = models.URLField(max_length=500, blank=True)
+    documentation_url = models.URLField(max_length=500, blank=True)
+    repository_url = models.URLField(max_length=500, blank=True)
+    icon_url = models.URLField(max_length=500, blank=True)
+    license = models.CharField(max_length=100, blank=True)
+    package_types = ArrayField(models.CharField(max_length=6, choices=PackageType.choices), default=list, blank=True)
+    tool_count = models.PositiveIntegerField(null=True, blank=True)
+    resource_count = models.PositiveIntegerField(null=True, blank=True)
+    prompt_count = models.PositiveIntegerField(null=True, blank=True)
+    has_tasks = models.BooleanField(default=False)
+    calls_30d = models.PositiveBigIntegerField(default=0, editable=False)
+    installs = models.PositiveIntegerField(default=0, editable=False)
+    downloads = models.PositiveBigIntegerField(null=True, blank=True)
+    published_at = models.DateTimeField(null=True, blank=True)
+    content_updated_at = models.DateTimeField(null=True, blank=True)
     revision = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
@@ -104,6 +156,22 @@ class Server(Record):
                 fields=["slug"],
                 condition=models.Q(visibility=Visibility.PUBLIC) & ~models.Q(status=Status.REMOVED),
                 name="server_slug_unique_in_public",
+            ),
+            # Entries of the same name with different audiences stay apart, so that a merge never shows what was for fewer.
+            models.UniqueConstraint(
+                fields=["owner_tenant", "registry_name", "visibility", "allowed_teams"],
+                condition=~models.Q(registry_name=""),
+                nulls_distinct=False,
+                name="server_registry_name_unique",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(required_trust="") | models.Q(status__in=[Status.LISTED, Status.REMOVED]),
+                name="server_trust_known_when_governed",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(origin=Origin.IMPORTED)
+                | models.Q(owner_tenant__isnull=False, provider__isnull=False),
+                name="server_published_by_somebody",
             ),
             models.CheckConstraint(
                 condition=models.Q(rate_per_caller=None) | models.Q(rate_per_caller__gte=1),
@@ -124,21 +192,36 @@ class Server(Record):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def publisher(self) -> str:
+        """Who publishes it: the provider here, else what the source claims, else the namespace of its name."""
+        if self.provider is not None:
+            return self.provider.name
+        return self.publisher_name or self.registry_name.partition("/")[0] or self.source_name
+
 
 class ServerVersion(models.Model):
-    """An immutable release of a server: what it said of itself when it was read."""
+    """A release of a server: what it said of itself when it was read, or what a source said of it.
+
+    Immutable but for what its publisher says of it later: whether it is the latest, and its status.
+    """
 
     id = models.UUIDField(primary_key=True, editable=False)
     server = models.ForeignKey(Server, on_delete=models.PROTECT, related_name="versions")
-    version = models.CharField(max_length=100)
-    protocol = models.CharField(max_length=20)
+    version = models.CharField(max_length=255)
+    protocol = models.CharField(max_length=20, blank=True, help_text="Empty: never read from the server itself.")
     server_info = models.JSONField(default=dict)
     instructions = models.TextField(blank=True)
     capabilities = models.JSONField(default=dict)
     inventory_digest = models.CharField(max_length=64)
-    tool_count = models.PositiveIntegerField(default=0)
+    tool_count = models.PositiveIntegerField(null=True, default=0)
     resource_count = models.PositiveIntegerField(null=True)
     prompt_count = models.PositiveIntegerField(null=True)
+    manifest = models.JSONField(default=dict, blank=True, help_text="catalog.formats.normal.Entry, for imported ones.")
+    released_at = models.DateTimeField(null=True, blank=True)
+    is_latest = models.BooleanField(default=False)
+    upstream_status = models.CharField(max_length=10, choices=UpstreamStatus.choices, default=UpstreamStatus.ACTIVE)
+    status_message = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -164,6 +247,7 @@ class Tool(models.Model):
     definition_digest = models.CharField(max_length=64)
     required_trust = models.CharField(max_length=6, choices=TrustLevel.choices)
     side_effect = models.CharField(max_length=11, choices=SideEffect.choices, blank=True)
+    seen = models.CharField(max_length=8, choices=Seen.choices, default=Seen.LIVE)
 
     class Meta:
         ordering = ["position"]
@@ -206,3 +290,47 @@ class ToolDrift(models.Model):
 
     def __str__(self) -> str:
         return self.tool_name
+
+
+class SourceEntry(models.Model):
+    """One version of one entry as a source gave it, with the server that it was recognised as.
+
+    `wins` marks the source whose words the server shows; what other sources say stays visible here. `audience` names who may
+    see the entry (owner, visibility, teams): entries are only ever merged within one audience.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="source_entries")
+    source_id = models.UUIDField()
+    source_name = models.CharField(max_length=100)
+    source_kind = models.CharField(max_length=8, choices=SourceKind.choices)
+    source_trust = models.CharField(max_length=10, choices=SourceTrust.choices)
+    source_priority = models.IntegerField(default=0, help_text="Higher wins.")
+    audience = models.CharField(max_length=64)
+    external_id = models.CharField(max_length=300)
+    registry_name = models.CharField(max_length=200, blank=True)
+    version = models.CharField(max_length=255, blank=True)
+    digest = models.CharField(max_length=64)
+    manifest = models.JSONField(default=dict)
+    identity = ArrayField(
+        models.CharField(max_length=64), default=list, help_text="Digests by which duplicates are found."
+    )
+    is_latest = models.BooleanField(default=False)
+    is_proven = models.BooleanField(
+        default=False, help_text="The source proves that the publisher holds the namespace."
+    )
+    wins = models.BooleanField(default=False)
+    status = models.CharField(max_length=10, choices=UpstreamStatus.choices, default=UpstreamStatus.ACTIVE)
+    published_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "source entries"
+        ordering = ["source_name", "external_id", "-seen_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["source_id", "external_id", "version"], name="source_entry_unique"),
+        ]
+        indexes = [GinIndex(fields=["identity"], name="source_entry_identity")]
+
+    def __str__(self) -> str:
+        return f"{self.external_id} {self.version}".strip()

@@ -76,10 +76,10 @@ class ServerEntry:
     server_id: UUID
     slug: str
     revision: int
-    owner_tenant_id: UUID
+    owner_tenant_id: UUID | None  # None: the platform's shared catalog
     owner_team_id: UUID | None
-    provider_id: UUID
-    visibility: str  # tenant | org | public
+    provider_id: UUID | None
+    visibility: str  # tenant | group | org | public
     callable: bool  # approved and not removed
     version_id: UUID | None
     url: str
@@ -89,6 +89,7 @@ class ServerEntry:
     prices_until: datetime | None = (
         None  # when other prices come into force, and this entry is no basis for a call any more
     )
+    allowed_teams: frozenset[UUID] = frozenset()  # of the owner, when its visibility is group
     urls: tuple[str, ...] = ()  # further addresses of the same server; calls go round them
     protocol: str = ""  # the revision in which the catalog read the approved version
     transport: str = ""  # streamable-http | sse

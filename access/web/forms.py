@@ -197,11 +197,11 @@ def _in_order(servers: QuerySet[Server], first: Iterable[Server]) -> list[Server
 
 def _server_label(server: Server) -> SafeString:
     version = server.current_version
-    count = version.tool_count if version else 0
+    count = (version.tool_count if version else 0) or 0
     return format_html(
         '<span>{} <span class="muted">by {} · {} tool{}</span></span>',
         server.name,
-        server.provider.name,
+        server.publisher,
         count,
         "" if count == 1 else "s",
     )

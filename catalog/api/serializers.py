@@ -66,9 +66,9 @@ class GovernanceOut(serializers.Serializer[Any]):
     badge = serializers.ChoiceField(Badge.choices)
     status = serializers.ChoiceField(Status.choices)
     approved_at = serializers.DateTimeField(allow_null=True)
-    required_trust = serializers.ChoiceField(TrustLevel.choices)
+    required_trust = serializers.ChoiceField(TrustLevel.choices, allow_blank=True, help_text="Blank: nobody said.")
     side_effects = serializers.ListField(child=serializers.ChoiceField(SideEffect.choices))
-    auth_mode = serializers.ChoiceField(AuthMode.choices)
+    auth_mode = serializers.ChoiceField(AuthMode.choices, allow_blank=True, help_text="Blank: unknown.")
     gateway = GatewayOut()
     policy = PolicyOut()
     health = HealthOut()
@@ -77,10 +77,10 @@ class GovernanceOut(serializers.Serializer[Any]):
 
 class VersionOut(serializers.Serializer[Any]):
     version = serializers.CharField()
-    protocol = serializers.CharField()
+    protocol = serializers.CharField(help_text="Blank: never read from the server itself.")
     deployed_at = serializers.DateTimeField(source="created_at")
     inventory_digest = serializers.CharField()
-    tool_count = serializers.IntegerField()
+    tool_count = serializers.IntegerField(allow_null=True)
     resource_count = serializers.IntegerField(allow_null=True)
     prompt_count = serializers.IntegerField(allow_null=True)
 
@@ -88,11 +88,11 @@ class VersionOut(serializers.Serializer[Any]):
 class ServerOut(serializers.ModelSerializer[Server]):
     """A server with its governance, as its card shows it."""
 
-    category = serializers.ChoiceField(Category.choices)
+    category = serializers.ChoiceField(Category.choices, allow_blank=True)
     transport = serializers.ChoiceField(Transport.choices)
     visibility = serializers.ChoiceField(Visibility.choices)
-    provider = PartyOut()
-    owner = PartyOut(source="owner_tenant")
+    provider = PartyOut(allow_null=True)
+    owner = PartyOut(source="owner_tenant", allow_null=True)
     team: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
         source="owner_team", slug_field="slug", read_only=True, allow_null=True
     )

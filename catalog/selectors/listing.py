@@ -8,13 +8,14 @@ from catalog.choices import Status, Visibility
 from catalog.models import Server
 from catalog.types import Viewer
 
-_LISTED = (Status.APPROVED, Status.DEPRECATED)
+_LISTED = (Status.LISTED, Status.APPROVED, Status.DEPRECATED)
 
 
 def visible_to(viewer: Viewer) -> QuerySet[Server]:
-    """Servers that this viewer may know of: own ones in any state, public ones once approved, everything for the platform.
+    """Servers that this viewer may know of: own ones in any state, public ones once approved or listed, all for the platform.
 
-    A server of one team is known to that team only. The row policy of Postgres holds the organisation's border a second time.
+    A server of one team, or of chosen teams, is known to those teams only. The row policy of Postgres holds the organisation's
+    border a second time.
     """
     rows = Server.objects.select_related("provider", "owner_tenant", "owner_team", "current_version")
     if viewer.platform:
@@ -23,7 +24,11 @@ def visible_to(viewer: Viewer) -> QuerySet[Server]:
     if viewer.tenant_id is None:
         return rows.filter(public)
     own = Q(owner_tenant_id=viewer.tenant_id) & ~Q(status=Status.REMOVED)
-    team = ~Q(visibility=Visibility.TENANT) | Q(owner_team=None) | Q(owner_team_id__in=viewer.team_ids)
+    team = (
+        Q(visibility__in=[Visibility.ORG, Visibility.PUBLIC])
+        | Q(visibility=Visibility.TENANT) & (Q(owner_team=None) | Q(owner_team_id__in=viewer.team_ids))
+        | Q(visibility=Visibility.GROUP, allowed_teams__overlap=list(viewer.team_ids))
+    )
     return rows.filter(public | (own & team))
 
 

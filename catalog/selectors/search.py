@@ -153,5 +153,5 @@ def _condition(scene: Scene, facet: str, value: str) -> Q:
     if facet == "owner":
         ours = Q(owner_tenant_id=scene.viewer.tenant_id)
         return ours if value == "ours" else ~ours
-    ready = Q(status__in=CALLABLE, gateway_enabled=True, current_version__isnull=False)
+    ready = Q(status__in=CALLABLE, gateway_enabled=True, url__gt="", current_version__protocol__gt="")
     return ready if value == "ready" else ~ready

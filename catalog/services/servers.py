@@ -81,18 +81,40 @@ def publish_version(
                 tool_count=len(inventory.tools),
                 resource_count=inventory.resource_count,
                 prompt_count=inventory.prompt_count,
+                released_at=clock.now(),
                 created_at=clock.now(),
             )
             Tool.objects.bulk_create(
                 _tool(version, position, definition, declarations.get(definition["name"]))
                 for position, definition in enumerate(inventory.tools)
             )
-        server.current_version = version
+        make_current(server, version)
         server.health, server.health_checked_at, server.health_detail = Health.READY, clock.now(), ""
-        server.save(update_fields=["current_version", "health", "health_checked_at", "health_detail", "updated_at"])
+        server.save(update_fields=[*CURRENT_FIELDS, "health", "health_checked_at", "health_detail", "updated_at"])
         _close_replaced_drifts(server)
         touch(server)
     return version
+
+
+CURRENT_FIELDS = (
+    "current_version",
+    "tool_count",
+    "resource_count",
+    "prompt_count",
+    "has_tasks",
+    "content_updated_at",
+)
+
+
+def make_current(server: Server, version: ServerVersion) -> None:
+    """Let a version be the one that is shown and called, with its counts on the server. The caller saves `CURRENT_FIELDS`."""
+    if server.current_version_id != version.pk:
+        server.current_version, server.content_updated_at = version, clock.now()
+    server.tool_count, server.resource_count = version.tool_count, version.resource_count
+    server.prompt_count, server.has_tasks = version.prompt_count, "tasks" in version.capabilities
+    ServerVersion.objects.filter(server=server, is_latest=True).exclude(pk=version.pk).update(is_latest=False)
+    ServerVersion.objects.filter(pk=version.pk, is_latest=False).update(is_latest=True)
+    version.is_latest = True
 
 
 def approve(*, server: Server, actor: audit.Party, badge: str = Badge.APPROVED) -> Server:
@@ -101,10 +123,11 @@ def approve(*, server: Server, actor: audit.Party, badge: str = Badge.APPROVED) 
         locked = Server.objects.select_for_update().get(pk=server.pk)
         if locked.status != Status.SUBMITTED:
             raise ConflictError(f"The server is {locked.status}, not submitted.", code="catalog.not_submitted")
-        if locked.current_version_id is None:
+        if locked.current_version is None or not locked.current_version.protocol:
             raise ConflictError("Nothing was read from the server yet.", code="catalog.no_version")
         locked.status, locked.badge, locked.approved_at = Status.APPROVED, badge, clock.now()
-        locked.save(update_fields=["status", "badge", "approved_at", "updated_at"])
+        locked.published_at = locked.published_at or locked.approved_at
+        locked.save(update_fields=["status", "badge", "approved_at", "published_at", "updated_at"])
         audit.record("catalog:server:approved", actor=actor, target=party(locked), data={"badge": badge})
         touch(locked)
     return locked
@@ -141,7 +164,7 @@ def touch(server: Server) -> int:
     revision = int(row[0]) if row else 0
     server.revision = revision
     on_commit(lambda: signals.server_changed.send_robust(sender=Server, server_id=server.pk, revision=revision))
-    if server.policy_mode == PolicyMode.OBSERVE:
+    if server.policy_mode == PolicyMode.OBSERVE and server.owner_tenant_id is not None:
         # Which servers its agents may use without a grant is part of what gateways know of the owner.
         revisions.touch(server.owner_tenant_id)
     return revision

@@ -23,7 +23,8 @@ def tell_quarantine(server_id: str, tools: str) -> None:
         operators = list(User.objects.filter(is_staff=True, is_active=True))
     if server is None:
         return
-    _tell_members(server.owner_tenant, server, tools)
+    if server.owner_tenant is not None:
+        _tell_members(server.owner_tenant, server, tools)
     with platform_scope(), transaction.atomic():
         for person in operators:
             _tell(person, server, tools, reverse("operations-quarantine"))

@@ -39,8 +39,7 @@ def suggest(request: MarketRequest) -> JsonResponse:
     query = facets.parse(dict(request.GET.lists()), personal=False)
     found = search.search(scene_of(request), query)[:SUGGESTIONS_MAX] if query.text else []
     items = [
-        {"label": row.name, "url": reverse("catalog:server", args=[row.slug]), "kind": row.provider.name}
-        for row in found
+        {"label": row.name, "url": reverse("catalog:server", args=[row.slug]), "kind": row.publisher} for row in found
     ]
     return JsonResponse({"items": items})
 

@@ -40,6 +40,9 @@ from tenants.services import signing, vault
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# What is only known from a source is nothing that a call could reach.
+_UNGOVERNED = (Status.LISTED, Status.REMOVED)
+
 
 def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
     """The keys and grants of one organisation; None when it does not exist."""
@@ -83,9 +86,9 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
 def server_entries(*, slug: str = "", server_id: UUID | None = None, beside: Iterable[UUID] = ()) -> list[ServerEntry]:
     """Servers of this name, of every owner, or the one of this id, or all that share a name with one of those `beside`."""
     with platform_scope():
-        rows = Server.objects.exclude(status=Status.REMOVED).select_related("current_version")
+        rows = Server.objects.exclude(status__in=_UNGOVERNED).select_related("current_version")
         if beside:
-            names = Server.objects.filter(pk__in=list(beside)).exclude(status=Status.REMOVED).values("slug")
+            names = Server.objects.filter(pk__in=list(beside)).exclude(status__in=_UNGOVERNED).values("slug")
             rows = rows.filter(slug__in=names)
         else:
             rows = rows.filter(pk=server_id) if server_id else rows.filter(slug=slug)
@@ -146,7 +149,7 @@ class ModelLoader:
             tenants = dict(Tenant.objects.filter(pk__in=list(tenant_ids)).values_list("pk", "revision"))
             servers = dict(
                 Server.objects.filter(pk__in=list(server_ids))
-                .exclude(status=Status.REMOVED)
+                .exclude(status__in=_UNGOVERNED)
                 .values_list("pk", "revision")
             )
         return tenants, servers
@@ -260,6 +263,7 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         url=server.url,
         policy=access.compile_policy(server),
         price=_price(whole) if whole else None,
+        allowed_teams=frozenset(server.allowed_teams),
         tool_prices={name: _price(price) for name, price in prices.items() if name},
         prices_until=prices_until,
         protocol=version.protocol if version else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from uuid import UUID
 
 from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
@@ -38,8 +39,15 @@ def choose(servers: tuple[ServerEntry, ...], caller: Caller) -> ServerEntry | No
     public = None
     for server in servers:
         if server.owner_tenant_id == tenant_id:
-            if server.visibility in {"org", "public"} or server.owner_team_id in {None, team_id}:
+            if _shown_to_team(server, team_id):
                 return server
         elif server.visibility == "public" and (public is None or (server.callable and not public.callable)):
             public = server
     return public
+
+
+def _shown_to_team(server: ServerEntry, team_id: UUID | None) -> bool:
+    """Whether a key of this team of the owner may know of the server."""
+    if server.visibility == "group":
+        return team_id in server.allowed_teams
+    return server.visibility in {"org", "public"} or server.owner_team_id in {None, team_id}

@@ -20,13 +20,14 @@ TABLES = {
 
 COPY_OF_VERSION = (
     "INSERT INTO catalog_serverversion (id, version, protocol, server_info, instructions, capabilities, inventory_digest,"
-    " tool_count, created_at, server_id) SELECT gen_random_uuid(), version || 'x', protocol, server_info, instructions,"
-    " capabilities, inventory_digest, tool_count, created_at, server_id FROM catalog_serverversion WHERE server_id = %s"
+    " tool_count, manifest, is_latest, upstream_status, status_message, created_at, server_id) SELECT gen_random_uuid(),"
+    " version || 'x', protocol, server_info, instructions, capabilities, inventory_digest, tool_count, manifest, false,"
+    " upstream_status, status_message, created_at, server_id FROM catalog_serverversion WHERE server_id = %s"
 )
 COPY_OF_TOOL = (
     "INSERT INTO catalog_tool (id, position, name, title, description, definition, definition_digest, required_trust,"
-    " side_effect, version_id) SELECT gen_random_uuid(), position, name || 'x', title, description, definition,"
-    " definition_digest, required_trust, side_effect, version_id FROM catalog_tool WHERE version_id IN"
+    " side_effect, seen, version_id) SELECT gen_random_uuid(), position, name || 'x', title, description, definition,"
+    " definition_digest, required_trust, side_effect, seen, version_id FROM catalog_tool WHERE version_id IN"
     " (SELECT id FROM catalog_serverversion WHERE server_id = %s)"
 )
 
@@ -115,7 +116,11 @@ class TestWriting:
 
     @pytest.mark.parametrize("table", ["catalog_serverversion", "catalog_tool"])
     def test_versions_and_tools_are_never_changed_not_even_by_the_platform(self, cast, table):
-        for statement in (f"UPDATE {table} SET id = id", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
+        for statement in (
+            f"UPDATE {table} SET id = gen_random_uuid()",
+            f"DELETE FROM {table}",
+            f"TRUNCATE {table} CASCADE",
+        ):
             with viewer(PLATFORM), pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
                 change(statement)
 

@@ -18,7 +18,10 @@ OWNER = Standing(signed_in=True, organisation=True, may_give=True)
 
 
 def server(**fields) -> Server:
-    return Server(**{"status": Status.APPROVED, "current_version": ServerVersion(), **fields})
+    live = ServerVersion(protocol="2026-07-28")
+    return Server(
+        **{"status": Status.APPROVED, "current_version": live, "url": "https://payments.example/mcp", **fields}
+    )
 
 
 class TestHealth:
@@ -52,6 +55,9 @@ class TestGateway:
             ({"status": Status.REMOVED}, "removed"),
             ({"gateway_enabled": False}, "turned off"),
             ({"current_version": None}, "no version"),
+            ({"status": Status.LISTED}, "known from a source"),
+            ({"url": ""}, "never read"),
+            ({"current_version": ServerVersion(manifest={"name": "com.example/payments"})}, "never read"),
         ],
     )
     def test_what_is_missing_is_named(self, fields, words):
@@ -79,6 +85,7 @@ class TestApproval:
         [
             (Status.SUBMITTED, Badge.APPROVED, "pending"),
             (Status.DRAFT, Badge.APPROVED, "pending"),
+            (Status.LISTED, Badge.APPROVED, "pending"),
             (Status.APPROVED, Badge.OBSERVE_ONLY, "observe"),
             (Status.APPROVED, Badge.RESTRICTED, "restricted"),
             (Status.DEPRECATED, Badge.APPROVED, "deprecated"),
