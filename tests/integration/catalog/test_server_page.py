@@ -129,7 +129,15 @@ class TestInstall:
         page = text_of(client.get(PAGE, {"tab": "install"}))
 
         assert "https://market.example/mcp/payments" in page
-        for client_name in ("Claude Code", "Claude Desktop", "Cursor", "VS Code", "Windsurf", "Codex", "Gemini CLI"):
+        for client_name in (
+            "Claude Code",
+            "Claude Desktop",
+            "Cursor",
+            "VS Code",
+            "Windsurf",
+            "Codex CLI",
+            "Gemini CLI",
+        ):
             assert client_name in page
         assert "list_invoices" in page  # a first call that only reads
 
