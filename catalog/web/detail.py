@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.core.paginator import Paginator
 from django.urls import reverse
 
-from catalog import snippets
 from catalog.cards import Action, Card, Standing, build_card, health_of
 from catalog.choices import SideEffect
 from catalog.models import Server
 from catalog.selectors import detail, drifts, extras, usable, usage
 from catalog.selectors.extras import ServerPrices
+from catalog.web import install
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
 from tenants.choices import Right
@@ -141,15 +140,10 @@ def _tools(subject: Subject) -> dict[str, Any]:
 
 
 def _install(subject: Subject) -> dict[str, Any]:
-    slug = subject.server.slug
     tool = detail.list_tools(subject.server).filter(side_effect=SideEffect.READ).first()
-    made = snippets.for_server(settings.PUBLIC_URL, slug)
-    if tool is not None:
-        made.append(snippets.invoke_with_curl(settings.PUBLIC_URL, slug, tool.name))
+    given = {name: subject.request.GET.get(name, "") for name in ("way", "client")}
     return {
-        "snippets": made,
-        "gateway_url": f"{settings.PUBLIC_URL}/mcp/{slug}",
-        "placeholder": snippets.KEY_PLACEHOLDER,
+        **install.build(subject.server, subject.card, given, tool.name if tool else ""),
         "may_make_keys": subject.may(Right.MANAGE_KEYS),
     }
 

@@ -8,4 +8,5 @@ urlpatterns = [
     path("suggest/", views.suggest, name="suggest"),
     path("servers/<slug:slug>/", views.server, name="server"),
     path("servers/<slug:slug>/ask/", views.ask, name="access-ask"),
+    path("servers/<slug:slug>/reach/", views.reach, name="reach"),
 ]

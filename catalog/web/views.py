@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from catalog import facets
 from catalog.selectors import detail, search
+from catalog.services import reaching
 from catalog.services.asking import ask_for_access
 from catalog.web import detail as server_page
 from catalog.web import home as home_page
@@ -62,3 +63,19 @@ def ask(request: MarketRequest, slug: str) -> HttpResponse:
     except ConflictError as error:
         messages.info(request, f"{error.message} {error.next_step}")
     return redirect(f"{reverse('catalog:server', args=[wanted.slug])}?tab=access")
+
+
+@require_POST
+@login_required
+def reach(request: MarketRequest, slug: str) -> HttpResponse:
+    """Ask the server whether it answers, and show the install tab with what was found."""
+    wanted = detail.get_server(viewer_of(request), slug)
+    if not wanted.url:
+        raise NotFoundError("This server has no address that could be asked.")
+    try:
+        found = reaching.reach(wanted.pk, wanted.url)
+        level = messages.SUCCESS if found.state == "ok" else messages.WARNING
+        messages.add_message(request, level, found.words)
+    except ConflictError as error:
+        messages.info(request, f"{error.message} {error.next_step}")
+    return redirect(f"{reverse('catalog:server', args=[wanted.slug])}?tab=install")

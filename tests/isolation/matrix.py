@@ -43,6 +43,7 @@ EXPECTED: dict[str, Row] = {
     "catalog:suggest": EVERYBODY,
     "catalog:server": Row(200, 200, 404, 404, 404),
     "catalog:access-ask": POST_ONLY,
+    "catalog:reach": POST_ONLY,
     "landing": Row(302, 302, 302, 302, 302),
     "organisation-create": SIGNED_IN,
     # Who holds the link may read it; only the invited address may use it.
