@@ -16,6 +16,7 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "make-call-partitions": {"task": "calls.make_partitions", "schedule": crontab(minute=17, hour="*/6")},
     "check-server-health": {"task": "catalog.check_health", "schedule": 300.0},
+    "refresh-search-words": {"task": "catalog.refresh_words", "schedule": crontab(minute="*/10")},
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
     "clear-oauth-tokens": {"task": "tenants.clear_oauth_tokens", "schedule": crontab(minute=37, hour=3)},

@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 
 from catalog import health
-from catalog.services import telling
+from catalog.services import indexing, telling
 from core.jobs import task
 
 log = logging.getLogger(__name__)
@@ -21,3 +21,9 @@ def check_health() -> None:
 def tell_quarantine(*, server_id: str, tools: str) -> None:
     """Tell the server's owner and the operators that tools were closed."""
     telling.tell_quarantine(server_id, tools)
+
+
+@task("catalog.refresh_words", max_retries=0, time_limit=240)
+def refresh_words() -> None:
+    """Let corrections and suggestions know the words of what is listed by now."""
+    indexing.refresh_words()

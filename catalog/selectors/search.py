@@ -1,43 +1,47 @@
-"""Searching the catalog: words, facets with counts, and the governance that a card needs, computed by the database.
+"""Searching the catalog: words, facets with counts, sorts, suggestions, and the governance that a card needs.
 
-Every function starts from `visible_to`, so that what is counted is what may be seen.
+Pages and the API use `search` (its answer carries page, counts and choices), `count_choices`, `totals`, `suggest`, the lists, and
+`tool_directory.tools`. Everything is counted over documents that the viewer may see, and rows are loaded through `visible_to`,
+so the door is passed twice.
+
+One statement counts all facets: it groups what matches by its facts, and the groups, a few hundred, are added up here. A facet's
+counts leave out its own choices and keep all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, overload
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import (
-    Case,
-    CharField,
-    Count,
-    Exists,
-    F,
-    Func,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Sum,
-    Value,
-    When,
-)
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from catalog import facets
+from catalog import facets, wording
 from catalog.cards import CALLABLE, HEALTH_FRESH
-from catalog.choices import Health
-from catalog.facets import Query
+from catalog.facets import Facet, Query
 from catalog.models import Server, Tool
+from catalog.selectors import documents
+from catalog.selectors.documents import EVERYTHING, Group, Match, Sql
 from catalog.selectors.listing import visible_to
 from catalog.types import Viewer
 from core import clock
+from tenants.models import Team
+
+# The order in which the documents' `facts` say them.
+FACTS = (
+    "category", "trust", "auth", "policy", "transport", "gateway", "decidable", "inventory", "source", "standing",
+    "verified", "featured", "scope", "package",
+)  # fmt: skip
+# Facets of text columns with too many values to be part of the groups.
+COLUMNS = {"publisher": "publisher", "namespace": "namespace"}
+# With fewer servers than this, words that nobody uses are corrected, and then servers with some of the words follow.
+FEW = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +59,219 @@ class Totals:
     providers: int
 
 
-def search(scene: Scene, query: Query) -> QuerySet[Server]:
-    """Servers that match, in the order asked for, with what a card shows of them."""
-    rows = _matching(scene, query)
-    if query.order == "updated":
-        return with_governance(rows).order_by(F("current_version__created_at").desc(nulls_last=True), "name", "pk")
-    if query.order == "relevance":
-        return with_governance(rows).order_by(_closeness(query.text), "name", "pk")
-    return with_governance(rows).order_by("name", "pk")
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One value of a facet and how many servers it would show."""
+
+    value: str
+    label: str
+    count: int
+    chosen: bool = False
 
 
-def count_choices(scene: Scene, query: Query, facet: facets.Facet) -> dict[str, int]:
-    """How many servers each choice of a facet would show, with all other facets as they are."""
-    rows = _matching(scene, query, but=facet.name)
-    return rows.aggregate(
-        **{value: Count("pk", filter=_condition(scene, facet.name, value)) for value, _ in facet.choices}
-    )
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """`kind` is server, tool or tag; `server` the slug of what a server or tool leads to, `hint` who publishes it."""
+
+    kind: str
+    label: str
+    server: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Found(Sequence[Server]):
+    """What a search found; the database is asked when something of it is read.
+
+    A sequence, as paginators want one, of all servers that match words and choices. Slices are loaded with their governance.
+    """
+
+    scene: Scene
+    query: Query
+    moment: Any = field(default_factory=clock.now)
+
+    def __len__(self) -> int:
+        return self._counted[0]
+
+    @property
+    def corrected(self) -> tuple[str, ...]:
+        """Words that were looked for as well, because nobody uses one that was typed."""
+        typed = {term.word: len(term.others) for term in wording.terms_of(self.query.text)}
+        return tuple(word for term in self._match.terms for word in term.others[typed[term.word] :])
+
+    @property
+    def loose(self) -> bool:
+        """Whether servers are shown that have only some of the words."""
+        return self._match.loose
+
+    @overload
+    def __getitem__(self, wanted: int) -> Server: ...
+    @overload
+    def __getitem__(self, wanted: slice) -> list[Server]: ...
+    def __getitem__(self, wanted: slice | int) -> list[Server] | Server:
+        if isinstance(wanted, int):
+            return self[wanted : wanted + 1][0]
+        start, stop, _ = wanted.indices(len(self) if wanted.stop is None else max(wanted.stop, 0))
+        if stop <= start:
+            return []
+        match = self._match
+        ids = documents.page(self.scene.viewer, match, self._where(), self._order(match), start, stop - start)
+        return load(self.scene.viewer, ids)
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter(self[:])
+
+    def counts(self, facet: Facet) -> dict[str, int]:
+        """How many servers each choice of a facet would show, with all other facets as they are."""
+        if facet.name in COLUMNS:
+            return self._open_counts(facet)
+        found = self._counted[1].get(facet.name, Counter())
+        if not facet.open:
+            return {value: found[value] for value, _ in facet.choices}
+        offered = [value for value, _ in found.most_common() if value][: facets.OPEN_OFFERED_MAX]
+        return {value: found[value] for value in [*self.query.chosen.get(facet.name, ()), *offered]}
+
+    def choices(self, facet: Facet) -> list[Choice]:
+        """The choices of a facet that would show something, and the chosen ones."""
+        chosen = self.query.chosen.get(facet.name, ())
+        return [
+            Choice(value, facet.label_of(value), number, value in chosen)
+            for value, number in self.counts(facet).items()
+            if number or value in chosen
+        ]
+
+    @cached_property
+    def _match(self) -> Match:
+        """What is looked for: all words; when few have them, corrected ones; when few have those, some of the words."""
+        return self._matching[0] if self.query.text else Match()
+
+    @cached_property
+    def _groups(self) -> list[Group]:
+        chosen = self._open_where()
+        return self._grouped(self._match, chosen) if chosen.values else self._matching[1]
+
+    @cached_property
+    def _matching(self) -> tuple[Match, list[Group]]:
+        terms = tuple(wording.terms_of(self.query.text))
+        match = Match(self.query.text, terms)
+        groups = self._grouped(match)
+        if not terms or _number(groups) >= FEW:
+            return match, groups
+        unknown = documents.unknown_words(self.scene.viewer, terms)
+        if unknown:
+            match = Match(match.text, tuple(wording.corrected(terms, documents.similar_words(unknown))))
+            groups = self._grouped(match)
+        if len(terms) > 1 and _number(groups) < FEW:
+            match = Match(match.text, match.terms, loose=True)
+            groups = self._grouped(match)
+        return match, groups
+
+    def _grouped(self, match: Match, also: Sql = EVERYTHING) -> list[Group]:
+        if match.text and not match.terms:
+            return []
+        return documents.groups(self.scene.viewer, self.scene.usable, match, also, self.moment - HEALTH_FRESH)
+
+    @cached_property
+    def _counted(self) -> tuple[int, dict[str, Counter[str]]]:
+        return _add_up(self._groups, self.query.chosen, self._teams)
+
+    @cached_property
+    def _teams(self) -> Mapping[UUID | None, str]:
+        if self.scene.viewer.tenant_id is None:
+            return {}
+        return dict(Team.objects.filter(tenant_id=self.scene.viewer.tenant_id).values_list("pk", "slug"))
+
+    def _open_where(self, but: str = "") -> Sql:
+        """The choices of facets that are columns of their own."""
+        return documents.all_of(
+            Sql(f"d.{column} = ANY(%(chosen_{name})s::text[])", {f"chosen_{name}": list(self.query.chosen[name])})
+            for name, column in COLUMNS.items()
+            if name in self.query.chosen and name != but
+        )
+
+    def _open_counts(self, facet: Facet) -> dict[str, int]:
+        match = self._match
+        if match.text and not match.terms:
+            return {}
+        where = documents.all_of([self._chosen_where(), self._open_where(but=facet.name)])
+        column = COLUMNS[facet.name]
+        found = dict(documents.values_of(self.scene.viewer, column, match, where, facets.OPEN_OFFERED_MAX))
+        chosen = [value for value in self.query.chosen.get(facet.name, ()) if value not in found]
+        if chosen:
+            named = documents.all_of([where, Sql(f"d.{column} = ANY(%(named)s::text[])", {"named": chosen})])
+            found |= dict.fromkeys(chosen, 0)
+            found |= dict(documents.values_of(self.scene.viewer, column, match, named, len(chosen)))
+        return found
+
+    def _where(self) -> Sql:
+        return documents.all_of([self._chosen_where(), self._open_where()])
+
+    def _chosen_where(self) -> Sql:
+        """The choices of all other facets. What facts fit is known from the groups, so the database compares whole facts."""
+        chosen = {name: values for name, values in self.query.chosen.items() if name not in COLUMNS}
+        if not chosen:
+            return EVERYTHING
+        stored = {name: set(values) for name, values in chosen.items() if name in FACTS}
+        fitting = {group.facts for group in self._groups if _fits(group.facts, stored)}
+        parts = [Sql("d.facts = ANY(%(fitting)s::text[])", {"fitting": sorted(fitting)})] if stored else []
+        parts += [self._live_where(name, values) for name, values in chosen.items() if name not in FACTS]
+        return documents.all_of(parts)
+
+    def _live_where(self, name: str, values: tuple[str, ...]) -> Sql:
+        """The choices of a facet that depends on the viewer or on the moment."""
+        if name == "health":
+            health = documents.health_as_of(self.moment - HEALTH_FRESH)
+            return Sql(f"{health.text} = ANY(%(healths)s::text[])", health.values | {"healths": list(values)})
+        if name == "repository":
+            return Sql("d.repository = ANY(%(repositories)s::text[])", {"repositories": list(values)})
+        if name == "team":
+            teams = [team for team, slug in self._teams.items() if slug in values]
+            return Sql(
+                "d.owner_tenant_id = %(ours)s::uuid AND d.owner_team_id = ANY(%(chosen_teams)s::uuid[])",
+                {"ours": self.scene.viewer.tenant_id, "chosen_teams": teams},
+            )
+        if len(values) > 1:  # both of two
+            return EVERYTHING
+        if name == "access":
+            sign = "" if values[0] == "usable" else "NOT "
+            return Sql(f"{sign}d.server_id = ANY(%(usable)s::uuid[])", {"usable": list(self.scene.usable)})
+        sign = "" if values[0] == "ours" else "NOT "
+        return Sql(f"{sign}coalesce(d.owner_tenant_id = %(ours)s::uuid, FALSE)", {"ours": self.scene.viewer.tenant_id})
+
+    def _order(self, match: Match) -> Sql:
+        if self.query.order == "relevance" and match.terms:
+            return match.order
+        # Nothing is rated before there are reviews; what is used most is the best known of quality until then.
+        return Sql(_ORDERS.get(self.query.order, _ORDERS["name"]))
+
+
+_ORDERS = {
+    "name": "d.name_key, d.server_id",
+    "updated": "d.changed_at DESC NULLS LAST, d.name_key, d.server_id",
+    "popularity": "d.popularity DESC, d.name_key, d.server_id",
+    "rating": "d.popularity DESC, d.name_key, d.server_id",
+}
+
+
+def search(scene: Scene, query: Query) -> Found:
+    """Servers that match, in the order asked for, with what a card shows of them, and the counts of every facet."""
+    return Found(scene, query)
+
+
+def count_choices(scene: Scene, query: Query, facet: Facet) -> dict[str, int]:
+    """Counts of one facet. Who needs several asks the answer of `search` for them: it counts all at once."""
+    return search(scene, query).counts(facet)
+
+
+def suggest(scene: Scene, text: str, most: int = 8) -> list[Suggestion]:
+    """What a search box offers for some letters: servers first, then tags."""
+    text = facets.clean(text)
+    if not wording.terms_of(text):
+        return []
+    found = Found(scene, Query(text=text))[: most - 2]
+    tags = documents.tags_beginning(text.lower(), most - len(found))
+    servers = [Suggestion("server", row.name, row.slug, row.publisher) for row in found]
+    return [*servers, *(Suggestion("tag", tag) for tag in tags)]
 
 
 def totals(viewer: Viewer) -> Totals:
@@ -86,6 +287,13 @@ def list_usable(scene: Scene, most: int) -> QuerySet[Server]:
     return with_governance(rows).order_by("name", "pk")[:most]
 
 
+def load(viewer: Viewer, ids: Iterable[UUID]) -> list[Server]:
+    """Servers in this order, with their governance, as far as the viewer may see them."""
+    wanted = list(ids)
+    rows = {row.pk: row for row in with_governance(visible_to(viewer).filter(pk__in=wanted))}
+    return [rows[each] for each in wanted if each in rows]
+
+
 def with_governance(rows: QuerySet[Server]) -> QuerySet[Server]:
     """Add `side_effects` (what its tools may do) and `undeclared_count` (tools of which that is not declared)."""
     tools = Tool.objects.filter(version=OuterRef("current_version")).order_by()
@@ -96,62 +304,44 @@ def with_governance(rows: QuerySet[Server]) -> QuerySet[Server]:
     )
 
 
-def _matching(scene: Scene, query: Query, but: str = "") -> QuerySet[Server]:
-    rows = visible_to(scene.viewer)
-    if query.words:
-        tag_text = Func(F("tags"), Value(" "), function="array_to_string", output_field=CharField())
-        rows = rows.annotate(tag_text=tag_text)
-    for word in query.words:
-        rows = rows.filter(_word(word))
-    for name, values in query.chosen.items():
-        if name != but:
-            rows = rows.filter(_any(_condition(scene, name, value) for value in values))
-    return rows
+def _number(groups: Iterable[Group]) -> int:
+    return sum(group.number for group in groups)
 
 
-def _any(conditions: Iterable[Q]) -> Q:
-    return reduce(or_, conditions)
+def values_of(group: Group, teams: Mapping[UUID | None, str]) -> dict[str, tuple[str, ...]]:
+    """What a group of servers is by every facet; of most facets it is one thing."""
+    found: dict[str, tuple[str, ...]] = {
+        name: tuple(value.split(",")) for name, value in zip(FACTS, group.facts.split("|"), strict=True)
+    }
+    found["health"] = (group.health,)
+    found["access"] = ("usable" if group.usable else "required",)
+    found["owner"] = ("ours" if group.ours else "others",)
+    found["team"] = (teams.get(group.team, ""),)
+    found["repository"] = (group.repository,)
+    return found
 
 
-def _word(word: str) -> Q:
-    """Every word of a search must be found somewhere; a tool counts by its name."""
-    named = Tool.objects.filter(version=OuterRef("current_version"), name__icontains=word)
-    columns = ("name", "slug", "summary", "description", "provider__name", "tag_text")
-    return _any([*(Q(**{f"{column}__icontains": word}) for column in columns), Q(Exists(named))])
+def _add_up(
+    groups: Iterable[Group], chosen: Mapping[str, tuple[str, ...]], teams: Mapping[UUID | None, str]
+) -> tuple[int, dict[str, Counter[str]]]:
+    """How many servers fit all choices, and by facet how many of each value fit the choices of all other facets."""
+    wanted = {name: set(values) for name, values in chosen.items() if name not in COLUMNS}
+    total = 0
+    counts: dict[str, Counter[str]] = {}
+    for group in groups:
+        values = values_of(group, teams)
+        misses = [name for name, options in wanted.items() if options.isdisjoint(values[name])]
+        if not misses:
+            total += group.number
+        if len(misses) > 1:
+            continue
+        for name in misses or values:
+            counter = counts.setdefault(name, Counter())
+            for value in values[name]:
+                counter[value] += group.number
+    return total, counts
 
 
-def _closeness(text: str) -> Case:
-    """Names before tags before texts."""
-    first = text.split(maxsplit=1)[0] if text else ""
-    return Case(
-        When(Q(name__iexact=text) | Q(slug__iexact=text), then=Value(0)),
-        When(Q(name__istartswith=first) | Q(slug__istartswith=first), then=Value(1)),
-        When(name__icontains=first, then=Value(2)),
-        When(tag_text__icontains=first, then=Value(3)),
-        default=Value(4),
-    )
-
-
-_COLUMNS = {
-    "category": "category",
-    "trust": "required_trust",
-    "auth": "auth_mode",
-    "policy": "policy_mode",
-    "transport": "transport",
-}
-
-
-def _condition(scene: Scene, facet: str, value: str) -> Q:
-    if facet in _COLUMNS:
-        return Q(**{_COLUMNS[facet]: value})
-    if facet == "health":
-        fresh = Q(health_checked_at__gte=clock.now() - HEALTH_FRESH)
-        return ~fresh | Q(health=Health.UNKNOWN) if value == Health.UNKNOWN else fresh & Q(health=value)
-    if facet == "access":
-        usable = Q(pk__in=scene.usable)
-        return usable if value == "usable" else ~usable
-    if facet == "owner":
-        ours = Q(owner_tenant_id=scene.viewer.tenant_id)
-        return ours if value == "ours" else ~ours
-    ready = Q(status__in=CALLABLE, gateway_enabled=True, url__gt="", current_version__protocol__gt="")
-    return ready if value == "ready" else ~ready
+def _fits(facts: str, stored: Mapping[str, set[str]]) -> bool:
+    values = dict(zip(FACTS, facts.split("|"), strict=True))
+    return all(not options.isdisjoint(values[name].split(",")) for name, options in stored.items())

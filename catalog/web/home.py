@@ -13,7 +13,7 @@ from catalog.cards import Card, build_card
 from catalog.facets import Facet, Query
 from catalog.models import Server
 from catalog.selectors import extras, search, usage
-from catalog.selectors.search import Scene
+from catalog.selectors.search import Found, Scene
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
 from tenants.choices import Right
@@ -26,7 +26,8 @@ YOURS_MAX = 3
 def build(request: MarketRequest) -> dict[str, Any]:
     query = facets.parse(dict(request.GET.lists()), personal=request.organisation is not None)
     scene = scene_of(request)
-    page = Paginator(search.search(scene, query), PAGE_SIZE).get_page(query.page)
+    found = search.search(scene, query)
+    page = Paginator(found, PAGE_SIZE).get_page(query.page)
     yours = [] if query.narrowed or page.number > 1 else list(search.list_usable(scene, YOURS_MAX))
     return {
         "query": query,
@@ -34,8 +35,8 @@ def build(request: MarketRequest) -> dict[str, Any]:
         "cards": cards(request, scene, page.object_list),
         "yours": cards(request, scene, yours),
         "yours_count": len(scene.usable),
-        "chips": _categories(scene, query),
-        "facets": _facets(request, scene, query),
+        "chips": _categories(found, query),
+        "facets": _facets(request, found, query),
         "active": _active(query),
         "clear_url": Query(text=query.text, sort=query.sort).url,
         "sorts": _sorts(query),
@@ -62,15 +63,15 @@ def cards(request: MarketRequest, scene: Scene, servers: Iterable[Server]) -> li
     ]
 
 
-def _facets(request: MarketRequest, scene: Scene, query: Query) -> list[dict[str, Any]]:
+def _facets(request: MarketRequest, found: Found, query: Query) -> list[dict[str, Any]]:
     """Facets that can narrow the list: one with a single choice left cannot, unless that choice is what narrows it."""
     meant = [facet for facet in facets.FACETS if request.organisation is not None or not facet.personal]
-    groups = [_facet(scene, query, facet) for facet in meant]
+    groups = [_facet(found, query, facet) for facet in meant]
     return [group for group in groups if len(group["options"]) > 1 or group["clear_url"]]
 
 
-def _categories(scene: Scene, query: Query) -> list[dict[str, Any]]:
-    counts = search.count_choices(scene, query, facets.CATEGORY)
+def _categories(found: Found, query: Query) -> list[dict[str, Any]]:
+    counts = found.counts(facets.CATEGORY)
     chosen = query.chosen.get("category", ())
     everything = {"label": "All", "url": query.only("category", "").url, "active": not chosen, "count": None}
     return [
@@ -87,18 +88,18 @@ def _categories(scene: Scene, query: Query) -> list[dict[str, Any]]:
     ]
 
 
-def _facet(scene: Scene, query: Query, facet: Facet) -> dict[str, Any]:
+def _facet(found: Found, query: Query, facet: Facet) -> dict[str, Any]:
     """Choices that would show nothing are left out, unless they are chosen."""
-    counts, chosen = search.count_choices(scene, query, facet), query.chosen.get(facet.name, ())
+    choices = found.choices(facet)
+    chosen = any(choice.chosen for choice in choices)
     options = [
         {
-            "label": label,
-            "url": query.toggled(facet.name, value).url,
-            "count": counts[value],
-            "active": value in chosen,
+            "label": choice.label,
+            "url": query.toggled(facet.name, choice.value).url,
+            "count": choice.count,
+            "active": choice.chosen,
         }
-        for value, label in facet.choices
-        if counts[value] or value in chosen
+        for choice in choices
     ]
     return {
         "name": facet.label,
@@ -112,7 +113,7 @@ def _active(query: Query) -> list[dict[str, Any]]:
     """What narrows the list at the moment, each to be taken away on its own."""
     return [
         {
-            "label": f"{facet.label}: {dict(facet.choices)[value]}",
+            "label": f"{facet.label}: {facet.label_of(value)}",
             "url": query.toggled(facet.name, value).url,
             "active": True,
             "removable": True,
