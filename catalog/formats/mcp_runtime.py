@@ -131,7 +131,8 @@ def _secret_variables(node: Node) -> Iterator[Input]:
         name, reference = each.text("name", most=500).strip(), each.node("secretKeyRef")
         secret, key = reference.text("name", most=500), reference.text("key", most=500)
         if name and secret and key:
-            yield Input(name=name, is_required=True, is_secret=True, extra={"secretKeyRef": reference.data})
+            where = {"secretKeyRef": reference.data}
+            yield Input(name=name, is_required=True, is_secret=True, extra=where)
         else:
             each.report("", "needs a name and a secretKeyRef with name and key")
 

@@ -82,7 +82,7 @@ def read_all(data: Any, file: str = "") -> tuple[list[Entry], list[Problem]]:
 
 def _entry(root: Node, server: Node, name: str, version: str, kind: str, identifier: str, sha256: str) -> Entry:
     settings = dict(_settings(root))
-    config = server.node("mcpConfig")
+    config, known = server.node("mcpConfig"), {"type": kind}
     package = Package(
         registry_type="mcpb",
         identifier=identifier,
@@ -91,7 +91,7 @@ def _entry(root: Node, server: Node, name: str, version: str, kind: str, identif
         transport=Transport("stdio"),
         package_arguments=tuple(_arguments(config, settings)),
         environment=tuple(_environment(config, settings)),
-        extra={"type": kind},
+        extra=known,
     )
     repository, icon = root.url("repository"), _icon(root)
     return Entry(

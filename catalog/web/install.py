@@ -19,7 +19,9 @@ from catalog.snippets import checks, targets
 from catalog.snippets.targets import Target
 
 WAYS_MAX = 12
-DIRECT_WARNING = "A direct call goes past the gateway: nobody decides it, nothing is recorded, no limit or price applies."
+DIRECT_WARNING = (
+    "A direct call goes past the gateway: nobody decides it, nothing is recorded, no limit or price applies."
+)
 
 
 @dataclass(frozen=True, slots=True)
