@@ -36,6 +36,11 @@ def read_page(*, action: str = "", actor: str = "", before: int | None = None, a
     return Page(events, events[-1].sequence if len(found) > PAGE else None, newer)
 
 
+def list_of_target(type_: str, id_: str, most: int) -> list[AuditEvent]:
+    """The newest events about one thing."""
+    return list(AuditEvent.objects.filter(target_type=type_, target_id=id_).order_by("-sequence")[:most])
+
+
 def list_actions() -> list[str]:
     """The actions that occur, for a filter."""
     return list(AuditEvent.objects.order_by("action").values_list("action", flat=True).distinct()[:ACTIONS_MAX])

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import TruncHour
+from django.db.models import Count
 
 from calls.models import Call
-from calls.record import Outcome
-from calls.selectors import Percentile
 from core import clock
 from core.ids import lowest_at
 from tenants.context import tenant_scope
 from tenants.models import Tenant
 
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """Calls of one period. Latencies are None when nothing was called; `spend` is by currency."""
-
-    calls: int
-    answered: int
-    denied: int
-    failed: int
-    median_ms: float | None
-    p95_ms: float | None
-    spend: tuple[tuple[str, Decimal], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerUsage:
-    """`hours` are the last 24, oldest first: the hour and its answered, denied and failed calls."""
-
-    day: Period
-    week: Period
-    hours: list[tuple[datetime, tuple[int, int, int]]]
-
-
-_COUNTS = {
-    "answered": Count("pk", filter=Q(outcome=Outcome.OK)),
-    "denied": Count("pk", filter=Q(outcome=Outcome.DENIED)),
-    "failed": Count("pk", filter=~Q(outcome__in=(Outcome.OK, Outcome.DENIED))),
-}
+REASONS_MAX = 10
+TOOLS_MAX = 10
 
 
 def count_calls_today(organisation: Tenant) -> int:
@@ -55,38 +24,17 @@ def count_calls_today(organisation: Tenant) -> int:
         return Call.objects.filter(call_id__gte=lowest_at(midnight)).count()
 
 
-def usage_of(organisation: Tenant, server_id: UUID) -> ServerUsage:
-    now = clock.now()
-    with tenant_scope(organisation):
-        return ServerUsage(
-            day=_period(server_id, now - timedelta(days=1)),
-            week=_period(server_id, now - timedelta(days=7)),
-            hours=_hours(server_id, now),
-        )
+def count_reasons(since: datetime, server_id: UUID) -> list[tuple[str, int]]:
+    """Why calls of a server were decided as they were, the most frequent first. Of the active organisation."""
+    return _counted("reason", since, server_id, REASONS_MAX)
 
 
-def _period(server_id: UUID, since: datetime) -> Period:
+def count_tools(since: datetime, server_id: UUID) -> list[tuple[str, int]]:
+    """Which tools of a server were called, the most used first. Of the active organisation."""
+    return [(tool, number) for tool, number in _counted("tool", since, server_id, TOOLS_MAX + 1) if tool][:TOOLS_MAX]
+
+
+def _counted(column: str, since: datetime, server_id: UUID, most: int) -> list[tuple[str, int]]:
     rows = Call.objects.filter(server_id=server_id, call_id__gte=lowest_at(since)).order_by()
-    found = rows.aggregate(
-        calls=Count("pk"),
-        median_ms=Percentile("latency_ms", 0.5),
-        p95_ms=Percentile("latency_ms", 0.95),
-        **_COUNTS,
-    )
-    spend = rows.filter(billable=True).values("currency").annotate(total=Sum("price")).order_by("currency")
-    return Period(**found, spend=tuple((each["currency"], each["total"]) for each in spend))
-
-
-def _hours(server_id: UUID, now: datetime) -> list[tuple[datetime, tuple[int, int, int]]]:
-    last = now.replace(minute=0, second=0, microsecond=0)
-    hours = [last - timedelta(hours=back) for back in reversed(range(24))]
-    rows = (
-        Call.objects.filter(server_id=server_id, call_id__gte=lowest_at(hours[0]))
-        .order_by()
-        .annotate(hour=TruncHour("occurred_at"))
-        .values("hour")
-        .annotate(**_COUNTS)
-        .values_list("hour", *_COUNTS)
-    )
-    found = {hour: (answered, denied, failed) for hour, answered, denied, failed in rows}
-    return [(hour, found.get(hour, (0, 0, 0))) for hour in hours]
+    found = rows.values(column).annotate(number=Count("pk")).order_by("-number", column)[:most]
+    return [(row[column], row["number"]) for row in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,13 @@ from urllib.parse import urlencode
 from django.core.paginator import Paginator
 from django.urls import reverse
 
+from catalog import examples
 from catalog.cards import Action, Card, Standing, build_card, health_of
 from catalog.choices import SideEffect
-from catalog.models import Server
-from catalog.selectors import detail, drifts, extras, usable, usage
+from catalog.models import Server, Tool
+from catalog.selectors import detail, drifts, extras, usable
 from catalog.selectors.extras import ServerPrices
-from catalog.web import install
+from catalog.web import about, activity, install, versions
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
 from tenants.choices import Right
@@ -23,7 +25,6 @@ from tenants.requests import MarketRequest
 from tenants.services.rights import who_can
 
 TOOLS_PAGE_SIZE = 50
-VERSIONS_MAX = 10
 FIND_CHARS_MAX = 100
 
 
@@ -45,7 +46,7 @@ class Subject:
 def build(request: MarketRequest, slug: str) -> dict[str, Any]:
     """The context of the page. Raises NotFoundError for a server that this viewer may not know of."""
     subject = _subject(request, slug)
-    tabs = [tab for tab in _TABS if tab.name != "usage" or subject.may(Right.VIEW_CALLS)]
+    tabs = [tab for tab in _TABS if tab.open_to(subject)]
     wanted = request.GET.get("tab", "")
     tab = next((each for each in tabs if each.name == wanted), tabs[0])
     return {
@@ -97,24 +98,7 @@ def page_action(subject: Subject, tab: str) -> Action | None:
 
 
 def _overview(subject: Subject) -> dict[str, Any]:
-    server, version = subject.server, subject.server.current_version
-    return {
-        "effects": [
-            {"effect": effect, "trust": trust, "number": number} for effect, trust, number in detail.count_needs(server)
-        ],
-        "version": version,
-        "about": (version.server_info if version else {}),
-        "tag_urls": [(tag, "/?" + urlencode({"q": tag})) for tag in server.tags],
-        "versions": [
-            {
-                "at": each.created_at,
-                "title": f"Version {each.version}",
-                "detail": f"{each.tool_count} tool{'' if each.tool_count == 1 else 's'}, protocol {each.protocol}",
-                "kind": "ok" if each.pk == server.current_version_id else "",
-            }
-            for each in detail.list_versions(server, VERSIONS_MAX)
-        ],
-    }
+    return about.build(subject.server)
 
 
 def _tools(subject: Subject) -> dict[str, Any]:
@@ -133,10 +117,17 @@ def _tools(subject: Subject) -> dict[str, Any]:
                 "price": subject.prices.of_tool(tool.name),
                 "input_schema": tool.definition.get("inputSchema"),
                 "output_schema": tool.definition.get("outputSchema"),
+                "example": _example(subject.server, tool),
             }
             for tool in page.object_list
         ],
     }
+
+
+def _example(server: Server, tool: Tool) -> str:
+    """The body of a call, as the gateway's plain interface and every client's own form of it take it."""
+    arguments = examples.of_schema(tool.definition.get("inputSchema"))
+    return json.dumps({"server": server.slug, "tool": tool.name, "arguments": arguments}, indent=2, ensure_ascii=False)
 
 
 def _install(subject: Subject) -> dict[str, Any]:
@@ -170,27 +161,36 @@ def _security(subject: Subject) -> dict[str, Any]:
     }
 
 
+def _versions(subject: Subject) -> dict[str, Any]:
+    given = {name: subject.request.GET.get(name, "") for name in ("from", "to")}
+    return versions.build(subject.server, given)
+
+
 def _usage(subject: Subject) -> dict[str, Any]:
     organisation = subject.request.organisation
     assert organisation is not None  # the tab exists only for members
-    found = usage.usage_of(organisation, subject.server.pk)
-    return {
-        "organisation": organisation,
-        "usage": found,
-        "hours": [
-            (f"{hour:%d %b %H:%M} UTC", (answered, failed, refused))
-            for hour, (answered, refused, failed) in found.hours
-        ],
-        "series": ["ok", "failed", "refused"],
-        "calls_url": f"{reverse('org:calls', args=[organisation.slug])}?{urlencode({'server': subject.server.pk})}",
-    }
+    given = {"period": subject.request.GET.get("period", "")}
+    return activity.usage_tab(organisation, subject.server, subject.card.url, given)
+
+
+def _audit(subject: Subject) -> dict[str, Any]:
+    organisation = subject.request.organisation
+    assert organisation is not None  # as above
+    calls_seen, events_seen = subject.may(Right.VIEW_CALLS), subject.may(Right.VIEW_AUDIT)
+    return activity.audit_tab(organisation, subject.server, calls_seen=calls_seen, events_seen=events_seen)
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
+    """`rights` are those of which the viewer needs one; none means that everybody sees it."""
+
     name: str
     label: str
     build: Callable[[Subject], dict[str, Any]]
+    rights: tuple[Right, ...] = ()
+
+    def open_to(self, subject: Subject) -> bool:
+        return not self.rights or any(subject.may(right) for right in self.rights)
 
 
 _TABS = (
@@ -199,7 +199,9 @@ _TABS = (
     Tab("install", "Install", _install),
     Tab("access", "Access", _access),
     Tab("security", "Security", _security),
-    Tab("usage", "Usage", _usage),
+    Tab("versions", "Versions", _versions),
+    Tab("usage", "Usage", _usage, (Right.VIEW_CALLS,)),
+    Tab("audit", "Audit", _audit, (Right.VIEW_CALLS, Right.VIEW_AUDIT)),
 )
 
 

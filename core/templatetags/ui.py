@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from core import clock
 from core.browsers import describe_browser
 from core.money import Money
-from core.ui import charts, formats, icons, jsonview
+from core.ui import charts, formats, icons, jsonview, markdown
 
 register = template.Library()
 
@@ -69,6 +69,7 @@ def money(amount: Money | Decimal | str | int | None, currency: str = "") -> Saf
 
 
 register.filter("browser", describe_browser)
+register.filter("markdown", markdown.render)
 
 
 @register.filter

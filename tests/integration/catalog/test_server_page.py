@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from audit.models import AuditEvent
+from catalog.formats.normal import ToolClaim
 from catalog.models import Server
 from catalog.services import servers
 from core.ids import uuid7
@@ -12,9 +13,10 @@ from notifications.models import Notification
 from tenants.context import platform_scope, tenant_scope
 from tests.integration.catalog.test_home import granted, make_call, text_of  # noqa: F401 - the fixture is used by name
 from tests.support.cast import PAYMENTS_TOOLS, make_server
+from tests.support.imported import add_version, mail_entry, make_imported
 
 PAGE = "/servers/payments/"
-TABS = ["overview", "tools", "install", "access", "security", "usage"]
+TABS = ["overview", "tools", "install", "access", "security", "versions", "usage", "audit"]
 
 
 class TestEveryTab:
@@ -201,15 +203,108 @@ class TestUsage:
 
         page = text_of(signed_in(cast.bob).get(PAGE, {"tab": "usage"}))
 
-        assert "Spent in 7 days" in page
+        assert "Spent in the last 7 days" in page
         assert 'value="0.0200000000"' in page
         assert "Failed: 1." in page
+        assert "50.0" in page, "the share of errors among the two calls that were allowed"
         assert f"/o/acme/calls/?server={cast.payments.pk}" in page, "the call log filters by id"
 
     def test_without_calls_it_says_so(self, cast, signed_in):
-        assert "No calls in the last 7 days" in text_of(signed_in(cast.charlie).get(PAGE, {"tab": "usage"}))
+        assert "No calls in this time" in text_of(signed_in(cast.charlie).get(PAGE, {"tab": "usage"}))
 
     def test_everybody_else_has_no_such_tab(self, cast, client):
         page = text_of(client.get(PAGE, {"tab": "usage"}))
         assert "tab=usage" not in page
         assert "What its tools may do" in page
+
+    def test_periods_can_be_chosen(self, cast, signed_in):
+        make_call(cast.acme, server_id=cast.payments.pk, reason="no_matching_grant", outcome="denied", allowed=False)
+        for period in ("1h", "24h", "7d", "30d", "<x>"):
+            assert "No matching grant" in text_of(signed_in(cast.bob).get(PAGE, {"tab": "usage", "period": period})), (
+                period
+            )
+
+
+class TestAudit:
+    def test_decisions_on_calls_of_this_organisation_are_listed(self, cast, signed_in):
+        mine = make_call(cast.acme, server_id=cast.payments.pk, tool="list_invoices", reason="allowed")
+        other = make_call(cast.globex, server_id=cast.payments.pk, tool="refund_invoice")
+
+        page = text_of(signed_in(cast.bob).get(PAGE, {"tab": "audit"}))
+
+        assert f"/o/acme/calls/{mine.pk}/" in page
+        assert str(other.pk) not in page
+        assert "open to owners and admins" in page
+
+    def test_owners_see_who_did_what(self, cast, signed_in):
+        signed_in(cast.bob).post(f"{PAGE}ask/")
+        page = text_of(signed_in(cast.alice).get(PAGE, {"tab": "audit"}))
+        assert "catalog:access:asked" in page
+        assert "bob@acme.example" in page
+        assert "bob@acme.example" not in text_of(signed_in(cast.charlie).get(PAGE, {"tab": "audit"}))
+
+    def test_everybody_else_has_no_such_tab(self, cast, client):
+        assert "tab=audit" not in text_of(client.get(PAGE, {"tab": "audit"}))
+
+
+class TestVersions:
+    def test_any_two_versions_are_compared(self, cast, client):
+        with platform_scope():
+            mail = make_imported("mail")
+            first = mail.current_version
+            tools = (ToolClaim("send_mail", description="Sends\u200b a mail to many."), ToolClaim("read_mail"))
+            add_version(mail, mail_entry(version="1.3.0", tools=tools))
+
+        page = text_of(client.get("/servers/mail/", {"tab": "versions"}))
+        assert "What changed from 1.2.0 to 1.3.0" in page
+        assert "1 tool added, 0 removed, 1 changed" in page
+        assert "Sends\\u200b a mail to many." in page
+        same = text_of(client.get("/servers/mail/", {"tab": "versions", "from": str(first.pk), "to": str(first.pk)}))
+        assert "The tools are the same." in same
+
+    def test_versions_of_other_servers_cannot_be_compared(self, cast, client):
+        with platform_scope():
+            make_imported("mail")
+        foreign = str(cast.vault.current_version_id)
+
+        page = text_of(client.get("/servers/mail/", {"tab": "versions", "from": foreign, "to": "<x>"}))
+        assert foreign not in page
+        assert "What changed" not in page
+
+
+class TestOverviewOfAnImportedServer:
+    def test_it_says_where_it_comes_from_and_what_is_not_known(self, cast, client):
+        with platform_scope():
+            entry = mail_entry(
+                screenshots=("https://mail.example/a.png", "javascript:alert(1)"),
+                requirements={"runtimes": ["node >= 20"]},
+                description="# Mail\n<script>x</script> ![p](https://mail.example/b.png) [home](https://mail.example)",
+            )
+            make_imported("mail", entry, repository_url="https://git.example/mail", license="MIT")
+
+        page = text_of(client.get("/servers/mail/"))
+
+        for words in (
+            "Example registry",
+            "a claim of the source, not proven",
+            "@example/mail",
+            "node &gt;= 20",
+            "MIT",
+            "known from a source, not approved here",
+            'href="https://mail.example/a.png"',
+            "<h3>Mail</h3>",
+        ):
+            assert words in page
+        assert "javascript:" not in page
+        assert "<script>x" not in page
+        assert 'src="https://mail' not in page
+        assert 'rel="noopener nofollow ugc"' in page
+
+    def test_its_tools_are_declared_and_have_an_example(self, cast, client):
+        with platform_scope():
+            make_imported("mail")
+
+        page = text_of(client.get("/servers/mail/", {"tab": "tools"}))
+        assert "Declared" in page
+        assert "No source gives the input schema" in page
+        assert "&quot;invoice_id&quot;: &quot;…&quot;" in text_of(client.get(PAGE, {"tab": "tools"}))
