@@ -5,6 +5,7 @@ import os
 from celery import Celery
 from celery.schedules import crontab
 from celery.signals import worker_ready
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 
@@ -15,7 +16,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "make-call-partitions": {"task": "calls.make_partitions", "schedule": crontab(minute=17, hour="*/6")},
-    "check-server-health": {"task": "catalog.check_health", "schedule": 300.0},
+    "check-server-health": {"task": "catalog.check_health", "schedule": float(settings.HEALTH_INTERVAL_S)},
+    "prune-server-health": {"task": "catalog.prune_health", "schedule": crontab(minute=53, hour="*/6")},
     "refresh-search-words": {"task": "catalog.refresh_words", "schedule": crontab(minute="*/10")},
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},

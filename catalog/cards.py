@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 from catalog.choices import AuthMode, Badge, Health, PolicyMode, Status, UpstreamStatus, Visibility
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ AUTH_WORDS = {
     AuthMode.MTLS: "mTLS",
 }
 # Three missed checks: an older measurement says nothing about the present.
-HEALTH_FRESH = timedelta(minutes=15)
+HEALTH_FRESH = timedelta(seconds=3 * settings.HEALTH_INTERVAL_S)
 CLOSED_WORDS = {
     Status.LISTED: "known from a source, not approved here",
     Status.DRAFT: "a draft",

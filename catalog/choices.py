@@ -130,6 +130,22 @@ class Health(models.TextChoices):
     DOWN = "down", "Down"
 
 
+class Cause(models.TextChoices):
+    """Why a check did not find a server ready."""
+
+    NAME = "name", "Name not found"
+    ADDRESS = "address", "Address not allowed"
+    UNREACHABLE = "unreachable", "Not reachable"
+    TLS = "tls", "TLS"
+    TIMEOUT = "timeout", "No answer in time"
+    ANSWER = "answer", "Wrong answer"
+    SIGN_IN = "sign_in", "Asks for a sign-in"
+    CHANGED = "changed", "Tools changed"
+    SLOW = "slow", "Slow"
+    CERTIFICATE = "certificate", "Certificate ends soon"
+    OURS = "ours", "Not known: the check itself failed"
+
+
 class DriftFinder(models.TextChoices):
     HEALTH = "health", "Health check"
     GATEWAY = "gateway", "Call through the gateway"

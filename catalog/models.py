@@ -25,9 +25,23 @@ from catalog.choices import (
     UpstreamStatus,
     Visibility,
 )
+from catalog.health.models import HealthCheck, HealthDay, HealthRun, Incident
 from core.ids import uuid7
 from core.models import Record
 from tenants.models.tenant import slug_validator
+
+__all__ = [
+    "HealthCheck",
+    "HealthDay",
+    "HealthRun",
+    "Incident",
+    "Provider",
+    "Server",
+    "ServerVersion",
+    "SourceEntry",
+    "Tool",
+    "ToolDrift",
+]
 
 
 class Provider(Record):
@@ -118,6 +132,9 @@ class Server(Record):
     health = models.CharField(max_length=8, choices=Health.choices, default=Health.UNKNOWN)
     health_checked_at = models.DateTimeField(null=True, blank=True)
     health_detail = models.CharField(max_length=300, blank=True)
+    health_since = models.DateTimeField(null=True, blank=True)
+    health_latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    tls_expires_at = models.DateTimeField(null=True, blank=True)
     approved_at = models.DateTimeField(null=True, blank=True)
     origin = models.CharField(max_length=9, choices=Origin.choices, default=Origin.PUBLISHED)
     source_id = models.UUIDField(null=True, blank=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 
-from catalog import health
+from catalog.health import incidents, rounds
 from catalog.services import indexing, telling
 from core.jobs import task
 
@@ -11,10 +11,22 @@ log = logging.getLogger(__name__)
 
 @task("catalog.check_health", max_retries=0, time_limit=240)
 def check_health() -> None:
-    """Check the listed servers. Not retried: the next run is minutes away and begins with those that were not reached."""
-    counts = health.check_listed()
-    if counts["down"] or counts["degraded"]:
-        log.info("servers checked", extra={"counts": counts})
+    """Check the listed servers. Not retried: the next round is minutes away and begins with those that were not reached."""
+    this = rounds.run()
+    if this is not None and (this.down or this.degraded):
+        log.info("servers checked", extra={"ready": this.ready, "degraded": this.degraded, "down": this.down})
+
+
+@task("catalog.prune_health")
+def prune_health() -> None:
+    """Forget old checks."""
+    rounds.prune()
+
+
+@task("catalog.tell_incident")
+def tell_incident(*, incident_id: str) -> None:
+    """Tell the server's owner and the operators of an incident's beginning or end."""
+    incidents.tell(incident_id)
 
 
 @task("catalog.tell_quarantine")

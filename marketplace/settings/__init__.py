@@ -5,3 +5,4 @@ from marketplace.settings.base import *  # noqa: F403
 from marketplace.settings.accounts import *  # noqa: F403  isort:skip
 from marketplace.settings.security import *  # noqa: F403  isort:skip
 from marketplace.settings.operators import *  # noqa: F403  isort:skip
+from marketplace.settings.health import *  # noqa: F403  isort:skip
