@@ -14,7 +14,7 @@ def check_health() -> None:
     """Check the listed servers. Not retried: the next round is minutes away and begins with those that were not reached."""
     this = rounds.run()
     if this is not None and (this.down or this.degraded):
-        log.info("servers checked", extra={"ready": this.ready, "degraded": this.degraded, "down": this.down})
+        log.info("servers checked", extra={"counts": this.counts})
 
 
 @task("catalog.prune_health")

@@ -7,7 +7,17 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from access.web.connections import came_back
-from marketplace.pages import development, discovery, health, landing, live, operations, quarantine, well_known
+from marketplace.pages import (
+    development,
+    discovery,
+    health,
+    landing,
+    live,
+    operations,
+    quarantine,
+    server_health,
+    well_known,
+)
 from tenants.web import applications, oauth
 
 admin.autodiscover()
@@ -27,6 +37,7 @@ urlpatterns = [
     path("operations/settings/", operations.settings_page, name="operations-settings"),
     path("operations/records/", operations.choose_records, name="operations-records"),
     path("operations/live/", live.operations_live, name="operations-live"),
+    path("operations/health/", server_health.operations_health, name="operations-health"),
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketplace.pages.api_urls")),

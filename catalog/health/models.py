@@ -70,8 +70,12 @@ class HealthRun(models.Model):
         return f"{self.began_at:%Y-%m-%d %H:%M}"
 
     @property
+    def counts(self) -> dict[str, int]:
+        return {"ready": self.ready, "degraded": self.degraded, "down": self.down, "unknown": self.unknown}
+
+    @property
     def checked(self) -> int:
-        return self.ready + self.degraded + self.down + self.unknown
+        return sum(self.counts.values())
 
 
 class Incident(models.Model):

@@ -1,12 +1,14 @@
 from django.urls import path
 
-from catalog.web import views
+from catalog.web import status, views
 
 app_name = "catalog"
 urlpatterns = [
     path("", views.home, name="home"),
     path("suggest/", views.suggest, name="suggest"),
     path("servers/<slug:slug>/", views.server, name="server"),
+    path("servers/<slug:slug>/status/", status.status, name="status"),
+    path("servers/<slug:slug>/status.json", status.status_json, name="status-json"),
     path("servers/<slug:slug>/ask/", views.ask, name="access-ask"),
     path("servers/<slug:slug>/reach/", views.reach, name="reach"),
 ]

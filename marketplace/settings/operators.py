@@ -50,6 +50,7 @@ UNFOLD = {
                         "link": reverse_lazy("admin:catalog_provider_changelist"),
                     },
                     {"title": "Live state", "icon": "monitor_heart", "link": reverse_lazy("operations-live")},
+                    {"title": "Server health", "icon": "ecg_heart", "link": reverse_lazy("operations-health")},
                     {"title": "Quarantine", "icon": "gpp_maybe", "link": reverse_lazy("operations-quarantine")},
                     {"title": "Prices", "icon": "sell", "link": reverse_lazy("admin:billing_priceversion_changelist")},
                 ],

@@ -10,13 +10,15 @@ from allauth.mfa.models import Authenticator
 from access import selectors as access
 from audit import services as audit
 from audit.models import AuditEvent
-from catalog import health
-from catalog.models import ToolDrift
+from catalog.health import rounds
+from catalog.health.checks import Limits
+from catalog.models import Server, ToolDrift
 from catalog.services import drifts, servers, telling
 from catalog.types import Inventory
 from core.errors import ConflictError
 from notifications.models import Notification
 from tenants.context import platform_scope, tenant_scope
+from tests.integration.catalog.fakes import modern, serving
 from tests.support.cast import PAYMENTS_TOOLS
 
 OLGA = audit.Party("operator", "1", "olga@example.com")
@@ -98,12 +100,21 @@ class TestComparing:
             actions = list(AuditEvent.objects.order_by("sequence").values_list("action", flat=True))
         assert actions[-2:] == ["catalog:tool:quarantined", "catalog:tool:released"]
 
-    def test_a_health_check_closes_what_changed(self, cast, tools):
-        offered = Inventory("2026-07-28", {}, "", {}, list(poison(tools).values()))
-        health.check_listed(lambda url: offered)
+    def test_a_health_check_closes_what_changed_and_opens_what_is_as_approved_again(self, cast, tools):
+        with serving(modern(list(poison(tools).values()))) as server, serving(modern(PAYMENTS_TOOLS)) as as_approved:
+            with platform_scope():
+                Server.objects.filter(pk=cast.payments.pk).update(url=server.url)
+            rounds.run(Limits(allow=server.allow))
 
-        assert rules(cast)["list_invoices"].quarantined
-        assert only_drift().found_by == "health"
+            assert rules(cast)["list_invoices"].quarantined
+            assert only_drift().found_by == "health"
+            with platform_scope():
+                drifts_before = ToolDrift.objects.filter(closed_at=None).count()
+                Server.objects.filter(pk=cast.payments.pk).update(url=as_approved.url)
+            rounds.run(Limits(allow=as_approved.allow))
+
+        assert drifts_before == 1
+        assert not rules(cast)["list_invoices"].quarantined
 
 
 class TestApproving:
