@@ -61,7 +61,9 @@ def run(limits: Limits | None = None) -> HealthRun | None:
         doubted = _is_doubtful(known, found)
         pairs = [(each, found[each.subject.server_id]) for each in known if each.subject.server_id in found]
         if doubted:
-            log.error("nearly no server answered; the fault is taken for ours", extra={"count": len(pairs)})
+            log.error(
+                "nearly no server answered; the fault is taken for ours", extra={"counts": {"checked": len(pairs)}}
+            )
             pairs = [(each, _doubted(finding)) for each, finding in pairs]
         for part in _batches(pairs):
             _store(part)
