@@ -97,6 +97,7 @@ class ServerEntry:
     timeout_s: int | None = None  # until an answer must begin; None for what the gateway gives
     auth_mode: str = "none"  # none | header | oauth | mtls: what the server asks of an organisation
     upstream_auth: str = "marketplace_jwt"  # none | marketplace_jwt | marketplace_bearer
+    down_at: datetime | None = None  # since when the marketplace's health checks find it down
     # By tool: where an argument lies (a JSON pointer) and the header that mirrors it (`gateway.mcp.params`).
     param_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

@@ -3,6 +3,8 @@
 Opens after 5 failures in a row, or when at least half of at least 20 calls in 30 seconds failed. Stays open for 5 seconds
 times the number of openings, at most 25 (or for as long as the server itself asked, up to 300), plus up to a tenth so that
 processes do not knock together; then one call is let through as a probe.
+A breaker that was warned (the marketplace's own checks found the server down) opens at the first failure instead; until a real
+call has failed it refuses nothing, and one that succeeds takes the warning back.
 Timeouts, broken connections and statuses from 500 count as failures; a tool's own error and statuses below 500 do not. Nor does
 what one caller alone decides: a wait that it cut short, an answer that is too large.
 State is of this process alone.
@@ -53,6 +55,7 @@ class Breaker:
         "openings",
         "probing",
         "state",
+        "warned",
     )
 
     def __init__(self, config: BreakerConfig) -> None:
@@ -64,6 +67,12 @@ class Breaker:
         self.consecutive = self.openings = 0
         self.open_until = 0.0
         self.probing = False
+        self.warned = False
+
+    def warn(self, now: float) -> None:
+        """Somebody else found the server down. What calls of our own found within the window counts for more."""
+        good, _ = self.rates(now)
+        self.warned = not good
 
     def blocked_s(self, now: float) -> float:
         """Seconds for which no call may pass; 0 when one may. Asking changes nothing."""
@@ -82,6 +91,7 @@ class Breaker:
 
     def succeed(self, now: float) -> None:
         self.consecutive = 0
+        self.warned = False
         if self.state is not State.CLOSED:
             if not self.probing:
                 return  # an answer to a call from before the opening says nothing about the present
@@ -107,7 +117,7 @@ class Breaker:
         return sum(self._good), sum(self._bad)
 
     def _is_too_much(self) -> bool:
-        if self.consecutive >= self._config.consecutive:
+        if self.warned or self.consecutive >= self._config.consecutive:
             return True
         bad = sum(self._bad)
         total = bad + sum(self._good)

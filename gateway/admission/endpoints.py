@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 
 from gateway.admission.breaker import Breaker, BreakerConfig
@@ -24,11 +25,12 @@ class Endpoint:
 class Endpoints:
     """The addresses of one server. An address that stays keeps what is known of it when others come and go."""
 
-    __slots__ = ("_config", "_next", "_urls", "each")
+    __slots__ = ("_config", "_down_at", "_next", "_urls", "each")
 
     def __init__(self, config: BreakerConfig) -> None:
         self._config = config
         self._urls: Sequence[str] = ()
+        self._down_at: datetime | None = None
         self._next = 0
         self.each: list[Endpoint] = []
 
@@ -37,6 +39,19 @@ class Endpoints:
             known = {endpoint.url: endpoint for endpoint in self.each}
             self.each = [known.get(url) or Endpoint(url, self._config) for url in dict.fromkeys(urls)]
             self._urls = urls
+
+    def note_down(self, down_at: datetime | None, now: float) -> None:
+        """When the marketplace's checks found the server down, None when they did not: each time is a warning of its own.
+
+        Only of a server with one address, because checks ask the first only.
+        """
+        if down_at != self._down_at:
+            self._down_at = down_at
+            if down_at is None:
+                for endpoint in self.each:
+                    endpoint.breaker.warned = False
+            elif len(self.each) == 1:
+                self.each[0].breaker.warn(now)
 
     def choose(self, now: float, wanted: str = "", avoided: str = "") -> Endpoint | None:
         """The endpoint whose turn it is; `wanted` when it is one of them; `avoided` only when there is no other."""

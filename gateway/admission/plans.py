@@ -117,6 +117,7 @@ class Plans:
             state = self.servers[server.server_id] = ServerState(self._config)
         state.slug = server.slug
         state.endpoints.set((server.url, *server.urls))
+        state.endpoints.note_down(server.down_at, time.monotonic())
         rules = [
             rule
             for rule in (*caller.tenant.limits, *server.limits)

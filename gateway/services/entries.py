@@ -20,6 +20,7 @@ from access.services import connections
 from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
+from catalog.cards import health_of
 from catalog.choices import DriftFinder, PolicyMode, Status, Visibility
 from catalog.models import Server, ServerVersion
 from catalog.selectors.listing import is_listed
@@ -273,6 +274,7 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         timeout_s=server.timeout_s,
         auth_mode=server.auth_mode,
         upstream_auth=server.upstream_auth,
+        down_at=server.health_since if health_of(server, clock.now()).state == "down" else None,
         param_headers=_param_headers(version) if version else {},
     )
 

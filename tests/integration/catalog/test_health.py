@@ -13,6 +13,7 @@ from catalog.models import Server
 from catalog.selectors import health as selectors
 from catalog.tasks import check_health, prune_health
 from core import clock
+from gateway.services.entries import server_entries
 from notifications.models import Notification
 from tenants.context import platform_scope, tenant_scope
 from tests.integration.catalog.fakes import legacy, modern, serving
@@ -105,6 +106,21 @@ class TestRounds:
                     revisions.append(Server.objects.get(pk=row.pk).revision)
 
         assert revisions[0] < revisions[1] == revisions[2] == revisions[3] < revisions[4]
+
+    def test_gateways_learn_since_when_a_server_is_down_and_that_it_is_not_any_more(self, alone):
+        row = add(alone.initech, "told-of", GONE, shown=Health.UNKNOWN)
+        go()
+        with platform_scope():
+            since = Server.objects.get(pk=row.pk).health_since
+        (down,) = server_entries(server_id=row.pk)
+        with clock.frozen(clock.now() + timedelta(hours=1)):
+            (stale,) = server_entries(server_id=row.pk)
+        with platform_scope():
+            Server.objects.filter(pk=row.pk).update(health=Health.DEGRADED)
+        (degraded,) = server_entries(server_id=row.pk)
+
+        assert since is not None
+        assert (down.down_at, stale.down_at, degraded.down_at) == (since, None, None)
 
     def test_what_is_not_listed_or_not_callable_is_not_asked(self, alone):
         row = add(alone.initech, "waiting", GONE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,3 +135,73 @@ def test_at_most_half_of_the_addresses_are_passed_over_while_one_is_well(count: 
     chosen = {endpoints.choose(0.0).url for _ in range(4 * count)}  # type: ignore[union-attr]
     assert len(chosen) >= count - count // 2
     assert {str(number) for number in range(count)} - {str(number) for number in broken} <= chosen
+
+
+DOWN_AT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def test_a_warning_refuses_nothing_until_a_real_call_failed_and_then_one_is_enough() -> None:
+    endpoints = Endpoints(CONFIG)
+    endpoints.set(("a",))
+    endpoints.note_down(DOWN_AT, 0.0)
+    (endpoint,) = endpoints.each
+    assert endpoint.breaker.state is State.CLOSED
+    assert all(endpoints.choose(0.0) is endpoint for _ in range(100))
+
+    endpoint.breaker.fail(1.0)
+
+    assert endpoint.breaker.state is State.OPEN
+    assert endpoints.choose(1.0) is None
+
+
+def test_a_call_that_succeeds_takes_the_warning_back_for_good() -> None:
+    endpoints = Endpoints(CONFIG)
+    endpoints.set(("a",))
+    endpoints.note_down(DOWN_AT, 0.0)
+    breaker = endpoints.each[0].breaker
+    breaker.succeed(1.0)
+    endpoints.note_down(DOWN_AT, 2.0)  # the same finding says nothing more
+    for _ in range(CONFIG.consecutive - 1):
+        breaker.fail(3.0)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_what_calls_found_within_the_window_counts_for_more_than_a_check() -> None:
+    endpoints = Endpoints(CONFIG)
+    endpoints.set(("a",))
+    endpoints.each[0].breaker.succeed(0.0)
+    endpoints.note_down(DOWN_AT, 1.0)
+    endpoints.each[0].breaker.fail(2.0)
+
+    assert endpoints.each[0].breaker.state is State.CLOSED
+
+
+def test_a_warning_ends_when_the_checks_reach_the_server_again() -> None:
+    endpoints = Endpoints(CONFIG)
+    endpoints.set(("a",))
+    endpoints.note_down(DOWN_AT, 0.0)
+    endpoints.note_down(None, 1.0)
+    endpoints.each[0].breaker.fail(2.0)
+
+    assert endpoints.each[0].breaker.state is State.CLOSED
+
+
+def test_servers_of_several_addresses_are_not_warned_because_checks_ask_one_of_them() -> None:
+    endpoints = Endpoints(CONFIG)
+    endpoints.set(("a", "b"))
+    endpoints.note_down(DOWN_AT, 0.0)
+
+    assert not any(each.breaker.warned for each in endpoints.each)
+
+
+@given(st.lists(st.sampled_from(["warn", "succeed", "unwarn"]), max_size=30))
+def test_no_sequence_of_warnings_closes_a_server_whose_calls_succeed(steps: list[str]) -> None:
+    endpoints = Endpoints(CONFIG)
+    endpoints.set(("a",))
+    for moment, step in enumerate(steps):
+        if step == "succeed":
+            endpoints.each[0].breaker.succeed(float(moment))
+        else:
+            endpoints.note_down(DOWN_AT.replace(microsecond=moment) if step == "warn" else None, float(moment))
+        assert endpoints.choose(float(moment)) is not None
