@@ -332,6 +332,7 @@ class SourceEntry(models.Model):
     identity = ArrayField(
         models.CharField(max_length=64), default=list, help_text="Digests by which duplicates are found."
     )
+    says_latest = models.BooleanField(null=True, help_text="The source's own flag; None when it has none.")
     is_latest = models.BooleanField(default=False)
     is_proven = models.BooleanField(
         default=False, help_text="The source proves that the publisher holds the namespace."

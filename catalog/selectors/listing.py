@@ -38,6 +38,10 @@ def is_listed(server: Server) -> bool:
 
 
 def find_server(viewer: Viewer, slug: str) -> Server | None:
-    """The server that this name means for this viewer: an own one before a public one."""
+    """The server that this name means for this viewer: a governed one before a listed one, an own one before a public one."""
     rows = visible_to(viewer).filter(slug=slug)
-    return next(iter(sorted(rows, key=lambda server: server.owner_tenant_id != viewer.tenant_id)), None)
+
+    def order(server: Server) -> tuple[bool, bool]:
+        return server.status == Status.LISTED, server.owner_tenant_id != viewer.tenant_id
+
+    return min(rows, key=order, default=None)

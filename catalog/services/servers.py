@@ -11,6 +11,7 @@ from audit import services as audit
 from catalog import digests, signals
 from catalog.choices import Badge, DriftEnd, Health, PolicyMode, SideEffect, Status, TrustLevel
 from catalog.models import Provider, Server, ServerVersion, Tool, ToolDrift
+from catalog.services import shelving
 from catalog.types import Inventory, Listing, ToolDeclaration
 from core import clock
 from core.errors import ConflictError, InvalidError
@@ -47,6 +48,7 @@ def register(*, provider: Provider, listing: Listing, inventory: Inventory, acto
         raise InvalidError(messages[0], code="catalog.listing_invalid", field=field) from error
     try:
         with transaction.atomic():
+            shelving.make_room(listing.slug, provider.tenant_id)
             server.save()
             publish_version(server=server, inventory=inventory, declarations=listing.tools)
             audit.record("catalog:server:registered", actor=actor, target=party(server), data={"url": server.url})

@@ -1,0 +1,252 @@
+"""Taking what sources list into the catalog: entries in, servers out.
+
+A source's entry is kept as it was given (`SourceEntry`); entries that are the same server share one row of `Server`, which
+shows the words of the best of them (`catalog.merge.rules`). Work is done in batches, each in a transaction of its own: an
+import that stops is taken up by running it again, and what did not change costs the comparison of a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from catalog.choices import SourceKind, SourceTrust, UpstreamStatus, Visibility
+from catalog.formats.normal import Entry, Problem
+from catalog.merge.identity import keys_of
+from catalog.models import SourceEntry
+from catalog.services import shelving
+from core import clock
+from core.errors import InvalidError
+from core.ids import uuid7
+from tenants.context import platform_scope
+
+BATCH = 500
+NAME_CHARS = 300
+VERSION_CHARS = 255
+MANIFEST_BYTES = 256 * 1024
+# One import writes at a time, so that two sources that list the same server find each other.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('marketplace.catalog.import'))"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """Where entries come from and who may see them. `priority`: the higher wins between equals.
+
+    `proves_namespaces` None: by kind and trust; a registry that checks namespaces counts when the operator trusts it.
+    """
+
+    source_id: UUID
+    name: str
+    kind: str
+    trust: str = SourceTrust.COMMUNITY
+    owner_tenant_id: UUID | None = None
+    visibility: str = Visibility.PUBLIC
+    allowed_teams: tuple[UUID, ...] = ()
+    priority: int = 0
+    proves_namespaces: bool | None = None
+
+    @property
+    def audience(self) -> str:
+        """Who may see the entries, as one text: only entries of one audience are merged."""
+        if self.visibility == Visibility.PUBLIC:
+            return "public"
+        owner = str(self.owner_tenant_id or "platform")
+        if self.visibility != Visibility.GROUP:
+            return f"{owner}:{self.visibility}"
+        teams = ",".join(str(team) for team in self.teams)
+        return f"{owner}:{hashlib.sha256(teams.encode()).hexdigest()[:24]}"
+
+    @property
+    def teams(self) -> list[UUID]:
+        return sorted(set(self.allowed_teams)) if self.visibility == Visibility.GROUP else []
+
+    @property
+    def proves(self) -> bool:
+        if self.proves_namespaces is not None:
+            return self.proves_namespaces
+        return self.kind == SourceKind.OFFICIAL and self.trust != SourceTrust.COMMUNITY
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """`created`, `updated` and `unchanged` count entries (a version of a listing each), the others servers."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    servers: int = 0
+    merged: int = 0
+    removed: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def taken(self) -> int:
+        return self.created + self.updated + self.unchanged
+
+    def add(self, other: ImportReport) -> None:
+        for name in ("created", "updated", "unchanged", "servers", "merged", "removed"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.problems += other.problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    entry: Entry
+    manifest: dict[str, Any]
+    digest: str
+
+
+def take(source: SourceRef, entries: Iterable[Entry]) -> ImportReport:
+    """Store what a source lists. Raises InvalidError when the source would show to more people than its owner may reach."""
+    _check(source)
+    report = ImportReport()
+    stream = iter(entries)
+    while batch := list(islice(stream, BATCH)):
+        with platform_scope(), transaction.atomic():
+            report.add(_take_batch(source, batch))
+    return report
+
+
+def withdraw(source: SourceRef, names: Collection[str]) -> ImportReport:
+    """The source does not list these names any more: what nobody else lists is hidden."""
+    report = ImportReport()
+    stream = iter(sorted(names))
+    while batch := list(islice(stream, BATCH)):
+        with platform_scope(), transaction.atomic():
+            _lock()
+            rows = _known(source, batch)
+            gone = [row for row in rows if row.status != UpstreamStatus.DELETED]
+            for row in gone:
+                # A blank digest lets the entry be taken again when the source lists it once more.
+                row.status, row.digest = UpstreamStatus.DELETED, ""
+            outcome = shelving.shelve(source, rows, gone, {})
+            report.updated += len(gone)
+            report.removed += outcome.removed
+    return report
+
+
+def names_of(source_id: UUID) -> set[str]:
+    """Every name that the source lists at present, for finding those that it lists no more."""
+    with platform_scope():
+        rows = SourceEntry.objects.filter(source_id=source_id).exclude(status=UpstreamStatus.DELETED)
+        return set(rows.values_list("external_id", flat=True))
+
+
+def take_again(source: SourceRef) -> ImportReport:
+    """Apply changed settings of a source (audience, trust, priority) to everything that it lists, from what is stored."""
+    with platform_scope():
+        stale = SourceEntry.objects.filter(source_id=source.source_id).exclude(status=UpstreamStatus.DELETED)
+        manifests = list(stale.order_by("external_id", "version").values_list("manifest", flat=True))
+    return take(source, (Entry.from_dict(manifest) for manifest in manifests))
+
+
+def _check(source: SourceRef) -> None:
+    if source.visibility == Visibility.TENANT:
+        raise InvalidError(
+            "Entries of a source belong to no single team.",
+            code="catalog.source_visibility",
+            next_step="Choose the teams that see it.",
+            field="visibility",
+        )
+    if source.owner_tenant_id is not None and source.visibility == Visibility.PUBLIC:
+        raise InvalidError(
+            "A source of an organisation shows to that organisation only.",
+            code="catalog.source_visibility",
+            next_step="Choose the organisation or some of its teams.",
+            field="visibility",
+        )
+
+
+def _lock() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK)
+
+
+def _take_batch(source: SourceRef, batch: list[Entry]) -> ImportReport:
+    report = ImportReport()
+    arrivals = _arrivals(source, batch, report)
+    _lock()
+    rows = _known(source, {name for name, _ in arrivals})
+    by_key = {(row.external_id, row.version): row for row in rows}
+    now = clock.now()
+    changed: list[SourceEntry] = []
+    same: list[UUID] = []
+    entries: dict[UUID, Entry] = {}
+    for key, arrival in arrivals.items():
+        row = by_key.get(key)
+        if row is not None and row.digest == arrival.digest:
+            same.append(row.pk)
+            continue
+        if row is None:
+            row = SourceEntry(id=uuid7(), source_id=source.source_id, external_id=key[0], version=key[1])
+            rows.append(row)
+            report.created += 1
+        else:
+            report.updated += 1
+        _fill(row, source, arrival, now)
+        changed.append(row)
+        entries[row.pk] = arrival.entry
+    report.unchanged = len(same)
+    SourceEntry.objects.filter(pk__in=same).update(seen_at=now)
+    outcome = shelving.shelve(source, rows, changed, entries)
+    report.servers, report.merged, report.removed = outcome.created, outcome.merged, outcome.removed
+    return report
+
+
+def _known(source: SourceRef, names: Collection[str]) -> list[SourceEntry]:
+    rows = SourceEntry.objects.filter(source_id=source.source_id, external_id__in=list(names))
+    return list(rows.defer("manifest").order_by("pk"))
+
+
+def _arrivals(source: SourceRef, batch: list[Entry], report: ImportReport) -> dict[tuple[str, str], _Arrival]:
+    """The storable entries of a batch by name and version; of two with the same the later one counts."""
+    mark = f"{source.name}|{source.kind}|{source.trust}|{source.priority}|{source.audience}|{source.proves}|"
+    found: dict[tuple[str, str], _Arrival] = {}
+    for entry in batch:
+        manifest = entry.to_dict()
+        try:
+            text = _storable(entry, manifest)
+        except ValueError as error:
+            report.problems.append(Problem(source.name, entry.name[:NAME_CHARS], "", str(error)))
+            continue
+        digest = hashlib.sha256((mark + text).encode()).hexdigest()
+        found[entry.name, entry.version] = _Arrival(entry, manifest, digest)
+    return found
+
+
+def _storable(entry: Entry, manifest: dict[str, Any]) -> str:
+    """The entry as JSON text. Raises ValueError, saying why, for what Postgres cannot hold as it is."""
+    if not 0 < len(entry.name) <= NAME_CHARS:
+        raise ValueError(f"The name must have 1 to {NAME_CHARS} characters.")
+    if len(entry.version) > VERSION_CHARS:
+        raise ValueError(f"The version has more than {VERSION_CHARS} characters.")
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    if len(text) > MANIFEST_BYTES:
+        raise ValueError(f"The entry is larger than {MANIFEST_BYTES // 1024} KiB.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("The entry holds half a character that cannot be stored.") from error
+    if "\\u0000" in text:
+        raise ValueError("The entry holds a NUL character that cannot be stored.")
+    return text
+
+
+def _fill(row: SourceEntry, source: SourceRef, arrival: _Arrival, now: datetime) -> None:
+    entry = arrival.entry
+    row.source_name, row.source_kind, row.source_trust = source.name[:100], source.kind, source.trust
+    row.source_priority, row.audience = source.priority, source.audience
+    row.registry_name = entry.registry_name
+    row.digest, row.manifest = arrival.digest, arrival.manifest
+    row.identity = keys_of(entry)
+    row.is_proven = bool(entry.registry_name) and source.proves
+    row.status = entry.status if entry.status in UpstreamStatus.values else UpstreamStatus.ACTIVE
+    row.says_latest, row.published_at, row.seen_at = entry.is_latest, entry.published_at, now
