@@ -401,11 +401,12 @@ def _write(shelves: Sequence[_Shelf], entries: Mapping[UUID, Entry]) -> None:
         if not shelf.is_governed:
             shelf.server.current_version_id = shown.pk
     kept = [shelf.server for shelf in shelves if not shelf.is_new]
+    # Tools before their servers, so that search makes the documents of a server once.
+    ServerVersion.objects.bulk_create(fresh)
+    Tool.objects.bulk_create(tools)
     Server.objects.bulk_create([shelf.server for shelf in shelves if shelf.is_new])
     if kept:
         _upsert_servers(kept)
-    ServerVersion.objects.bulk_create(fresh)
-    Tool.objects.bulk_create(tools)
     _mark_latest(shelves)
 
 

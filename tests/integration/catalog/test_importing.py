@@ -16,11 +16,11 @@ from catalog.models import Server, ServerVersion, SourceEntry, Tool
 from catalog.selectors.listing import find_server, visible_to
 from catalog.services import importing, servers
 from catalog.services.importing import SourceRef
-from catalog.types import PUBLIC_VIEWER, Viewer
+from catalog.types import PUBLIC_VIEWER, Inventory, Viewer
 from core.errors import InvalidError
 from gateway.services.entries import server_entries
 from tenants.context import platform_scope, tenant_scope, viewer
-from tests.support.cast import make_server
+from tests.support.cast import PAYMENTS_TOOLS, make_server
 
 pytestmark = pytest.mark.django_db
 
@@ -249,9 +249,11 @@ class TestMerging:
     def test_a_governed_server_keeps_what_its_approval_rests_on(self, cast):
         importing.take(OFFICIAL, [MAIL])
         with platform_scope():
-            live = ServerVersion.objects.filter(server=cast.payments).get()
+            live = servers.publish_version(
+                server=only(), inventory=Inventory("2026-07-28", {"version": "1.0.0"}, "", {}, PAYMENTS_TOOLS)
+            )
             Server.objects.filter(registry_name="com.example/mail").update(
-                status=Status.APPROVED, approved_at=DAY, current_version=live, required_trust="high"
+                status=Status.APPROVED, approved_at=DAY, required_trust="high"
             )
         stolen = replace(MAIL, remotes=(Remote("sse", "https://eve.example/mcp"),), website_url="https://eve.example")
         importing.take(OFFICIAL, [stolen])
@@ -260,7 +262,7 @@ class TestMerging:
         assert (server.url, server.transport, server.current_version) == (
             "https://mail.example/mcp", "streamable-http", live,
         )  # fmt: skip
-        assert (server.website_url, server.required_trust) == ("https://eve.example", "high")
+        assert (server.website_url, server.required_trust, server.tool_count) == ("https://eve.example", "high", 2)
 
 
 class TestAudience:
