@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from catalog.choices import AuthMode, Badge, Health, PolicyMode, Status, UpstreamStatus, Visibility
+from catalog.choices import AuthMode, Badge, Health, PackageType, PolicyMode, Status, UpstreamStatus, Visibility
 
 if TYPE_CHECKING:
     from catalog.models import Server
@@ -93,6 +93,13 @@ class Card:
     visibility: str
     price: PriceTag | None
     action: Action
+    source: str = ""
+    source_trust: str = ""
+    verified: bool = False
+    featured: bool = False
+    calls_30d: int = 0
+    downloads: int | None = None
+    compatibility: str = ""
 
 
 def build_card(
@@ -124,7 +131,26 @@ def build_card(
         visibility="" if server.visibility == Visibility.PUBLIC else server.get_visibility_display(),
         price=price,
         action=card_action(url, gateway, standing, usable=usable),
+        source=server.source_name or "Published here",
+        source_trust=server.get_source_trust_display() if server.source_trust else "",
+        verified=server.is_verified or server.namespace_proven or is_verified_provider(server),
+        featured=server.is_featured,
+        calls_30d=server.calls_30d,
+        downloads=server.downloads,
+        compatibility=compatibility_of(server),
     )
+
+
+def is_verified_provider(server: Server) -> bool:
+    return server.provider is not None and server.provider.verified_at is not None
+
+
+def compatibility_of(server: Server) -> str:
+    """How a client reaches it: its transport, else the packages that it comes as."""
+    if server.url:
+        return server.get_transport_display()
+    kinds = [PackageType(kind).label for kind in server.package_types if kind in PackageType.values]
+    return ", ".join(kinds)
 
 
 def card_action(url: str, gateway: Readiness, standing: Standing, *, usable: bool) -> Action:

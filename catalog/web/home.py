@@ -10,10 +10,11 @@ from django.urls import reverse
 
 from catalog import facets
 from catalog.cards import Card, build_card
-from catalog.facets import Facet, Query
+from catalog.facets import Query
 from catalog.models import Server
 from catalog.selectors import extras, search, usage
 from catalog.selectors.search import Found, Scene
+from catalog.web import faceting
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
 from tenants.choices import Right
@@ -29,6 +30,7 @@ def build(request: MarketRequest) -> dict[str, Any]:
     found = search.search(scene, query)
     page = Paginator(found, PAGE_SIZE).get_page(query.page)
     yours = [] if query.narrowed or page.number > 1 else list(search.list_usable(scene, YOURS_MAX))
+    wanted = [facet for facet in facets.FACETS if request.organisation is not None or not facet.personal]
     return {
         "query": query,
         "page": page,
@@ -36,12 +38,11 @@ def build(request: MarketRequest) -> dict[str, Any]:
         "yours": cards(request, scene, yours),
         "yours_count": len(scene.usable),
         "chips": _categories(found, query),
-        "facets": _facets(request, found, query),
-        "active": _active(query),
+        "facets": faceting.groups(found, query, wanted),
+        "active": faceting.active(query, facets.FACETS),
         "clear_url": Query(text=query.text, sort=query.sort).url,
-        "sorts": _sorts(query),
-        "previous_url": _page_url(query, page.previous_page_number()) if page.has_previous() else "",
-        "next_url": _page_url(query, page.next_page_number()) if page.has_next() else "",
+        "sorts": faceting.sorts(query, facets.SORTS),
+        **faceting.neighbours(query, page),
         "totals": search.totals(scene.viewer),
         "calls_today": _calls_today(request),
     }
@@ -63,13 +64,6 @@ def cards(request: MarketRequest, scene: Scene, servers: Iterable[Server]) -> li
     ]
 
 
-def _facets(request: MarketRequest, found: Found, query: Query) -> list[dict[str, Any]]:
-    """Facets that can narrow the list: one with a single choice left cannot, unless that choice is what narrows it."""
-    meant = [facet for facet in facets.FACETS if request.organisation is not None or not facet.personal]
-    groups = [_facet(found, query, facet) for facet in meant]
-    return [group for group in groups if len(group["options"]) > 1 or group["clear_url"]]
-
-
 def _categories(found: Found, query: Query) -> list[dict[str, Any]]:
     counts = found.counts(facets.CATEGORY)
     chosen = query.chosen.get("category", ())
@@ -86,54 +80,6 @@ def _categories(found: Found, query: Query) -> list[dict[str, Any]]:
             for value, label in facets.CATEGORY.choices
         ),
     ]
-
-
-def _facet(found: Found, query: Query, facet: Facet) -> dict[str, Any]:
-    """Choices that would show nothing are left out, unless they are chosen."""
-    choices = found.choices(facet)
-    chosen = any(choice.chosen for choice in choices)
-    options = [
-        {
-            "label": choice.label,
-            "url": query.toggled(facet.name, choice.value).url,
-            "count": choice.count,
-            "active": choice.chosen,
-        }
-        for choice in choices
-    ]
-    return {
-        "name": facet.label,
-        "options": options,
-        "clear_url": query.only(facet.name, "").url if chosen else "",
-        "closed": facet.folded and not chosen,
-    }
-
-
-def _active(query: Query) -> list[dict[str, Any]]:
-    """What narrows the list at the moment, each to be taken away on its own."""
-    return [
-        {
-            "label": f"{facet.label}: {facet.label_of(value)}",
-            "url": query.toggled(facet.name, value).url,
-            "active": True,
-            "removable": True,
-        }
-        for facet in facets.FACETS
-        for value in query.chosen.get(facet.name, ())
-    ]
-
-
-def _sorts(query: Query) -> list[dict[str, Any]]:
-    return [
-        {"label": label, "url": query.sorted_by(value).url, "active": query.order == value}
-        for value, label in facets.SORTS
-        if query.text or value != "relevance"
-    ]
-
-
-def _page_url(query: Query, number: int) -> str:
-    joint = "&" if query.pairs() else ""
-    return f"{query.url}{joint}page={number}"
 
 
 def _calls_today(request: MarketRequest) -> int | None:

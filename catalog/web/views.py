@@ -11,12 +11,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from catalog import facets
 from catalog.selectors import detail, search
 from catalog.services import reaching
 from catalog.services.asking import ask_for_access
+from catalog.web import compare as compare_page
 from catalog.web import detail as server_page
 from catalog.web import home as home_page
+from catalog.web import tools as tools_page
 from catalog.web.viewers import scene_of, viewer_of
 from core.errors import ConflictError, NotFoundError
 from tenants.requests import MarketRequest
@@ -35,14 +36,30 @@ def server(request: MarketRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
+def tools(request: MarketRequest) -> HttpResponse:
+    return render(request, "catalog/tools.html", tools_page.build(request))
+
+
+@require_safe
+def compare(request: MarketRequest) -> HttpResponse:
+    return render(request, "catalog/compare.html", compare_page.build(request))
+
+
+@require_safe
 def suggest(request: MarketRequest) -> JsonResponse:
-    """What the command palette offers for a few letters."""
-    query = facets.parse(dict(request.GET.lists()), personal=False)
-    found = search.search(scene_of(request), query)[:SUGGESTIONS_MAX] if query.text else []
+    """What the command palette offers for a few letters: servers, then tags."""
+    found = search.suggest(scene_of(request), request.GET.get("q", ""), SUGGESTIONS_MAX)
     items = [
-        {"label": row.name, "url": reverse("catalog:server", args=[row.slug]), "kind": row.publisher} for row in found
+        {"label": each.label, "url": _suggested_url(each), "kind": each.hint or each.kind.capitalize()}
+        for each in found
     ]
     return JsonResponse({"items": items})
+
+
+def _suggested_url(suggestion: search.Suggestion) -> str:
+    if suggestion.server:
+        return reverse("catalog:server", args=[suggestion.server])
+    return f"{reverse('catalog:home')}?{urlencode({'q': suggestion.label})}"
 
 
 @require_POST

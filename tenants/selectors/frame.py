@@ -16,6 +16,7 @@ from tenants.models import Membership
 
 # Pages that belong to an entry of the rail without standing under its address.
 _BELONGS = {"org:access": ("org:connections",)}
+_DISCOVER = ("/servers/", "/tools/", "/compare/")
 # label, url name, icon, right that it needs (None: every member)
 _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Calls", "org:calls", "activity", Right.VIEW_CALLS),
@@ -93,5 +94,5 @@ def _item(
     request: HttpRequest, label: str, url: str, icon: str, *, exact: bool = False, also: Sequence[str] = ()
 ) -> dict[str, Any]:
     under = request.path.startswith((url, *also))
-    here = request.path == url or request.path.startswith("/servers/") if exact else under
+    here = request.path == url or request.path.startswith(_DISCOVER) if exact else under
     return {"label": label, "url": url, "icon": icon, "active": here, "section": label.lower()}

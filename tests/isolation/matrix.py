@@ -41,6 +41,8 @@ LIBRARY = Row(WAYS, WAYS, WAYS, WAYS, WAYS)
 EXPECTED: dict[str, Row] = {
     "catalog:home": EVERYBODY,
     "catalog:suggest": EVERYBODY,
+    "catalog:tools": EVERYBODY,
+    "catalog:compare": EVERYBODY,
     "catalog:server": Row(200, 200, 404, 404, 404),
     "catalog:status": Row(200, 200, 404, 404, 404),
     "catalog:status-json": Row(200, 200, 404, 404, 404),

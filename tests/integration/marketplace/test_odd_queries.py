@@ -7,7 +7,12 @@ import pytest
 PAGES = {
     "/": ("q", "page", "category", "sort"),
     "/suggest/": ("q",),
+    "/tools/": ("q", "page", "effect", "sort"),
+    "/compare/": ("s",),
     "/servers/payments/": ("tab", "find", "page"),
+    "/servers/payments/?tab=install": ("way", "client"),
+    "/servers/payments/?tab=versions": ("from", "to"),
+    "/servers/payments/?tab=usage": ("period",),
     "/o/acme/calls/": ("period", "server", "tool", "key", "outcome", "before", "after"),
     "/o/acme/keys/": ("state", "page"),
     "/o/acme/keys/new/": ("server",),
