@@ -47,8 +47,11 @@ FORMATS = tuple(_READERS)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_file(content: bytes, name: str) -> Found:
-    """Every entry of a file, whatever it is: JSON, JSON lines, YAML, a bundle, or one of these packed by gzip."""
+def read_file(content: bytes, name: str, fmt: str = "") -> Found:
+    """Every entry of a file, whatever it is: JSON, JSON lines, YAML, a bundle, or one of these packed by gzip.
+
+    Each document is of the given format, or of the one that it looks like.
+    """
     try:
         content = _unzipped(content) if content[:2] == b"\x1f\x8b" else content
         if content[:4] == b"PK\x03\x04":
@@ -60,7 +63,7 @@ def read_file(content: bytes, name: str) -> Found:
     entries: list[Entry] = []
     problems: list[Problem] = []
     for document in documents:
-        found, reported = read_document(document, name)
+        found, reported = read_document(document, name, fmt)
         entries += found
         problems += reported
     return entries, problems
