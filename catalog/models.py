@@ -167,6 +167,10 @@ class Server(Record):
 
     class Meta:
         ordering = ["name"]
+        indexes = [
+            models.Index(fields=["name"], condition=models.Q(is_featured=True), name="server_featured"),
+            models.Index(fields=["name"], condition=models.Q(is_verified=True), name="server_verified"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["owner_tenant", "slug"], name="server_slug_unique_in_owner"),
             models.UniqueConstraint(
@@ -352,3 +356,19 @@ class SourceEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.external_id} {self.version}".strip()
+
+
+class SavedSearch(Record):
+    """A search that somebody keeps, as the address of the page says it. Of one person in one organisation."""
+
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey("tenants.User", on_delete=models.CASCADE, related_name="saved_searches")
+    name = models.CharField(max_length=80)
+    query = models.CharField(max_length=2000)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "user", "name"], name="saved_search_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -14,6 +14,8 @@ from catalog.facets import Query
 from catalog.models import Server
 from catalog.selectors import extras, search, usage
 from catalog.selectors.search import Found, Scene
+from catalog.selectors.shelves import list_shelves
+from catalog.services import searches
 from catalog.web import faceting
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
@@ -22,6 +24,7 @@ from tenants.requests import MarketRequest
 
 PAGE_SIZE = 20
 YOURS_MAX = 3
+SHELF_MAX = 4
 
 
 def build(request: MarketRequest) -> dict[str, Any]:
@@ -45,6 +48,8 @@ def build(request: MarketRequest) -> dict[str, Any]:
         **faceting.neighbours(query, page),
         "totals": search.totals(scene.viewer),
         "calls_today": _calls_today(request),
+        "shelves": _shelves(scene) if not query.narrowed and page.number == 1 and not query.sort else [],
+        **_saved(request, query),
     }
 
 
@@ -80,6 +85,39 @@ def _categories(found: Found, query: Query) -> list[dict[str, Any]]:
             for value, label in facets.CATEGORY.choices
         ),
     ]
+
+
+def _shelves(scene: Scene) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": shelf.label,
+            "url": shelf.query.url,
+            "servers": [
+                {
+                    "name": server.name,
+                    "url": reverse("catalog:server", args=[server.slug]),
+                    "publisher": server.publisher,
+                    "calls": server.calls_30d if shelf.name == "trending" else None,
+                    "updated_at": server.content_updated_at if shelf.name == "updated" else None,
+                }
+                for server in shelf.servers
+            ],
+        }
+        for shelf in list_shelves(scene, SHELF_MAX)
+    ]
+
+
+def _saved(request: MarketRequest, query: Query) -> dict[str, Any]:
+    """The searches that this person keeps in this organisation, and whether the present one can be kept."""
+    if request.organisation is None or request.membership is None:
+        return {"saved": [], "may_save": False}
+    kept = searches.list_searches(request.organisation, request.membership.user)
+    return {
+        "saved": [
+            {"id": each.pk, "name": each.name, "url": each.query, "active": each.query == query.url} for each in kept
+        ],
+        "may_save": bool(query.pairs()) and all(each.query != query.url for each in kept),
+    }
 
 
 def _calls_today(request: MarketRequest) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -11,16 +12,18 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from catalog import facets
 from catalog.selectors import detail, search
-from catalog.services import reaching
+from catalog.services import reaching, searches
 from catalog.services.asking import ask_for_access
 from catalog.web import compare as compare_page
 from catalog.web import detail as server_page
 from catalog.web import home as home_page
 from catalog.web import tools as tools_page
 from catalog.web.viewers import scene_of, viewer_of
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError
 from tenants.requests import MarketRequest
+from tenants.web.guards import person
 
 SUGGESTIONS_MAX = 8
 
@@ -96,3 +99,29 @@ def reach(request: MarketRequest, slug: str) -> HttpResponse:
     except ConflictError as error:
         messages.info(request, f"{error.message} {error.next_step}")
     return redirect(f"{reverse('catalog:server', args=[wanted.slug])}?tab=install")
+
+
+@require_POST
+@login_required
+def save_search(request: MarketRequest) -> HttpResponse:
+    """Keep the search that the form repeats, under a name."""
+    if request.organisation is None:
+        raise NotFoundError("Searches are kept in an organisation, and you are in none.")
+    query = facets.parse(dict(request.POST.lists()), personal=True)
+    try:
+        saved = searches.save_search(request.organisation, person(request), request.POST.get("name", ""), query)
+    except (ConflictError, InvalidError) as error:
+        messages.error(request, f"{error.message} {error.next_step}")
+        return redirect("catalog:home")
+    messages.success(request, f"“{saved.name}” is saved.")
+    return redirect(f"{reverse('catalog:home')}{saved.query}")
+
+
+@require_POST
+@login_required
+def remove_search(request: MarketRequest, search_id: UUID) -> HttpResponse:
+    organisation = request.organisation
+    if organisation is None or not searches.remove_search(organisation, person(request), search_id):
+        raise NotFoundError("You keep no such search.")
+    messages.success(request, "The search is removed.")
+    return redirect("catalog:home")

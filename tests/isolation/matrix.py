@@ -42,6 +42,8 @@ EXPECTED: dict[str, Row] = {
     "catalog:home": EVERYBODY,
     "catalog:suggest": EVERYBODY,
     "catalog:tools": EVERYBODY,
+    "catalog:search-save": POST_ONLY,
+    "catalog:search-remove": POST_ONLY,
     "catalog:compare": EVERYBODY,
     "catalog:server": Row(200, 200, 404, 404, 404),
     "catalog:status": Row(200, 200, 404, 404, 404),

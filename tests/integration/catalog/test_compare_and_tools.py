@@ -52,7 +52,16 @@ class TestCompare:
 class TestTools:
     def test_tools_of_all_servers_are_listed_with_what_they_do(self, cast, client):
         page = text_of(client.get("/tools/"))
-        for words in ("list_invoices", "refund_invoice", "Destructive", "High trust", "Live", "0.02", "Payments", "2 tools"):
+        for words in (
+            "list_invoices",
+            "refund_invoice",
+            "Destructive",
+            "High trust",
+            "Live",
+            "0.02",
+            "Payments",
+            "2 tools",
+        ):
             assert words in page
 
     def test_they_are_searched_and_narrowed(self, cast, client):
@@ -65,7 +74,9 @@ class TestTools:
 
     def test_tools_of_private_servers_are_their_owners_alone(self, cast, signed_in, client):
         with platform_scope():
-            make_server(cast.acme, "secret", "Hidden", visibility="org", tools=[{**PAYMENTS_TOOLS[0], "name": "hidden_tool"}])
+            make_server(
+                cast.acme, "secret", "Hidden", visibility="org", tools=[{**PAYMENTS_TOOLS[0], "name": "hidden_tool"}]
+            )
 
         assert "hidden_tool" in text_of(signed_in(cast.bob).get("/tools/", {"q": "hidden"}))
         for visitor in (signed_in(cast.charlie), client):

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import gzip
 import re
+from pathlib import Path
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from access.services import grants
 from calls.models import Call
 from calls.record import COLUMNS
+from catalog.models import SavedSearch, Server
+from catalog.services import searches
 from core import clock
 from core.ids import uuid7
 from tenants.context import platform_scope, tenant_scope
@@ -171,3 +176,69 @@ class TestSuggest:
         guest = signed_in(cast.charlie)
         assert guest.get("/suggest/").json() == {"items": []}
         assert guest.get("/suggest/", {"q": "vault"}).json() == {"items": []}
+
+
+class TestSavedSearches:
+    def save(self, visitor, **fields):
+        return visitor.post("/searches/save/", {"name": "Paid", "q": "invoices", "trust": "low"} | fields, follow=True)
+
+    def test_a_search_is_kept_for_the_person_in_the_organisation(self, cast, signed_in):
+        bob = signed_in(cast.bob)
+        assert "Name this search" in text_of(bob.get("/?q=invoices"))
+        page = text_of(self.save(bob))
+
+        assert "“Paid” is saved." in page
+        assert 'href="?q=invoices&amp;trust=low" aria-current="true"' in page
+        for other in (cast.alice, cast.charlie):
+            assert "Paid" not in text_of(signed_in(other).get("/"))
+
+    def test_it_is_removed_by_its_owner_alone(self, cast, signed_in):
+        self.save(signed_in(cast.bob))
+        with platform_scope():
+            kept = SavedSearch.objects.get()
+
+        for other in (cast.alice, cast.charlie, cast.olga):
+            assert signed_in(other).post(f"/searches/{kept.pk}/remove/").status_code == 404
+        assert "is removed" in text_of(signed_in(cast.bob).post(f"/searches/{kept.pk}/remove/", follow=True))
+
+    def test_what_narrows_nothing_is_not_kept_and_everybody_else_signs_in(self, cast, signed_in, client):
+        assert "There is nothing to save" in text_of(self.save(signed_in(cast.bob), q="", trust="<x>"))
+        assert self.save(signed_in(cast.olga)).status_code == 404
+        client.logout()
+        assert client.post("/searches/save/", {"q": "x"})["Location"].startswith("/accounts/login/")
+
+    def test_the_same_name_replaces_and_there_is_an_end(self, cast, signed_in):
+        bob = signed_in(cast.bob)
+        self.save(bob)
+        self.save(bob, q="other")
+        for number in range(searches.SEARCHES_MAX):
+            last = text_of(self.save(bob, name=f"Search {number}"))
+        assert "Remove one of them first" in last
+        with platform_scope():
+            assert SavedSearch.objects.get(name="Paid").query == "?q=other&trust=low"
+
+
+class TestShelves:
+    def test_what_operators_feature_and_what_is_called_leads_in(self, cast, client):
+        with platform_scope():
+            Server.objects.filter(slug="payments").update(is_featured=True, is_verified=True, calls_30d=7)
+        page = text_of(client.get("/"))
+        for words in ("Featured", "Most called", "7 calls in 30 days", "Recently updated", "Verified"):
+            assert words in page
+        assert "Most called" not in text_of(client.get("/?q=payments"))
+
+    def test_private_servers_stand_on_no_shelf_of_others(self, cast, signed_in, client):
+        with platform_scope():
+            Server.objects.filter(slug="vault").update(is_featured=True, is_verified=True, calls_30d=7)
+        assert "Vault" in text_of(signed_in(cast.bob).get("/"))
+        for visitor in (signed_in(cast.charlie), client):
+            assert "Vault" not in text_of(visitor.get("/"))
+
+
+def test_css_and_scripts_of_the_first_load_stay_within_60_kb(cast, client):
+    """As they travel: compressed."""
+    page = text_of(client.get("/"))
+    paths = set(re.findall(r'(?:href|src)="/static/([^"]+\.(?:css|js))"', page))
+    assert len(paths) > 10
+    sizes = {path: len(gzip.compress(Path(finders.find(path)).read_bytes())) for path in paths}
+    assert sum(sizes.values()) <= 60_000, sizes
