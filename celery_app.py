@@ -20,6 +20,8 @@ app.conf.beat_schedule = {
     "prune-server-health": {"task": "catalog.prune_health", "schedule": crontab(minute=53, hour="*/6")},
     "refresh-search-words": {"task": "catalog.refresh_words", "schedule": crontab(minute="*/10")},
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
+    "sweep-sources": {"task": "repositories.sweep", "schedule": 60.0},
+    "prune-sync-runs": {"task": "repositories.prune", "schedule": crontab(minute=53, hour=3)},
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
     "clear-oauth-tokens": {"task": "tenants.clear_oauth_tokens", "schedule": crontab(minute=37, hour=3)},
     "keep-signing-keys": {"task": "tenants.keep_signing_keys", "schedule": crontab(minute=29, hour=4)},

@@ -1,11 +1,10 @@
-"""Switches of parts that have no package of their own: installations and repositories of servers."""
+"""Switches of parts that have no package of their own: installations of servers."""
 
 from __future__ import annotations
 
 from tenants.flags import Flag, Kind, Scope, declare
 
 _INSTALLS = "installations"
-_REPOSITORIES = "repositories"
 _RUNTIMES = ("docker", "python", "nodejs", "binary")
 _DAYS_MAX, _HOURS_MAX = 365, 24 * 365
 
@@ -158,30 +157,4 @@ declare(
         "Desktop extensions may be handed to desktop clients.",
         awaits="desktop extensions",
     ),
-)
-
-declare(
-    "repositories",
-    "Repositories",
-    Flag(
-        "default_repository_sync_interval",
-        Kind.INT,
-        24,
-        "How often a repository is read.",
-        minimum=1,
-        maximum=_HOURS_MAX,
-        unit="hours",
-        awaits=_REPOSITORIES,
-    ),
-    Flag(
-        "allow_untrusted_repositories",
-        Kind.BOOL,
-        False,
-        "Repositories that no operator vouches for may be added.",
-        Scope.BOTH,
-        awaits=_REPOSITORIES,
-    ),
-    Flag("enable_github_repositories", Kind.BOOL, True, "GitHub repositories may be added.", awaits=_REPOSITORIES),
-    Flag("enable_docker_repositories", Kind.BOOL, True, "Container registries may be added.", awaits=_REPOSITORIES),
-    Flag("enable_local_repositories", Kind.BOOL, True, "Folders of this machine may be added.", awaits=_REPOSITORIES),
 )

@@ -18,6 +18,7 @@ from marketplace.pages import (
     server_health,
     well_known,
 )
+from repositories.web import urls as sources
 from tenants.web import applications, oauth
 
 admin.autodiscover()
@@ -39,6 +40,7 @@ urlpatterns = [
     path("operations/live/", live.operations_live, name="operations-live"),
     path("operations/health/", server_health.operations_health, name="operations-health"),
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
+    *sources.patterns("operations/sources/", "operations-"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketplace.pages.api_urls")),
     path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),

@@ -35,6 +35,7 @@ class Right(models.TextChoices):
     MANAGE_SETTINGS = "manage_settings"
     VIEW_AUDIT = "view_audit"
     VIEW_BILLING = "view_billing"
+    MANAGE_SOURCES = "manage_sources"
 
 
 ROLE_RIGHTS: dict[str, frozenset[Right]] = {

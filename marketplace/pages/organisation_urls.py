@@ -13,6 +13,7 @@ from access.web import connections, explain, grants, keys, limits
 from audit.web import views as audit
 from marketplace.pages import calls, live
 from notifications.web import views as notifications
+from repositories.web import urls as sources
 from tenants.choices import Right
 from tenants.web import people, settings
 from tenants.web.guards import needs
@@ -48,6 +49,7 @@ urlpatterns = [
     path("connections/callback/", connections.connection_callback, name="connection-callback"),
     path("connections/<uuid:connection_id>/test/", connections.connection_test, name="connection-test"),
     path("connections/<uuid:connection_id>/remove/", connections.connection_remove, name="connection-remove"),
+    *sources.patterns("sources/"),
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),
     path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),

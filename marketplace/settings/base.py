@@ -46,6 +46,7 @@ SHARED_APPS = [
     "audit",
     "notifications",
     "catalog",
+    "repositories",
     "billing",
     "unfold",  # before the admin, whose templates it replaces
     "django.contrib.admin",
@@ -226,6 +227,9 @@ SPECTACULAR_SETTINGS = {
 
 # Loopback and private addresses that servers of this installation may have, as host:port.
 EGRESS_ALLOW = env.items("MARKETPLACE_EGRESS_ALLOW", "host:port pairs that may be loopback or private addresses.")
+SOURCE_FOLDERS = env.items(
+    "MARKETPLACE_SOURCE_FOLDERS", "Folders, as full paths, below which operators may read listings from files."
+)
 GATEWAY_ALLOWED_ORIGINS = [
     origin.lower().rstrip("/")
     for origin in env.items(

@@ -13,7 +13,7 @@ from tenants.models.tenant import Tenant
 class SealedField(models.BinaryField):
     """A secret sealed by `tenants.services.vault`; rotation of data keys finds the columns by this class.
 
-    The model's table lives in an organisation's schema, or its rows belong to the platform.
+    The model's table lives in an organisation's schema, or its rows belong to the platform, or to who `owner_tenant` says.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:

@@ -25,6 +25,8 @@ from tenants.models.vault import SealedField
 _KEEP_RETIRED = timedelta(hours=1)
 _LOCK_CLASS = 79
 _BATCH = 200
+# In tables that all share, whose row it is: without one it is the platform's.
+OWNER_FIELD = "owner_tenant"
 
 
 @functools.cache
@@ -91,16 +93,16 @@ def _renew(tenant: Tenant | None) -> int:
         DataKey.objects.filter(tenant=tenant, retired_at=None).update(retired_at=clock.now())
         newest = _make(owner)
     with tenant_scope(tenant) if tenant else platform_scope():
-        sealed = sum(_reseal(model, fields, tenant, newest.pk) for model, fields in _sealed_models(tenant is None))
+        sealed = sum(_reseal(rows, fields, tenant, newest.pk) for rows, fields in _sealed_rows(tenant))
     DataKey.objects.filter(tenant=tenant, retired_at__lt=clock.now() - _KEEP_RETIRED).delete()
     return sealed
 
 
-def _reseal(model: type[models.Model], fields: list[str], tenant: Tenant | None, newest: UUID) -> int:
+def _reseal(rows: models.QuerySet, fields: list[str], tenant: Tenant | None, newest: UUID) -> int:
     count = 0
-    for pk in model._default_manager.values_list("pk", flat=True).iterator(_BATCH):
+    for pk in rows.values_list("pk", flat=True).iterator(_BATCH):
         with transaction.atomic():
-            row = model._default_manager.select_for_update().filter(pk=pk).first()
+            row = rows.select_for_update().filter(pk=pk).first()
             old = [f for f in fields if row is not None and getattr(row, f) and vault.key_of(getattr(row, f)) != newest]
             for field in old:
                 place = place_of(row, field, tenant)  # type: ignore[arg-type]
@@ -111,11 +113,17 @@ def _reseal(model: type[models.Model], fields: list[str], tenant: Tenant | None,
     return count
 
 
-def _sealed_models(of_platform: bool) -> Iterator[tuple[type[models.Model], list[str]]]:
+def _sealed_rows(tenant: Tenant | None) -> Iterator[tuple[models.QuerySet, list[str]]]:
+    """What an owner's keys have sealed: its schema's rows, or the platform's, and its own rows of tables that all share."""
     for model in apps.get_models():
+        names = {field.name for field in model._meta.fields}
         fields = [field.name for field in model._meta.fields if isinstance(field, SealedField)]
-        if fields and (model._meta.app_label in settings.SHARED_APPS) == of_platform:
-            yield model, fields
+        if not fields:
+            continue
+        if OWNER_FIELD in names:
+            yield model._default_manager.filter(**{OWNER_FIELD: tenant}), fields
+        elif (model._meta.app_label in settings.SHARED_APPS) == (tenant is None):
+            yield model._default_manager.all(), fields
 
 
 def _key_in_use(owner: str) -> DataKey:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = (
-    "core", "tenants", "audit", "notifications", "calls", "catalog", "access", "billing", "gateway", "reviews", "marketplace",
+    "core", "tenants", "audit", "notifications", "calls", "catalog", "repositories", "access", "billing", "gateway", "reviews",
+    "marketplace",
 )  # fmt: skip
 
 

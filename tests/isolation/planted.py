@@ -17,10 +17,15 @@ from audit import services as audit
 from calls import rows
 from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
+from catalog.formats.normal import Entry
 from catalog.models import Server
+from catalog.services import importing
 from core import clock
 from core.ids import uuid7
 from notifications.services import notify
+from repositories.models import Repository, SyncRun
+from repositories.services import credentials
+from repositories.services.audience import source_ref
 from tenants.choices import Scope
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import Consent, Membership, Team, Tenant, User
@@ -57,6 +62,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         )
     issued = api_keys.issue(tenant=tenant, name=f"{word} key", scopes=Scope.values, actor=owner, agent=f"{word}-agent")
     consent = _consent(actor, word)
+    source = _source(tenant, word)
     team = teams.create(actor=actor, name=f"{word} team")
     _plant_half_hidden_servers(tenant, word, team_word, team)
     teams.add(actor=actor, team_id=team.pk, membership_id=actor.pk)
@@ -95,6 +101,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "limit_id": limit.pk,
             "connection_id": connection_id,
             "invitation_id": invited.invitation.pk,
+            "source_id": source.pk,
             "team_id": team.pk,
             "membership_id": colleague.pk,
             "notification_id": notification.pk,
@@ -108,6 +115,38 @@ def _consent(membership: Membership, word: str) -> Consent:
     return consents.give(
         membership=membership, client=client, scopes=[Scope.INVOKE], resources=["https://marketplace.example"]
     )
+
+
+def _source(tenant: Tenant, word: str) -> Repository:
+    """A source of the organisation's own, with a credential, a reading and an entry."""
+    with platform_scope():
+        source = Repository(
+            owner_tenant=tenant,
+            name=f"{word} source",
+            kind="http",
+            url=f"https://{word}.example/index.json",
+            sync_error=f"{word} error",
+            auto_sync=False,
+        )
+        credentials.keep(source, "token", {"token": f"{word}-token"})
+        source.save()
+        problem = {"file": word, "entry": f"{word} entry", "field": word, "reason": f"{word} reason"}
+        now = clock.now()
+        SyncRun.objects.create(
+            repository=source,
+            owner_tenant=tenant,
+            reason="asked",
+            full=True,
+            state="success",
+            ended_at=now,
+            problem_count=1,
+            problems=[problem],
+            note=f"{word} note",
+        )
+        importing.take(
+            source_ref(source), [Entry(name=f"{word}/entry", format="server_json", description=word, version="1")]
+        )
+    return source
 
 
 def _plant_half_hidden_servers(tenant: Tenant, word: str, team_word: str, team: Team) -> None:
