@@ -20,7 +20,7 @@ from catalog.formats.normal import Entry
 from catalog.merge import listings, rules, versions
 from catalog.merge.identity import NAME
 from catalog.models import Server, ServerVersion, SourceEntry, Tool
-from core import clock
+from core import bulk, clock
 from core.ids import uuid7
 from tenants.context import platform_scope
 
@@ -143,8 +143,12 @@ def shelve(
     _name(place, shelves)
     _write(shelves, entries)
     _store_entries(shelves, changed, old)
-    outcome.removed += _hide_left(by_key.values(), old)
-    _settle_left(place, {home for home, *_ in old.values() if home is not None})
+    left = {old[row.pk][0] for each in by_key.values() for row in each.versions if old[row.pk][0] != row.server_id} - {
+        None
+    }
+    if left:
+        outcome.removed += _hide_left(left)
+        _settle_left(place, left)
     return outcome
 
 
@@ -394,24 +398,21 @@ def _write(shelves: Sequence[_Shelf], entries: Mapping[UUID, Entry]) -> None:
     for shelf in shelves:
         assert shelf.entry is not None
         latest = shelf.winner.latest
-        shown = _release(shelf, latest, shelf.entry, fresh, tools)
+        shown = _release(shelf, latest, shelf.entry, entries.get(latest.pk), fresh, tools)
+        if fresh and fresh[-1] is shown:
+            shown.is_latest = not shelf.is_governed
         for row in shelf.winner.versions:
             if row is not latest and row.pk in earlier:
-                _release(shelf, row, earlier[row.pk], fresh, tools)
+                _release(shelf, row, earlier[row.pk], earlier[row.pk], fresh, tools)
         if not shelf.is_governed:
             shelf.server.current_version_id = shown.pk
     kept = [shelf.server for shelf in shelves if not shelf.is_new]
     # Tools before their servers, so that search makes the documents of a server once.
-    ServerVersion.objects.bulk_create(fresh)
-    Tool.objects.bulk_create(tools)
-    Server.objects.bulk_create([shelf.server for shelf in shelves if shelf.is_new])
-    if kept:
-        _upsert_servers(kept)
+    bulk.insert(fresh)
+    bulk.insert(tools)
+    bulk.insert([shelf.server for shelf in shelves if shelf.is_new])
+    bulk.insert(kept, update=_SERVER_FIELDS)
     _mark_latest(shelves)
-
-
-def _upsert_servers(servers: list[Server]) -> None:
-    Server.objects.bulk_create(servers, update_conflicts=True, unique_fields=["id"], update_fields=_SERVER_FIELDS)
 
 
 def _earlier_entries(shelves: Iterable[_Shelf], entries: Mapping[UUID, Entry]) -> dict[UUID, Entry]:
@@ -429,10 +430,13 @@ def _earlier_entries(shelves: Iterable[_Shelf], entries: Mapping[UUID, Entry]) -
 
 
 def _release(
-    shelf: _Shelf, row: SourceEntry, entry: Entry, fresh: list[ServerVersion], tools: list[Tool]
+    shelf: _Shelf, row: SourceEntry, entry: Entry, own: Entry | None, fresh: list[ServerVersion], tools: list[Tool]
 ) -> ServerVersion:
     """The stored version with this content, or one more."""
-    manifest = entry.to_dict()
+    # What was stored of the entry itself spares writing it down again; words from several sources are a text of their own.
+    manifest = row.__dict__.get("manifest") if entry is own else None
+    if manifest is None:
+        manifest = entry.to_dict()
     digest = digests.of_json({key: value for key, value in manifest.items() if key not in _SAID_LATER})
     label = row.version
     version = shelf.stored.get((label, digest))
@@ -480,12 +484,12 @@ def _capabilities(entry: Entry) -> dict[str, Any]:
 def _mark_latest(shelves: Iterable[_Shelf]) -> None:
     """One latest version per server; of a governed one that is the version which was read from it."""
     listed = [shelf for shelf in shelves if not shelf.is_governed]
-    current = [shelf.server.current_version_id for shelf in listed if shelf.server.current_version_id]
-    known = [shelf.server.pk for shelf in listed if not shelf.is_new]
+    known = {shelf.server.pk: shelf.server.current_version_id for shelf in listed if not shelf.is_new}
+    current = [pk for pk in known.values() if pk is not None]
     if known:
         stale = ServerVersion.objects.filter(server_id__in=known, is_latest=True)
         stale.exclude(pk__in=current).update(is_latest=False)
-    ServerVersion.objects.filter(pk__in=current, is_latest=False).update(is_latest=True)
+        ServerVersion.objects.filter(pk__in=current, is_latest=False).update(is_latest=True)
 
 
 def _store_entries(
@@ -507,17 +511,14 @@ def _store_entries(
                 others.update(server_id=shelf.server.pk, wins=position == 0)
     fields = {row.pk for row in changed}
     written = [row for row in rows.values() if row.pk in fields and "manifest" in row.__dict__]
-    if written:
-        SourceEntry.objects.bulk_create(
-            written, update_conflicts=True, unique_fields=["id"], update_fields=_ENTRY_FIELDS
-        )
+    bulk.insert(written, update=_ENTRY_FIELDS)
     marked = [
         row
         for row in rows.values()
         if "manifest" not in row.__dict__
         and (row.pk in fields or (row.server_id, row.wins, row.is_latest, row.audience) != old.get(row.pk))
     ]
-    SourceEntry.objects.bulk_update(marked, _ENTRY_MARKS, batch_size=200)
+    bulk.update(marked, _ENTRY_MARKS)
 
 
 def _settle_left(place: Place, homes: Collection[UUID]) -> None:
@@ -530,10 +531,8 @@ def _settle_left(place: Place, homes: Collection[UUID]) -> None:
         shelve(where, rows, [row for row in rows if row.is_latest], {})
 
 
-def _hide_left(listed: Iterable[_Listed], old: Mapping[UUID, tuple[Any, ...]]) -> int:
+def _hide_left(homes: Collection[UUID]) -> int:
     """Hide servers that no entry is any more, because their entries are others now. Returns how many."""
-    homes = {server_id for server_id, *_ in old.values()} | {each.latest.server_id for each in listed}
-    homes.discard(None)
     left = Server.objects.filter(pk__in=homes, origin=Origin.IMPORTED, status=Status.LISTED, source_entries=None)
     return left.update(
         status=Status.REMOVED, upstream_status=UpstreamStatus.DELETED, registry_name="", updated_at=clock.now()
