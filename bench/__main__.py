@@ -10,6 +10,7 @@ from bench.harness import BenchError
 
 # Each names a module with `main(arguments) -> exit code`.
 BENCHMARKS = {
+    "health": "a round of health checks over 1,000 servers on one worker, mixed and all hanging",
     "gateway": "governed and recorded calls through the gateway, against nginx as a plain reverse proxy and a direct call",
 }
 
