@@ -112,7 +112,7 @@ async def _ask_all(subjects: Sequence[Subject], limits: Limits) -> dict[UUID, Fi
     ends_at = loop.time() + limits.seconds
     places = asyncio.Semaphore(limits.parallel)
     hosts: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_HOST))
-    spread = len(subjects) / limits.starts_per_second if limits.starts_per_second else 0.0
+    spread = min(len(subjects) / limits.starts_per_second, limits.seconds / 2) if limits.starts_per_second else 0.0
     found: dict[UUID, Finding] = {}
     make = http.async_clients(
         inventory.allowed(limits.allow),

@@ -91,8 +91,8 @@ def publish_version(
                 for position, definition in enumerate(inventory.tools)
             )
         make_current(server, version)
-        server.health, server.health_checked_at, server.health_detail = Health.READY, clock.now(), ""
-        server.save(update_fields=[*CURRENT_FIELDS, "health", "health_checked_at", "health_detail", "updated_at"])
+        server.save(update_fields=[*CURRENT_FIELDS, "updated_at"])
+        record_health(server=server, health=Health.READY)
         _close_replaced_drifts(server)
         touch(server)
     return version
@@ -149,10 +149,12 @@ def open_gateway(*, server: Server, is_open: bool, actor: audit.Party) -> Server
 
 
 def record_health(*, server: Server, health: str, detail: str = "") -> None:
-    """Store the result of a check. Cards show it with its time."""
-    Server.objects.filter(pk=server.pk).update(
-        health=health, health_detail=detail[:300], health_checked_at=clock.now(), updated_at=clock.now()
-    )
+    """Store what was found of one server just now. Rounds of checks store many at once (`catalog.health.rounds`)."""
+    now = clock.now()
+    if server.health != health or server.health_since is None:
+        server.health_since = now
+    server.health, server.health_checked_at, server.health_detail = health, now, detail[:300]
+    server.save(update_fields=["health", "health_since", "health_checked_at", "health_detail"])
 
 
 def touch(server: Server) -> int:

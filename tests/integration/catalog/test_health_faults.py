@@ -161,3 +161,13 @@ class TestCertificates:
 
     def test_one_that_nobody_vouches_for_is_down(self, authority):
         assert self.check(authority, ends=90, trusts=False).cause == "tls"
+
+
+def test_more_servers_than_time_for_them_leaves_some_for_the_next_round_and_asks_the_others():
+    with bad.serving(bad.hang) as slow:
+        subjects = [Subject(uuid4(), slow.url) for _ in range(12)]
+        limits = Limits(parallel=2, seconds=0.5, starts_per_second=0, allow=slow.allow, bounds=BOUNDS)
+        found = ask_all(subjects, limits)
+
+    assert len(found) == 2
+    assert {each.cause for each in found.values()} == {"timeout"}
