@@ -26,6 +26,7 @@ from catalog.choices import (
     Visibility,
 )
 from catalog.health.models import HealthCheck, HealthDay, HealthRun, Incident
+from core import clock
 from core.ids import uuid7
 from core.models import Record
 from tenants.models.tenant import slug_validator
@@ -163,6 +164,11 @@ class Server(Record):
     downloads = models.PositiveBigIntegerField(null=True, blank=True)
     published_at = models.DateTimeField(null=True, blank=True)
     content_updated_at = models.DateTimeField(null=True, blank=True)
+    entry_changed_at = models.DateTimeField(
+        default=clock.now,
+        editable=False,
+        help_text="When what the registry API says of it changed here; kept by triggers.",
+    )
     revision = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
@@ -170,6 +176,9 @@ class Server(Record):
         indexes = [
             models.Index(fields=["name"], condition=models.Q(is_featured=True), name="server_featured"),
             models.Index(fields=["name"], condition=models.Q(is_verified=True), name="server_verified"),
+            # The order of the registry API, and its `updated_since`.
+            models.Index(fields=["registry_name", "slug", "id"], name="server_registry_order"),
+            models.Index(fields=["entry_changed_at"], name="server_entry_changed"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["owner_tenant", "slug"], name="server_slug_unique_in_owner"),

@@ -44,6 +44,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("marketplace.pages.api_urls")),
     path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("", include("catalog.registry.urls")),
     path("connections/callback/", came_back, name="connection-came-back"),
     path(".well-known/oauth-client.json", well_known.oauth_client, name="oauth-client"),
     path(".well-known/jwks.json", well_known.jwks, name="jwks"),

@@ -296,6 +296,11 @@ LIMIT_KEY_REQUESTS_PER_MINUTE = env.integer(
     "Requests per minute of each key, where its organisation has set no rate for keys; 0 is no limit.",
     default=600,
 )
+API_REQUESTS_PER_MINUTE = env.integer(
+    "MARKETPLACE_API_PER_MINUTE",
+    "Requests per minute of each caller to APIs that need no key; 0 is no limit.",
+    default=600,
+)
 LIMIT_SPEND_PER_MONTH = env.integer(
     "MARKETPLACE_LIMIT_SPEND_PER_MONTH",
     "USD that an organisation may spend in a month before it sets a cap of its own; 0 is no limit.",
