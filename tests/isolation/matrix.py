@@ -119,6 +119,13 @@ EXPECTED: dict[str, Row] = {
     "operations-source-release": Row(404, 404, 404, 302, 405),
     "operations-source-remove": Row(404, 404, 404, 302, 404),
     "openapi": EVERYBODY,
+    # A browser has no key: it sees what is public, and the server of the paths is not.
+    "registry:servers": EVERYBODY,
+    "registry:versions": Row(404, 404, 404, 404, 404),
+    "registry:version": Row(404, 404, 404, 404, 404),
+    "registry:older-servers": EVERYBODY,
+    "registry:older-versions": Row(404, 404, 404, 404, 404),
+    "registry:older-version": Row(404, 404, 404, 404, 404),
     "jwks": EVERYBODY,
     "mcp-catalog": EVERYBODY,
     "server-card": Row(404, 404, 404, 404, 404),  # the server of the paths is not public, and cards are for anybody

@@ -19,6 +19,7 @@ from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
 from catalog.formats.normal import Entry
 from catalog.models import Server
+from catalog.registry.names import name_of
 from catalog.services import importing
 from core import clock
 from core.ids import uuid7
@@ -94,6 +95,8 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         parameters={
             "org": tenant.slug,
             "slug": server.slug,
+            "registry_name": name_of(server),
+            "registry_version": "latest",
             "call_id": call,
             "key_id": issued.key.pk,
             "consent_id": consent.pk,

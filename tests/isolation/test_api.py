@@ -114,3 +114,50 @@ class TestNoUsableKey:
         headers = {"Authorization": f"Bearer {stage.acme.key}", "X-API-Key": stage.globex.key}
 
         assert Client().get(API[0].path({}), headers=headers).status_code == 401
+
+
+class TestRegistry:
+    """The registry's API answers without a key too, with what is public."""
+
+    ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint.name.startswith("registry:")]
+
+    @named(ENDPOINTS)
+    def test_an_own_key_shows_what_is_its_organisation_s(self, stage, endpoint):
+        answer = ask(stage.acme.key, endpoint.path(stage.acme.parameters))
+
+        assert answer.status_code == 200
+        assert stage.acme.word in text_of(answer)
+        assert stage.globex.word not in text_of(answer)
+        assert stage.acme.team_word not in text_of(answer)  # the key belongs to no team
+
+    @named(ENDPOINTS)
+    def test_a_key_of_another_organisation_finds_nothing_of_it_whatever_is_asked(self, stage, endpoint):
+        path = endpoint.path(stage.acme.parameters)
+        for query in (
+            {},
+            {"include_deleted": "true"},
+            {"updated_since": "2020-01-01T00:00:00Z"},
+            {"search": stage.acme.word},
+            {"search": str(stage.acme.parameters["registry_name"])},
+            {"version": "latest"},
+        ):
+            for answer in (ask(stage.globex.key, path, **query), Client().get(path, query)):
+                assert answer.status_code == (404 if endpoint.parameters else 200)
+                assert stage.acme.word not in text_of(answer)
+                assert stage.acme.team_word not in text_of(answer)
+
+    @named(ENDPOINTS)
+    def test_a_cursor_of_another_organisation_s_list_leads_to_nothing_of_it(self, stage, endpoint):
+        if not endpoint.parameters:
+            cursor = ask(stage.acme.key, endpoint.path({}), limit=1).json()["metadata"]["nextCursor"]
+            answer = ask(stage.globex.key, endpoint.path({}), cursor=cursor)
+
+            assert answer.status_code == 200
+            assert stage.acme.word not in text_of(answer)
+
+    @named(ENDPOINTS)
+    def test_a_key_that_may_only_call_reads_nothing(self, stage, endpoint):
+        answer = ask(with_scope(stage, Scope.INVOKE), endpoint.path(stage.acme.parameters))
+
+        assert answer.status_code == 403
+        assert stage.acme.word not in text_of(answer)

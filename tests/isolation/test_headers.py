@@ -16,6 +16,7 @@ OURS = [
         (
             "admin:",
             "api:",
+            "registry:",
             "openapi",
             "healthz",
             "readyz",
