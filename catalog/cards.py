@@ -100,6 +100,7 @@ class Card:
     calls_30d: int = 0
     downloads: int | None = None
     compatibility: str = ""
+    price_known: bool = True
 
 
 def build_card(
@@ -138,6 +139,7 @@ def build_card(
         calls_30d=server.calls_30d,
         downloads=server.downloads,
         compatibility=compatibility_of(server),
+        price_known=server.status != Status.LISTED,
     )
 
 
@@ -185,6 +187,8 @@ def gateway_of(server: Server) -> Readiness:
 
 def policy_of(server: Server, undeclared_count: int) -> Readiness:
     """Whether the policy can decide every tool: a tool whose side effect is not declared is always refused."""
+    if server.status == Status.LISTED:
+        return Readiness(False, "No policy decides here")
     mode = "Observing policy" if server.policy_mode == PolicyMode.OBSERVE else "Allow-list policy"
     if server.current_version is None:
         return Readiness(False, f"{mode}, nothing to decide on")
@@ -195,8 +199,10 @@ def policy_of(server: Server, undeclared_count: int) -> Readiness:
 
 def approval_of(server: Server) -> str:
     """The badge in the words of components/_approval.html. Only what was approved carries the operator's badge."""
-    if server.status in {Status.LISTED, Status.DRAFT, Status.SUBMITTED}:
-        return "deprecated" if server.upstream_status == UpstreamStatus.DEPRECATED else "pending"
+    if server.status == Status.LISTED:
+        return "deprecated" if server.upstream_status == UpstreamStatus.DEPRECATED else "listed"
+    if server.status in {Status.DRAFT, Status.SUBMITTED}:
+        return "pending"
     if server.status == Status.DEPRECATED:
         return "deprecated"
     return "observe" if server.badge == Badge.OBSERVE_ONLY else server.badge

@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from catalog.choices import Origin
 from catalog.formats.normal import Entry
 from catalog.models import Server, ServerVersion
-from catalog.selectors import detail
+from catalog.selectors import detail, health
 
 SCREENSHOTS_MAX = 12
 REQUIREMENTS_MAX = 20
@@ -31,6 +31,7 @@ def build(server: Server) -> dict[str, Any]:
         "screenshots": [url for url in (entry.screenshots if entry else ()) if is_web(url)][:SCREENSHOTS_MAX],
         "requirements": _requirements(entry) if entry else [],
         "dependencies": _dependencies(entry) if entry else [],
+        "measured": health.of_server(server),
         "settings_schema": entry.configuration_schema if entry else None,
     }
 

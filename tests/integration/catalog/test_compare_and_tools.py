@@ -97,5 +97,5 @@ class TestCards:
             Server.objects.filter(slug="payments").update(is_featured=True, calls_30d=1234)
 
         page = text_of(client.get("/"))
-        for words in ("Example registry", "npm", "12", "featured", "1.2k calls"):
+        for words in ("Example registry", "npm", "12", "Featured", "1.2k calls"):
             assert words in page, words

@@ -85,7 +85,7 @@ class TestApproval:
         [
             (Status.SUBMITTED, Badge.APPROVED, "pending"),
             (Status.DRAFT, Badge.APPROVED, "pending"),
-            (Status.LISTED, Badge.APPROVED, "pending"),
+            (Status.LISTED, Badge.APPROVED, "listed"),
             (Status.APPROVED, Badge.OBSERVE_ONLY, "observe"),
             (Status.APPROVED, Badge.RESTRICTED, "restricted"),
             (Status.DEPRECATED, Badge.APPROVED, "deprecated"),
