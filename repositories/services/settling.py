@@ -16,7 +16,7 @@ from core.errors import MarketplaceError
 from repositories.adapters import documents, registry
 from repositories.choices import OPEN_STATES, TrustLevel
 from repositories.models import Repository, SyncRun
-from repositories.services import sources, sync
+from repositories.services import rules, sources, sync
 from repositories.services.audience import source_ref
 from tenants.services import settings
 
@@ -47,7 +47,8 @@ def settle(repository_id: UUID | str) -> None:
             row.delete()
             return
         row.server_count = len(importing.names_of(row.pk))
-        row.next_sync = None if row.enabled and row.server_count == 0 else row.next_sync
+        if row.enabled and row.server_count == 0:
+            row.next_sync = rules.may_be_asked_at(row)
         row.save()
 
 

@@ -358,11 +358,10 @@ def _lock(run: SyncRun, lease: UUID) -> None:
 
 
 def due() -> list[Repository]:
-    """Sources whose time has come."""
-    now = clock.now()
-    rows = Repository.objects.filter(
-        Q(next_sync=None) | Q(next_sync__lte=now), enabled=True, auto_sync=True, removed_at=None
-    )
+    """Sources whose time has come; those of suspended organisations rest."""
+    is_time = Q(next_sync=None) | Q(next_sync__lte=clock.now())
+    is_live = Q(owner_tenant=None) | Q(owner_tenant__suspended_at=None)
+    rows = Repository.objects.filter(is_time, is_live, enabled=True, auto_sync=True, removed_at=None)
     busy = SyncRun.objects.filter(state__in=OPEN_STATES).values("repository_id")
     return [row for row in rows.exclude(pk__in=busy) if rules.is_allowed(row.kind)]
 
