@@ -169,6 +169,7 @@ def furnished(stack, chromium) -> dict:
 PUBLIC_PAGES = {
     "home-public": "/",
     "server-public": "/servers/payments/",
+    "server-status": "/servers/payments/status/",
     "login": "/accounts/login/",
     "signup": "/accounts/signup/",
     "password-reset": "/accounts/password/reset/",
@@ -209,6 +210,7 @@ MEMBER_PAGES = {
 }
 OPERATOR_PAGES = {
     "operations-live": "/operations/live/",
+    "operations-health": "/operations/health/",
     "operations-quarantine": "/operations/quarantine/",
     "operations-records": "/operations/records/",
     "operations-settings": "/operations/settings/",
