@@ -8,6 +8,9 @@ from catalog.models import SourceEntry
 
 
 def newest_entries(source_id: UUID, count: int) -> list[SourceEntry]:
-    """The entries of a source that were met last, whoever may see their servers. The caller has checked whose source it is."""
-    rows = SourceEntry.objects.filter(source_id=source_id).defer("manifest")
+    """What a source lists, met last first, each by its latest version, whoever may see the servers.
+
+    The caller has checked whose source it is.
+    """
+    rows = SourceEntry.objects.filter(source_id=source_id, is_latest=True).defer("manifest")
     return list(rows.order_by("-seen_at", "external_id", "-pk")[:count])

@@ -23,7 +23,7 @@ from tenants.requests import MarketRequest
 from tenants.web.forms import show_error
 
 _RUNS_SHOWN = 20
-_ENTRIES_SHOWN = 50
+_ENTRIES_SHOWN = 25
 
 
 @require_safe
