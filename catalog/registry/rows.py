@@ -28,6 +28,14 @@ from core.errors import InvalidError
 LATEST = "latest"
 _LISTED = (Status.LISTED, Status.APPROVED, Status.DEPRECATED)
 _ROUND = 100
+# What is large and not looked at; contents are read for the versions of the page only.
+_LARGE = (
+    "description",
+    "current_version__manifest",
+    "current_version__server_info",
+    "current_version__instructions",
+    "current_version__capabilities",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,7 @@ def _servers(viewer: Viewer, *, with_deleted: bool) -> QuerySet[Server]:
     rows = visible_to(viewer).filter(status__in=_LISTED)
     if with_deleted:
         rows = rows | removed_from(viewer)
+    rows = rows.defer(*_LARGE)
     own = [When(owner_tenant_id=viewer.tenant_id, then=Value(0))] if viewer.tenant_id else []
     platform = When(owner_tenant_id=None, then=Value(1))
     return rows.annotate(rank=Case(*own, platform, default=Value(2), output_field=IntegerField()))
