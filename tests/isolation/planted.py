@@ -17,10 +17,11 @@ from audit import services as audit
 from calls import rows
 from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
+from catalog.facets import Query
 from catalog.formats.normal import Entry
 from catalog.models import Server
 from catalog.registry.names import name_of
-from catalog.services import importing
+from catalog.services import importing, searches
 from core import clock
 from core.ids import uuid7
 from notifications.services import notify
@@ -83,6 +84,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             connection_id = connections.store(tenant=tenant, server=server, secret=secret, actor=owner).pk
         audit.record("test:canary:planted", actor=audit.Party("user", str(owner.pk), f"{word} actor"), data={"w": word})
         notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
+        search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
     colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
     return Planted(
@@ -102,6 +104,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "consent_id": consent.pk,
             "grant_id": grant.pk,
             "limit_id": limit.pk,
+            "search_id": search.pk,
             "connection_id": connection_id,
             "invitation_id": invited.invitation.pk,
             "source_id": source.pk,
