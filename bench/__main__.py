@@ -11,6 +11,7 @@ from bench.harness import BenchError
 # Each names a module with `main(arguments) -> exit code`.
 BENCHMARKS = {
     "health": "a round of health checks over 1,000 servers on one worker, mixed and all hanging",
+    "catalog": "search with every facet, whole pages, import and unchanged import at 25,000 servers and 100,000 tools",
     "gateway": "governed and recorded calls through the gateway, against nginx as a plain reverse proxy and a direct call",
 }
 

@@ -11,6 +11,9 @@ ADDED_MS = {"p50": 1.5, "p99": 8.0}  # to a direct call, at a moderate rate
 # Between a tenth and nine tenths of a long run: more is a leak, less is the allocator's noise.
 GROWTH = 0.05
 LINEAR = 1.15  # processor time per call of two processes, as a share of that of one
+# At 25,000 servers and 100,000 tools.
+SEARCH_MS, PAGE_MS = 60.0, 150.0
+IMPORTED_PER_SECOND, UNCHANGED_S = 2_000.0, 30.0
 
 
 @dataclass(frozen=True)

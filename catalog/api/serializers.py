@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -13,15 +14,22 @@ from catalog.choices import (
     Badge,
     Category,
     Health,
+    PackageType,
     PolicyMode,
+    Seen,
     SideEffect,
+    SourceKind,
+    SourceTrust,
     Status,
     Transport,
     TrustLevel,
+    UpstreamStatus,
     Visibility,
 )
 from catalog.models import Server, Tool
 from catalog.selectors.extras import PriceTag
+from catalog.selectors.search import Choice
+from catalog.selectors.tool_directory import ToolRow
 from core import clock
 
 _HEALTH = {"ok": Health.READY, "degraded": Health.DEGRADED, "down": Health.DOWN, "unknown": Health.UNKNOWN}
@@ -75,7 +83,7 @@ class GovernanceOut(serializers.Serializer[Any]):
     usable = serializers.BooleanField(help_text="Whether the key's organisation has a live grant on the server.")
 
 
-class VersionOut(serializers.Serializer[Any]):
+class ServerVersionOut(serializers.Serializer[Any]):
     version = serializers.CharField()
     protocol = serializers.CharField(help_text="Blank: never read from the server itself.")
     deployed_at = serializers.DateTimeField(source="created_at")
@@ -83,6 +91,25 @@ class VersionOut(serializers.Serializer[Any]):
     tool_count = serializers.IntegerField(allow_null=True)
     resource_count = serializers.IntegerField(allow_null=True)
     prompt_count = serializers.IntegerField(allow_null=True)
+
+
+class SourceOut(serializers.Serializer[Server]):
+    name = serializers.CharField(source="source_name")
+    kind = serializers.ChoiceField(SourceKind.choices, source="source_kind", allow_blank=True)
+    trust = serializers.ChoiceField(SourceTrust.choices, source="source_trust", allow_blank=True)
+
+
+class InventoryOut(serializers.Serializer[Server]):
+    tools = serializers.IntegerField(source="tool_count", allow_null=True)
+    resources = serializers.IntegerField(source="resource_count", allow_null=True)
+    prompts = serializers.IntegerField(source="prompt_count", allow_null=True)
+    tasks = serializers.BooleanField(source="has_tasks")
+
+
+class PopularityOut(serializers.Serializer[Server]):
+    calls_30d = serializers.IntegerField(help_text="Counted by the marketplace.")
+    installs = serializers.IntegerField(help_text="Counted by the marketplace.")
+    downloads = serializers.IntegerField(allow_null=True, help_text="Said by a source; null when none says it.")
 
 
 class ServerOut(serializers.ModelSerializer[Server]):
@@ -96,15 +123,25 @@ class ServerOut(serializers.ModelSerializer[Server]):
     team: serializers.SlugRelatedField[Any] = serializers.SlugRelatedField(
         source="owner_team", slug_field="slug", read_only=True, allow_null=True
     )
-    version = VersionOut(source="current_version", allow_null=True)
+    version = ServerVersionOut(source="current_version", allow_null=True)
     governance = serializers.SerializerMethodField()
     price = serializers.SerializerMethodField()
+    publisher = serializers.CharField(help_text="The provider here, else what the source claims.")
+    listed_by = SourceOut(
+        source="*", help_text="Where the listing was read; its kind is blank when it was published here."
+    )
+    package_types = serializers.ListField(child=serializers.ChoiceField(PackageType.choices))
+    inventory = InventoryOut(source="*", help_text="Counts of the current version; null when nobody knows.")
+    popularity = PopularityOut(source="*")
+    upstream_status = serializers.ChoiceField(UpstreamStatus.choices, help_text="Said by the publisher.")
 
     class Meta:
         model = Server
         fields = [
             "id", "slug", "name", "summary", "description", "category", "tags", "visibility", "transport",
-            "provider", "owner", "team", "version", "governance", "price", "updated_at",
+            "provider", "owner", "team", "version", "governance", "price", "updated_at", "registry_name", "publisher",
+            "listed_by", "package_types", "repository_url", "website_url", "license", "inventory", "popularity", "is_verified",
+            "is_featured", "upstream_status", "published_at", "content_updated_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -177,3 +214,65 @@ class ServerDetailOut(ServerOut):
     def get_tools(self, server: Server) -> list[dict[str, Any]]:
         context = {**self.context, "server_id": server.pk}
         return list(ToolOut(self.context["tools"], many=True, context=context).data)
+
+
+class ChoiceOut(serializers.Serializer[Choice]):
+    value = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a name that the base class has too
+    count = serializers.IntegerField(help_text="Entries that it would show with all other choices as they are.")
+
+
+def choices_of(choices: Iterable[Choice]) -> list[dict[str, Any]]:
+    return [{"value": one.value, "label": one.label, "count": one.count} for one in choices]
+
+
+class PagingOut(serializers.Serializer[Any]):
+    page = serializers.IntegerField()
+    pages = serializers.IntegerField()
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
+class FoundOut(PagingOut):
+    """One page of a search."""
+
+    servers = ServerOut(many=True)
+    total_count = serializers.IntegerField(help_text="Servers that the key's organisation may see.")
+    filtered_count = serializers.IntegerField(help_text="Servers that match.")
+    categories = ChoiceOut(many=True)
+    featured_servers = ServerOut(many=True)
+    corrected = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Words that were looked for as well, because nobody uses one that was given.",
+    )
+
+
+class ToolEntryOut(serializers.Serializer[ToolRow]):
+    """A tool in the directory; its definition is on the page of its server."""
+
+    name = serializers.CharField(source="tool.name")
+    title = serializers.CharField(source="tool.title", allow_blank=True)
+    description = serializers.CharField(source="tool.description", allow_blank=True)
+    side_effect = serializers.ChoiceField(SideEffect.choices, source="tool.side_effect", allow_blank=True)
+    required_trust = serializers.ChoiceField(TrustLevel.choices, source="tool.required_trust")
+    seen = serializers.ChoiceField([*Seen.choices, ("drifted", "Changed since approval")])
+    price = PriceOut(allow_null=True)
+    usable = serializers.BooleanField()
+    server = PartyOut()
+
+
+class FoundToolsOut(PagingOut):
+    tools = ToolEntryOut(many=True)
+    filtered_count = serializers.IntegerField()
+    facets = serializers.DictField(child=ChoiceOut(many=True))
+
+
+class FacetOut(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a name that the base class has too
+    choices = ChoiceOut(many=True)
+
+
+class FacetsOut(serializers.Serializer[Any]):
+    filtered_count = serializers.IntegerField()
+    facets = FacetOut(many=True)

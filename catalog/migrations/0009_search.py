@@ -26,7 +26,7 @@ TABLES = {
     "catalog_searchdocument": """
     slug text NOT NULL,
     name_key text COLLATE "C" NOT NULL,
-    facts text COLLATE "C" NOT NULL,
+    mask bigint NOT NULL,
     namespace text COLLATE "C" NOT NULL,
     publisher text COLLATE "C" NOT NULL,
     repository text COLLATE "C" NOT NULL,
@@ -50,7 +50,7 @@ TABLES = {
 }
 
 
-def partitioned(table: str, columns: str) -> str:
+def partitioned(table: str, columns: str, index: str = "") -> str:
     """Rows of the two partitions differ in who reads them; writing goes by way of the parent and its policies."""
     return f"""
 CREATE TABLE public.{table} ({ACCESS}{columns}
@@ -59,9 +59,8 @@ CREATE TABLE public.{table}_public PARTITION OF public.{table} FOR VALUES IN (tr
 CREATE TABLE public.{table}_private PARTITION OF public.{table} FOR VALUES IN (false) WITH (fillfactor = 85);
 ALTER TABLE public.{table}_public ADD CONSTRAINT {table}_public_is_public
     CHECK (visibility = 'public' AND status IN ('listed', 'approved', 'deprecated'));
-CREATE INDEX {table}_words ON public.{table} USING gin (words) WITH (fastupdate = off);
-CREATE INDEX {table}_server ON public.{table} (server_id);
-CREATE INDEX {table}_owner ON public.{table}_private (owner_tenant_id);
+CREATE INDEX {table}_words ON public.{table} USING gin (words) WITH (gin_pending_list_limit = 1024);
+{index}CREATE INDEX {table}_owner ON public.{table}_private (owner_tenant_id);
 CREATE INDEX {table}_name ON public.{table}_public (name_key);
 ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.{table} FORCE ROW LEVEL SECURITY;
@@ -75,20 +74,33 @@ CREATE POLICY {table}_private_read ON public.{table}_private FOR SELECT USING ({
 """
 
 
-# The values of facets, joined in the order of `catalog.selectors.search.FACTS`.
-FACTS = """concat_ws('|',
-    s.category, coalesce(nullif(s.required_trust, ''), 'unknown'), coalesce(nullif(s.auth_mode, ''), 'unknown'),
-    s.policy_mode, s.transport,
-    CASE WHEN {callable} THEN 'ready' ELSE 'closed' END,
-    CASE WHEN s.current_version_id IS NOT NULL AND t.undeclared = 0 AND {callable} THEN 'ready' ELSE 'incomplete' END,
-    concat_ws(',', CASE WHEN {tools} > 0 THEN 'tools' END, CASE WHEN {resources} > 0 THEN 'resources' END,
-              CASE WHEN {prompts} > 0 THEN 'prompts' END, CASE WHEN s.has_tasks THEN 'tasks' END),
-    CASE WHEN s.source_kind = '' THEN 'published' ELSE s.source_kind END,
-    s.source_trust,
-    CASE WHEN s.is_verified THEN 'yes' ELSE 'no' END,
-    CASE WHEN s.is_featured THEN 'yes' ELSE 'no' END,
-    s.visibility,
-    array_to_string(s.package_types, ','))"""
+TOOLS_OF_A_SERVER = "CREATE INDEX catalog_tooldocument_server ON public.catalog_tooldocument (server_id);\n"
+
+# One bit for each value of a facet, at the places that `catalog.selectors.documents.BITS` names.
+MASK = """(
+    coalesce(1::bigint << (array_position(ARRAY['development', 'data', 'ai-ml', 'security', 'productivity'], s.category::text) - 1), 0)
+    | (1::bigint << (coalesce(array_position(ARRAY['low', 'medium', 'high'], s.required_trust::text), 4) + 7))
+    | (1::bigint << (coalesce(array_position(ARRAY['none', 'header', 'oauth', 'mtls'], s.auth_mode::text), 5) + 11))
+    | coalesce(1::bigint << (array_position(ARRAY['allow-list', 'observe'], s.policy_mode::text) + 16), 0)
+    | coalesce(1::bigint << (array_position(ARRAY['streamable-http', 'sse', 'stdio'], s.transport::text) + 18), 0)
+    | CASE WHEN {callable} THEN 1::bigint << 22 ELSE 1::bigint << 23 END
+    | CASE WHEN {callable} AND t.undeclared = 0 THEN 1::bigint << 24 ELSE 1::bigint << 25 END
+    | CASE WHEN {tools} > 0 THEN 1::bigint << 26 ELSE 0 END
+    | CASE WHEN {resources} > 0 THEN 1::bigint << 27 ELSE 0 END
+    | CASE WHEN {prompts} > 0 THEN 1::bigint << 28 ELSE 0 END
+    | CASE WHEN s.has_tasks THEN 1::bigint << 29 ELSE 0 END
+    | (1::bigint << (coalesce(array_position(ARRAY['official', 'http', 'github', 'docker', 'local'], s.source_kind::text), 0) + 30))
+    | coalesce(1::bigint << (array_position(ARRAY['enterprise', 'verified', 'community'], s.source_trust::text) + 35), 0)
+    | CASE WHEN s.is_verified THEN 1::bigint << 39 ELSE 1::bigint << 40 END
+    | CASE WHEN s.is_featured THEN 1::bigint << 41 ELSE 0 END
+    | coalesce(1::bigint << (array_position(ARRAY['tenant', 'group', 'org', 'public'], s.visibility::text) + 41), 0)
+    | CASE WHEN 'npm' = ANY(s.package_types) THEN 1::bigint << 46 ELSE 0 END
+    | CASE WHEN 'pypi' = ANY(s.package_types) THEN 1::bigint << 47 ELSE 0 END
+    | CASE WHEN 'oci' = ANY(s.package_types) THEN 1::bigint << 48 ELSE 0 END
+    | CASE WHEN 'mcpb' = ANY(s.package_types) THEN 1::bigint << 49 ELSE 0 END
+    | CASE WHEN 'nuget' = ANY(s.package_types) THEN 1::bigint << 50 ELSE 0 END
+    | CASE WHEN 'cargo' = ANY(s.package_types) THEN 1::bigint << 51 ELSE 0 END
+    | CASE WHEN 'binary' = ANY(s.package_types) THEN 1::bigint << 52 ELSE 0 END)"""
 CALLABLE = (
     "(s.status IN ('approved', 'deprecated') AND s.gateway_enabled AND s.url <> '' AND coalesce(v.protocol, '') <> '')"
 )
@@ -97,6 +109,7 @@ COUNTS = {
     "resources": "coalesce(s.resource_count, v.resource_count, 0)",
     "prompts": "coalesce(s.prompt_count, v.prompt_count, 0)",
 }
+PUBLIC = "s.visibility = 'public' AND s.status IN ('listed', 'approved', 'deprecated')"
 POPULARITY = "ln(1 + 20.0 * s.calls_30d + 5.0 * s.installs + 0.01 * coalesce(s.downloads, 0))"
 FUNCTIONS = f"""
 -- Names as words: "listInvoices" and "list_invoices" are found by "invoices", and "GitHub" by "github".
@@ -104,18 +117,26 @@ CREATE FUNCTION public.catalog_name_words(given text) RETURNS text LANGUAGE sql 
     SELECT translate(given || ' ' || regexp_replace(given, '([a-z0-9])([A-Z])', '\\1 \\2', 'g'), '_-/.:@#', '       ')
 $$;
 
+-- Of a name in registries what is somebody's own: that it is at io.github says nothing of a server.
+CREATE FUNCTION public.catalog_own_words(given text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT regexp_replace(given, '^(io[.]github|io[.]gitlab|[a-z]+)[.]', '')
+$$;
+
 CREATE FUNCTION public.catalog_text_words(given text, most integer) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT translate(left(given, most), '_-/.:@#', '       ')
 $$;
 
-CREATE FUNCTION public.catalog_refresh_documents(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Every table is reached by its key: statistics of a table that is just being filled would have it read whole.
+CREATE FUNCTION public.catalog_refresh_documents(ids uuid[], is_first boolean DEFAULT false) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_mergejoin = off SET enable_hashjoin = off SET enable_material = off AS $$
 BEGIN
-    DELETE FROM public.catalog_searchdocument WHERE server_id = ANY(ids);
-    DELETE FROM public.catalog_tooldocument WHERE server_id = ANY(ids);
+    IF NOT is_first THEN
+        DELETE FROM public.catalog_searchdocument WHERE server_id = ANY(ids);
+        DELETE FROM public.catalog_tooldocument WHERE server_id = ANY(ids);
+    END IF;
     INSERT INTO public.catalog_searchdocument
-    SELECT s.id, s.visibility = 'public' AND s.status IN ('listed', 'approved', 'deprecated'),
-        s.owner_tenant_id, s.owner_team_id, s.visibility, coalesce(s.allowed_teams, '{{}}'), s.status,
-        s.slug, lower(s.name), {FACTS.format(callable=CALLABLE, **COUNTS)},
+    SELECT s.id, {PUBLIC}, s.owner_tenant_id, s.owner_team_id, s.visibility, s.allowed_teams, s.status,
+        s.slug, lower(s.name), {MASK.format(callable=CALLABLE, **COUNTS)},
         CASE WHEN s.registry_name <> '' THEN split_part(s.registry_name, '/', 1) ELSE coalesce(p.slug, '') END,
         coalesce(p.name, nullif(s.publisher_name, ''), nullif(split_part(s.registry_name, '/', 1), ''), s.source_name),
         s.source_name, s.tags, s.health, s.health_checked_at,
@@ -123,7 +144,8 @@ BEGIN
         CASE WHEN s.is_verified THEN 0.15 ELSE 0 END + CASE WHEN {CALLABLE} THEN 0.15 ELSE 0 END
             + least({POPULARITY}, 20) / 40,
         coalesce(s.content_updated_at, v.created_at, s.updated_at), {COUNTS["tools"]},
-        setweight(to_tsvector('english', public.catalog_name_words(s.name || ' ' || s.slug || ' ' || s.registry_name)), 'A')
+        setweight(to_tsvector('english', public.catalog_name_words(
+            s.name || ' ' || s.slug || ' ' || public.catalog_own_words(s.registry_name))), 'A')
         || setweight(to_tsvector('english', public.catalog_name_words(
             concat_ws(' ', array_to_string(s.tags, ' '), s.category, s.publisher_name, p.name))), 'B')
         || setweight(to_tsvector('english', public.catalog_name_words(coalesce(t.names, ''))), 'C')
@@ -133,26 +155,27 @@ BEGIN
     LEFT JOIN public.catalog_serverversion v ON v.id = s.current_version_id
     LEFT JOIN public.catalog_provider p ON p.id = s.provider_id
     LEFT JOIN LATERAL (
-        SELECT string_agg(o.name || ' ' || o.title, ' ') AS names, string_agg(left(o.description, 160), ' ') AS texts,
+        SELECT string_agg(o.name || ' ' || o.title, ' ') AS names, string_agg(left(o.description, 100), ' ') AS texts,
             count(*) FILTER (WHERE o.side_effect = '') AS undeclared
         FROM public.catalog_tool o WHERE o.version_id = s.current_version_id
     ) t ON TRUE
     WHERE s.id = ANY(ids);
     INSERT INTO public.catalog_tooldocument
-    SELECT d.server_id, d.is_public, d.owner_tenant_id, d.owner_team_id, d.visibility, d.allowed_teams, d.status,
-        o.id, o.name, lower(o.name), concat_ws('|', o.side_effect, o.required_trust, o.seen), d.popularity,
+    SELECT s.id, {PUBLIC}, s.owner_tenant_id, s.owner_team_id, s.visibility, s.allowed_teams, s.status,
+        o.id, o.name, lower(o.name), concat_ws('|', o.side_effect, o.required_trust, o.seen), {POPULARITY},
         setweight(to_tsvector('english', public.catalog_name_words(o.name || ' ' || o.title)), 'A')
-        || setweight(to_tsvector('english', public.catalog_name_words(s.name)), 'C')
-        || to_tsvector('english', public.catalog_text_words(o.description, 1000))
-    FROM public.catalog_searchdocument d
-    JOIN public.catalog_server s ON s.id = d.server_id
+        || n.words || to_tsvector('english', public.catalog_text_words(o.description, 500))
+    FROM public.catalog_server s
+    CROSS JOIN LATERAL (
+        SELECT setweight(to_tsvector('english', public.catalog_name_words(s.name)), 'C') AS words OFFSET 0
+    ) n
     JOIN public.catalog_tool o ON o.version_id = s.current_version_id
-    WHERE d.server_id = ANY(ids);
+    WHERE s.id = ANY(ids);
 END $$;
 
 CREATE FUNCTION public.catalog_server_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM public.catalog_refresh_documents(array_agg(id)) FROM inserted HAVING count(*) > 0;
+    PERFORM public.catalog_refresh_documents(array_agg(id), true) FROM inserted HAVING count(*) > 0;
     RETURN NULL;
 END $$;
 
@@ -213,23 +236,16 @@ CREATE TRIGGER catalog_provider_documents AFTER UPDATE OF name, slug ON public.c
 WORDS = """
 -- Words and tags of public documents, for what was mistyped and for suggestions. Nothing private is ever among them.
 CREATE TABLE public.catalog_searchword (word text COLLATE "C" PRIMARY KEY, documents integer NOT NULL);
-CREATE INDEX catalog_searchword_similar ON public.catalog_searchword USING gin (word gin_trgm_ops);
 CREATE TABLE public.catalog_searchtag (tag text COLLATE "C" PRIMARY KEY, documents integer NOT NULL);
-
-CREATE FUNCTION public.catalog_similar_words(given text) RETURNS TABLE (word text) LANGUAGE sql STABLE
-SET pg_trgm.similarity_threshold = 0.2 AS $$
-    SELECT s.word FROM public.catalog_searchword s WHERE s.word % given
-    ORDER BY similarity(s.word, given) DESC, s.documents DESC, s.word LIMIT 40
-$$;
 """
 NOTHING_OF_IT = """
 DROP TRIGGER catalog_provider_documents ON public.catalog_provider;
 DROP TRIGGER catalog_tool_documents_insert ON public.catalog_tool;
 DROP TRIGGER catalog_server_documents_update ON public.catalog_server;
 DROP TRIGGER catalog_server_documents_insert ON public.catalog_server;
-DROP FUNCTION public.catalog_similar_words, public.catalog_provider_renamed, public.catalog_tools_inserted,
+DROP FUNCTION public.catalog_provider_renamed, public.catalog_tools_inserted,
     public.catalog_server_updated, public.catalog_server_inserted, public.catalog_refresh_documents,
-    public.catalog_text_words, public.catalog_name_words;
+    public.catalog_text_words, public.catalog_own_words, public.catalog_name_words;
 DROP TABLE public.catalog_searchtag, public.catalog_searchword, public.catalog_tooldocument, public.catalog_searchdocument;
 """
 EXISTING = """
@@ -241,9 +257,13 @@ SELECT public.catalog_refresh_documents(array_agg(id)) FROM public.catalog_serve
 class Migration(migrations.Migration):
     dependencies = [("catalog", "0008_counts")]
     operations = [
-        migrations.RunSQL("CREATE EXTENSION IF NOT EXISTS pg_trgm", migrations.RunSQL.noop),
+        migrations.RunSQL("CREATE EXTENSION IF NOT EXISTS fuzzystrmatch SCHEMA public", migrations.RunSQL.noop),
         migrations.RunSQL(
-            "".join(partitioned(table, columns) for table, columns in TABLES.items()) + FUNCTIONS + WORDS, NOTHING_OF_IT
+            partitioned("catalog_searchdocument", TABLES["catalog_searchdocument"])
+            + partitioned("catalog_tooldocument", TABLES["catalog_tooldocument"], TOOLS_OF_A_SERVER)
+            + FUNCTIONS
+            + WORDS,
+            NOTHING_OF_IT,
         ),
         migrations.RunSQL(EXISTING, migrations.RunSQL.noop),
     ]

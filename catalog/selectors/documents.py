@@ -10,15 +10,16 @@ guard in what everybody may see. The other part is guarded, and small for each o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
-from catalog import wording
+from catalog import facets, wording
 from catalog.choices import Health, Status, Visibility
 from catalog.types import Viewer
 from catalog.wording import Term
@@ -40,16 +41,30 @@ class Sql:
 EVERYTHING = Sql("TRUE")
 
 
-class Group(NamedTuple):
-    """Servers that no facet tells apart, and how many they are. `facts` are values by facet, written by the trigger."""
+# Where the bits of a facet begin in the documents' mask; its choices follow in their order. The trigger writes them.
+_FIRST_BITS = {
+    "category": 0, "trust": 8, "auth": 12, "policy": 17, "transport": 19, "gateway": 22, "decidable": 24, "inventory": 26,
+    "source": 30, "standing": 36, "verified": 39, "featured": 41, "scope": 42, "package": 46,
+}  # fmt: skip
+BITS: dict[str, dict[str, int]] = {
+    name: {value: 1 << first + place for place, (value, _) in enumerate(facets.BY_NAME[name].choices)}
+    for name, first in _FIRST_BITS.items()
+}
+# Facets that are counted together: few enough values in each part, so that the groups of a part stay few.
+_PARTS = (
+    ("category", "auth", "transport", "gateway"),
+    ("trust", "policy", "decidable", "verified", "featured", "scope"),
+    ("inventory", "source", "standing", "package"),
+)
+_MASKS = tuple(sum(bit for name in part for bit in BITS[name].values()) for part in _PARTS)
 
-    facts: str
-    health: str
-    usable: bool
-    ours: bool
-    team: UUID | None
-    repository: str
-    number: int
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many servers there are in all, and of each value of each facet."""
+
+    total: int
+    by_facet: dict[str, Counter[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +122,66 @@ def health_as_of(fresh_since: datetime) -> Sql:
     )
 
 
-def groups(viewer: Viewer, usable: Iterable[UUID], match: Match, also: Sql, fresh_since: datetime) -> list[Group]:
-    """Everything that matches, counted by what facets ask for."""
+def count(viewer: Viewer, usable: Iterable[UUID], match: Match, where: Sql, fresh_since: datetime) -> Counts:
+    """Everything that matches, counted for every facet in one reading. Teams are counted by their ids."""
     source, wanted, health = readable(viewer), match.condition, health_as_of(fresh_since)
-    found_rows = rows(
-        f"SELECT d.facts, {health.text}, d.server_id = ANY(%(usable)s::uuid[]),"
+    a, b, c = _MASKS
+    # Without words to search for everything matches, and so many different texts are counted faster apart (`values_of`).
+    texts = "d.publisher, d.namespace" if match.text else "NULL::text AS publisher, NULL::text AS namespace"
+    found = rows(
+        "SELECT kind, a, b, c, health, usable, ours, team, repository, publisher, namespace, number FROM ("
+        "SELECT y.*, row_number() OVER (PARTITION BY y.kind ORDER BY y.number DESC, y.publisher, y.namespace) AS place"
+        f" FROM (SELECT GROUPING({_GROUPED}) AS kind, {_GROUPED}, x.usable, x.ours, x.team, count(*) AS number"
+        f" FROM (SELECT d.mask & {a} AS a, d.mask & {b} AS b, d.mask & {c} AS c, {health.text} AS health,"
+        " d.server_id = ANY(%(usable)s::uuid[]) AS usable,"
         " coalesce(d.owner_tenant_id = %(ours)s::uuid, FALSE) AS ours,"
-        " CASE WHEN d.owner_tenant_id = %(ours)s::uuid THEN d.owner_team_id END, d.repository, count(*)"
-        f" FROM {source.text} WHERE {wanted.text} AND {also.text} GROUP BY 1, 2, 3, 4, 5, 6",
-        {"usable": list(usable), "ours": viewer.tenant_id}
-        | source.values | wanted.values | health.values | also.values,
+        " CASE WHEN d.owner_tenant_id = %(ours)s::uuid THEN d.owner_team_id END AS team,"
+        f" d.repository, {texts} FROM {source.text} WHERE {wanted.text} AND {where.text}) x"
+        " GROUP BY GROUPING SETS ((x.a), (x.b), (x.c), (x.health, x.usable, x.ours, x.team), (x.repository),"
+        " (x.publisher), (x.namespace))) y) z WHERE place <= %(most)s OR kind NOT IN (%(publisher)s, %(namespace)s)",
+        {"usable": list(usable), "ours": viewer.tenant_id, "most": facets.OPEN_OFFERED_MAX + 1}
+        | {name: kind for kind, name in _TEXTS.items()}
+        | source.values | wanted.values | health.values | where.values,
     )  # fmt: skip
-    return [Group(*row) for row in found_rows]
+    total, counters = 0, {name: Counter[str]() for name in facets.BY_NAME}
+    for kind, *masks, state, used, ours, team, repository, publisher, namespace, number in found:
+        part = _GROUPINGS.get(kind)
+        if part is not None:
+            _add_bits(counters, part, masks[part], number)
+            total += number if part == 0 else 0
+        elif kind in _TEXTS:
+            counters[_TEXTS[kind]][repository or publisher or namespace or ""] += number
+        else:
+            counters["health"][state] += number
+            counters["access"]["usable" if used else "required"] += number
+            counters["owner"]["ours" if ours else "others"] += number
+            counters["team"][str(team or "")] += number
+    return Counts(total, counters)
+
+
+# GROUPING() sets a bit for each expression that a row is not grouped by, the first one's the highest.
+_GROUPED = "x.a, x.b, x.c, x.health, x.repository, x.publisher, x.namespace"
+_GROUPINGS = {0b0111111: 0, 0b1011111: 1, 0b1101111: 2}
+_TEXTS = {0b1111011: "repository", 0b1111101: "publisher", 0b1111110: "namespace"}
+
+
+def _add_bits(counters: dict[str, Counter[str]], part: int, mask: int, number: int) -> None:
+    for name in _PARTS[part]:
+        for value, bit in BITS[name].items():
+            if mask & bit:
+                counters[name][value] += number
+
+
+def chosen_bits(name: str, values: Iterable[str]) -> Sql:
+    """Any of these values of a facet that is part of the mask."""
+    return Sql(f"d.mask & {sum(BITS[name][value] for value in set(values))} <> 0")
+
+
+def number(viewer: Viewer, match: Match, most: int) -> int:
+    """How many match, counted no further than `most`."""
+    source, wanted = readable(viewer), match.condition
+    statement = f"SELECT count(*) FROM (SELECT FROM {source.text} WHERE {wanted.text} LIMIT {most}) t"
+    return int(rows(statement, source.values | wanted.values)[0][0])
 
 
 def page(viewer: Viewer, match: Match, where: Sql, order: Sql, start: int, size: int) -> list[UUID]:
@@ -145,6 +208,13 @@ def values_of(viewer: Viewer, column: str, match: Match, where: Sql, most: int) 
     ]
 
 
+def sums(viewer: Viewer) -> tuple[int, int]:
+    """How many servers and tools there are."""
+    source = readable(viewer)
+    servers, tools = rows(f"SELECT count(*), coalesce(sum(d.tool_count), 0) FROM {source.text}", source.values)[0]
+    return int(servers), int(tools)
+
+
 def all_of(parts: Iterable[Sql]) -> Sql:
     found = list(parts)
     values: dict[str, Any] = {}
@@ -165,14 +235,21 @@ def unknown_words(viewer: Viewer, terms: Iterable[Term], table: str = SERVERS) -
     return [row[0] for row in found_rows]
 
 
-def similar_words(words: Iterable[str]) -> Mapping[str, list[str]]:
-    """Words of public documents that look like these, the most similar and most used first."""
+def similar_words(words: Sequence[str]) -> Mapping[str, list[str]]:
+    """Words of public documents that are a few letters away from these, the nearest and most used first.
+
+    The distance is asked of every word of a near length: with tens of thousands of words that is several times faster than their
+    trigrams, and finds swapped letters, which have few trigrams in common.
+    """
     found: dict[str, list[str]] = {}
-    found_rows = rows(
-        "SELECT t.word, s.word FROM unnest(%(words)s::text[]) AS t (word), public.catalog_similar_words(t.word) s",
-        {"words": list(words)},
-    )
-    for word, similar in found_rows:
+    for word, similar in rows(
+        "SELECT t.word, s.word FROM unnest(%(words)s::text[], %(most)s::integer[]) AS t (word, most) CROSS JOIN LATERAL ("
+        "SELECT w.word FROM public.catalog_searchword w WHERE length(w.word) BETWEEN length(t.word) - t.most"
+        " AND length(t.word) + t.most AND public.levenshtein_less_equal(w.word, t.word, t.most) <= t.most"
+        " ORDER BY public.levenshtein(w.word, t.word), w.documents DESC, w.word LIMIT 40) s",
+        # A swap of two letters is one slip and two changes.
+        {"words": list(words), "most": [wording.slips_allowed(word) + 1 for word in words]},
+    ):
         found.setdefault(word, []).append(similar)
     return found
 

@@ -4,8 +4,8 @@ Pages and the API use `search` (its answer carries page, counts and choices), `c
 `tool_directory.tools`. Everything is counted over documents that the viewer may see, and rows are loaded through `visible_to`,
 so the door is passed twice.
 
-One statement counts all facets: it groups what matches by its facts, and the groups, a few hundred, are added up here. A facet's
-counts leave out its own choices and keep all others.
+One statement counts all facets that nothing was chosen of. A facet with a choice is counted by one of its own that leaves out its
+choices and keeps all others.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
-from typing import Any, overload
+from typing import overload
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from catalog import facets, wording
@@ -27,17 +28,12 @@ from catalog.cards import CALLABLE, HEALTH_FRESH
 from catalog.facets import Facet, Query
 from catalog.models import Server, Tool
 from catalog.selectors import documents
-from catalog.selectors.documents import EVERYTHING, Group, Match, Sql
+from catalog.selectors.documents import EVERYTHING, Counts, Match, Sql
 from catalog.selectors.listing import visible_to
 from catalog.types import Viewer
 from core import clock
 from tenants.models import Team
 
-# The order in which the documents' `facts` say them.
-FACTS = (
-    "category", "trust", "auth", "policy", "transport", "gateway", "decidable", "inventory", "source", "standing",
-    "verified", "featured", "scope", "package",
-)  # fmt: skip
 # Facets of text columns with too many values to be part of the groups.
 COLUMNS = {"publisher": "publisher", "namespace": "namespace"}
 # With fewer servers than this, words that nobody uses are corrected, and then servers with some of the words follow.
@@ -88,10 +84,11 @@ class Found(Sequence[Server]):
 
     scene: Scene
     query: Query
-    moment: Any = field(default_factory=clock.now)
+    moment: datetime = field(default_factory=clock.now)
+    _counted: dict[str, Counts] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
-        return self._counted[0]
+        return 0 if self._finds_nothing else self._count().total
 
     @property
     def corrected(self) -> tuple[str, ...]:
@@ -112,7 +109,7 @@ class Found(Sequence[Server]):
         if isinstance(wanted, int):
             return self[wanted : wanted + 1][0]
         start, stop, _ = wanted.indices(len(self) if wanted.stop is None else max(wanted.stop, 0))
-        if stop <= start:
+        if stop <= start or self._finds_nothing:
             return []
         match = self._match
         ids = documents.page(self.scene.viewer, match, self._where(), self._order(match), start, stop - start)
@@ -123,13 +120,18 @@ class Found(Sequence[Server]):
 
     def counts(self, facet: Facet) -> dict[str, int]:
         """How many servers each choice of a facet would show, with all other facets as they are."""
-        if facet.name in COLUMNS:
+        if self._finds_nothing:
+            return {value: 0 for value, _ in facet.choices}
+        chosen = self.query.chosen.get(facet.name, ())
+        if facet.name in COLUMNS and (chosen or not self.query.text):
             return self._open_counts(facet)
-        found = self._counted[1].get(facet.name, Counter())
+        found = self._count(but=facet.name if chosen else "").by_facet[facet.name]
         if not facet.open:
             return {value: found[value] for value, _ in facet.choices}
-        offered = [value for value, _ in found.most_common() if value][: facets.OPEN_OFFERED_MAX]
-        return {value: found[value] for value in [*self.query.chosen.get(facet.name, ()), *offered]}
+        if facet.name == "team":
+            found = Counter({slug: found[str(team)] for team, slug in self._teams.items()})
+        offered = [value for value, number in found.most_common() if value and number][: facets.OPEN_OFFERED_MAX]
+        return {value: found[value] for value in dict.fromkeys([*chosen, *offered])}
 
     def choices(self, facet: Facet) -> list[Choice]:
         """The choices of a facet that would show something, and the chosen ones."""
@@ -143,37 +145,39 @@ class Found(Sequence[Server]):
     @cached_property
     def _match(self) -> Match:
         """What is looked for: all words; when few have them, corrected ones; when few have those, some of the words."""
-        return self._matching[0] if self.query.text else Match()
-
-    @cached_property
-    def _groups(self) -> list[Group]:
-        chosen = self._open_where()
-        return self._grouped(self._match, chosen) if chosen.values else self._matching[1]
-
-    @cached_property
-    def _matching(self) -> tuple[Match, list[Group]]:
         terms = tuple(wording.terms_of(self.query.text))
         match = Match(self.query.text, terms)
-        groups = self._grouped(match)
-        if not terms or _number(groups) >= FEW:
-            return match, groups
+        if not terms or self._has_enough(match):
+            return match
         unknown = documents.unknown_words(self.scene.viewer, terms)
         if unknown:
             match = Match(match.text, tuple(wording.corrected(terms, documents.similar_words(unknown))))
-            groups = self._grouped(match)
-        if len(terms) > 1 and _number(groups) < FEW:
+            self._counted.pop("", None)
+        if len(terms) > 1 and not self._has_enough(match):
             match = Match(match.text, match.terms, loose=True)
-            groups = self._grouped(match)
-        return match, groups
+            self._counted.pop("", None)
+        return match
 
-    def _grouped(self, match: Match, also: Sql = EVERYTHING) -> list[Group]:
-        if match.text and not match.terms:
-            return []
-        return documents.groups(self.scene.viewer, self.scene.usable, match, also, self.moment - HEALTH_FRESH)
+    def _has_enough(self, match: Match) -> bool:
+        if self.query.chosen:
+            return documents.number(self.scene.viewer, match, FEW) >= FEW
+        # What is counted now is asked for in a moment anyway.
+        self._counted[""] = self._read_counts(match, EVERYTHING)
+        return self._counted[""].total >= FEW
 
-    @cached_property
-    def _counted(self) -> tuple[int, dict[str, Counter[str]]]:
-        return _add_up(self._groups, self.query.chosen, self._teams)
+    @property
+    def _finds_nothing(self) -> bool:
+        """Something was typed, and nothing of it is a word."""
+        return bool(self.query.text) and not self._match.terms
+
+    def _count(self, but: str = "") -> Counts:
+        match = self._match  # settling it may count
+        if but not in self._counted:
+            self._counted[but] = self._read_counts(match, self._where(but=but))
+        return self._counted[but]
+
+    def _read_counts(self, match: Match, where: Sql) -> Counts:
+        return documents.count(self.scene.viewer, self.scene.usable, match, where, self.moment - HEALTH_FRESH)
 
     @cached_property
     def _teams(self) -> Mapping[UUID | None, str]:
@@ -181,41 +185,27 @@ class Found(Sequence[Server]):
             return {}
         return dict(Team.objects.filter(tenant_id=self.scene.viewer.tenant_id).values_list("pk", "slug"))
 
-    def _open_where(self, but: str = "") -> Sql:
-        """The choices of facets that are columns of their own."""
-        return documents.all_of(
-            Sql(f"d.{column} = ANY(%(chosen_{name})s::text[])", {f"chosen_{name}": list(self.query.chosen[name])})
-            for name, column in COLUMNS.items()
-            if name in self.query.chosen and name != but
-        )
-
     def _open_counts(self, facet: Facet) -> dict[str, int]:
-        match = self._match
-        if match.text and not match.terms:
-            return {}
-        where = documents.all_of([self._chosen_where(), self._open_where(but=facet.name)])
-        column = COLUMNS[facet.name]
-        found = dict(documents.values_of(self.scene.viewer, column, match, where, facets.OPEN_OFFERED_MAX))
+        where, column = self._where(but=facet.name), COLUMNS[facet.name]
+        found = dict(documents.values_of(self.scene.viewer, column, self._match, where, facets.OPEN_OFFERED_MAX))
         chosen = [value for value in self.query.chosen.get(facet.name, ()) if value not in found]
         if chosen:
             named = documents.all_of([where, Sql(f"d.{column} = ANY(%(named)s::text[])", {"named": chosen})])
             found |= dict.fromkeys(chosen, 0)
-            found |= dict(documents.values_of(self.scene.viewer, column, match, named, len(chosen)))
+            found |= dict(documents.values_of(self.scene.viewer, column, self._match, named, len(chosen)))
         return found
 
-    def _where(self) -> Sql:
-        return documents.all_of([self._chosen_where(), self._open_where()])
+    def _where(self, but: str = "") -> Sql:
+        """The choices of all facets, or of all but one."""
+        chosen = {name: values for name, values in self.query.chosen.items() if name != but}
+        return documents.all_of(self._condition(name, values) for name, values in chosen.items())
 
-    def _chosen_where(self) -> Sql:
-        """The choices of all other facets. What facts fit is known from the groups, so the database compares whole facts."""
-        chosen = {name: values for name, values in self.query.chosen.items() if name not in COLUMNS}
-        if not chosen:
-            return EVERYTHING
-        stored = {name: set(values) for name, values in chosen.items() if name in FACTS}
-        fitting = {group.facts for group in self._groups if _fits(group.facts, stored)}
-        parts = [Sql("d.facts = ANY(%(fitting)s::text[])", {"fitting": sorted(fitting)})] if stored else []
-        parts += [self._live_where(name, values) for name, values in chosen.items() if name not in FACTS]
-        return documents.all_of(parts)
+    def _condition(self, name: str, values: tuple[str, ...]) -> Sql:
+        if name in documents.BITS:
+            return documents.chosen_bits(name, values)
+        if name in COLUMNS:
+            return Sql(f"d.{COLUMNS[name]} = ANY(%(chosen_{name})s::text[])", {f"chosen_{name}": list(values)})
+        return self._live_where(name, values)
 
     def _live_where(self, name: str, values: tuple[str, ...]) -> Sql:
         """The choices of a facet that depends on the viewer or on the moment."""
@@ -275,16 +265,30 @@ def suggest(scene: Scene, text: str, most: int = 8) -> list[Suggestion]:
 
 
 def totals(viewer: Viewer) -> Totals:
-    found = visible_to(viewer).aggregate(
-        servers=Count("pk"), tools=Sum("current_version__tool_count"), providers=Count("provider", distinct=True)
-    )
-    return Totals(found["servers"], found["tools"] or 0, found["providers"])
+    """What there is for this viewer; providers are organisations that publish here."""
+    providers = visible_to(viewer).filter(provider__isnull=False).aggregate(found=Count("provider", distinct=True))
+    servers, tools = documents.sums(viewer)
+    return Totals(servers, tools, providers["found"])
 
 
 def list_usable(scene: Scene, most: int) -> QuerySet[Server]:
     """Listed servers that the organisation has a live right on."""
     rows = visible_to(scene.viewer).filter(pk__in=scene.usable, status__in=CALLABLE)
     return with_governance(rows).order_by("name", "pk")[:most]
+
+
+def featured(scene: Scene, most: int) -> list[Server]:
+    """What the operators recommend, the most used first."""
+    return search(scene, Query(chosen={"featured": ("yes",)}, sort="popularity"))[:most]
+
+
+def verified(scene: Scene, most: int) -> list[Server]:
+    """Servers that the operators verified, the most used first."""
+    return search(scene, Query(chosen={"verified": ("yes",)}, sort="popularity"))[:most]
+
+
+def recently_updated(scene: Scene, most: int) -> list[Server]:
+    return search(scene, Query(sort="updated"))[:most]
 
 
 def load(viewer: Viewer, ids: Iterable[UUID]) -> list[Server]:
@@ -302,46 +306,3 @@ def with_governance(rows: QuerySet[Server]) -> QuerySet[Server]:
         side_effects=ArraySubquery(tools.exclude(side_effect="").values("side_effect").distinct()),
         undeclared_count=Coalesce(Subquery(undeclared), 0),
     )
-
-
-def _number(groups: Iterable[Group]) -> int:
-    return sum(group.number for group in groups)
-
-
-def values_of(group: Group, teams: Mapping[UUID | None, str]) -> dict[str, tuple[str, ...]]:
-    """What a group of servers is by every facet; of most facets it is one thing."""
-    found: dict[str, tuple[str, ...]] = {
-        name: tuple(value.split(",")) for name, value in zip(FACTS, group.facts.split("|"), strict=True)
-    }
-    found["health"] = (group.health,)
-    found["access"] = ("usable" if group.usable else "required",)
-    found["owner"] = ("ours" if group.ours else "others",)
-    found["team"] = (teams.get(group.team, ""),)
-    found["repository"] = (group.repository,)
-    return found
-
-
-def _add_up(
-    groups: Iterable[Group], chosen: Mapping[str, tuple[str, ...]], teams: Mapping[UUID | None, str]
-) -> tuple[int, dict[str, Counter[str]]]:
-    """How many servers fit all choices, and by facet how many of each value fit the choices of all other facets."""
-    wanted = {name: set(values) for name, values in chosen.items() if name not in COLUMNS}
-    total = 0
-    counts: dict[str, Counter[str]] = {}
-    for group in groups:
-        values = values_of(group, teams)
-        misses = [name for name, options in wanted.items() if options.isdisjoint(values[name])]
-        if not misses:
-            total += group.number
-        if len(misses) > 1:
-            continue
-        for name in misses or values:
-            counter = counts.setdefault(name, Counter())
-            for value in values[name]:
-                counter[value] += group.number
-    return total, counts
-
-
-def _fits(facts: str, stored: Mapping[str, set[str]]) -> bool:
-    values = dict(zip(FACTS, facts.split("|"), strict=True))
-    return all(not options.isdisjoint(values[name].split(",")) for name, options in stored.items())

@@ -20,10 +20,7 @@ from catalog.selectors.search import FEW, Choice, Scene
 
 # The order in which the documents' `facts` say them.
 _FACTS = ("effect", "trust", "seen")
-_DRIFTED = (
-    "EXISTS (SELECT FROM public.catalog_tooldrift t"
-    " WHERE t.server_id = d.server_id AND t.tool_name = d.name AND t.closed_at IS NULL)"
-)
+_DRIFTED = "(d.server_id, d.name) IN (SELECT t.server_id, t.tool_name FROM public.catalog_tooldrift t WHERE t.closed_at IS NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +123,11 @@ class FoundTools(Sequence[ToolRow]):
     def _live(self) -> Sql:
         """What is not part of a tool: whether it is paid, drifted, usable by this viewer."""
         paid, differing = _paid(self.scene)
+        costs = "d.server_id = ANY(%(paid)s::uuid[])"
+        if differing:
+            costs = f"({costs}) <> ((d.server_id::text || '/' || d.name) = ANY(%(differing)s::text[]))"
         return Sql(
-            "(d.server_id = ANY(%(paid)s::uuid[]))"
-            " <> ((d.server_id::text || '/' || d.name) = ANY(%(differing)s::text[])) AS paid,"
-            f" {_DRIFTED} AS drifted, d.server_id = ANY(%(usable)s::uuid[]) AS usable",
+            f"{costs} AS paid, {_DRIFTED} AS drifted, d.server_id = ANY(%(usable)s::uuid[]) AS usable",
             {"paid": paid, "differing": differing, "usable": list(self.scene.usable)},
         )
 
@@ -206,7 +204,7 @@ def _group(facts: str, paid: bool, drifted: bool, usable: bool, number: int) -> 
 
 def _paid(scene: Scene) -> tuple[list[UUID], list[str]]:
     """Servers of which a call costs something, and the tools ("server id/name") of which the opposite is true."""
-    priced = extras.prices(visible_to(scene.viewer).filter(origin="published").values_list("pk", flat=True))
+    priced = extras.prices(visible_to(scene.viewer).filter(provider__isnull=False).values_list("pk", flat=True))
     paid = {server_id for server_id, tags in priced.items() if _costs(tags.whole)}
     differing = [
         f"{server_id}/{name}"

@@ -13,7 +13,8 @@ from tenants.context import platform_scope
 # Letters and digits of a length that can be mistyped; longer "words" are identifiers that nobody types.
 _WORDS = """
 WITH texts AS (
-    SELECT s.id, public.catalog_name_words(concat_ws(' ', s.name, s.slug, s.registry_name, array_to_string(s.tags, ' '),
+    SELECT s.id, public.catalog_name_words(concat_ws(' ', s.name, s.slug,
+        public.catalog_own_words(s.registry_name), array_to_string(s.tags, ' '),
         s.publisher_name, p.name, t.names))
         || ' ' || public.catalog_text_words(concat_ws(' ', s.summary, s.description), 1000) AS text
     FROM public.catalog_searchdocument_public d

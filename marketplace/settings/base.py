@@ -211,6 +211,12 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "core.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
+CATALOG_API_PER_MINUTE = env.integer(
+    "MARKETPLACE_CATALOG_API_PER_MINUTE",
+    "Requests to the catalog's REST API per minute of each organisation.",
+    default=600,
+    minimum=1,
+)
 SPECTACULAR_SETTINGS = {
     "TITLE": "MCP Marketplace API",
     "VERSION": "v1",

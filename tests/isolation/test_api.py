@@ -14,6 +14,8 @@ from tests.isolation.test_matrix import ENDPOINTS, NOT_DONE, UNSAFE, named, text
 API = [endpoint for endpoint in ENDPOINTS if endpoint.name.startswith("api:")]
 WITH_THINGS = [endpoint for endpoint in API if endpoint.parameters]
 LISTS = [endpoint for endpoint in API if not endpoint.parameters]
+# They answer with numbers and words that everybody uses, so nothing of an organisation can be recognised in them.
+NUMBERS = {"api:facets"}
 
 
 def ask(key: str, path: str, method: str = "get", /, **query: object):
@@ -32,7 +34,7 @@ class TestOwnKey:
         answer = ask(stage.acme.key, endpoint.path(stage.acme.parameters))
 
         assert answer.status_code == 200
-        assert stage.acme.word in text_of(answer)
+        assert endpoint.name in NUMBERS or stage.acme.word in text_of(answer)
         assert stage.globex.word not in text_of(answer)
 
     @named(API)

@@ -31,7 +31,7 @@ def asking(client):
 
 def slugs(answer) -> list[str]:
     assert answer.status_code == 200, answer.content
-    return [row["slug"] for row in answer.json()["results"]]
+    return [row["slug"] for row in answer.json()["servers"]]
 
 
 class TestServerList:
@@ -45,7 +45,7 @@ class TestServerList:
             subject = grants.Subject("agent", "demo")
             grants.give(tenant=cast.acme, server=cast.payments, subject=subject, actor=cast.alice)
 
-        found = asking(cast.acme)(LIST, q="payments").json()["results"][0]
+        found = asking(cast.acme)(LIST, q="payments").json()["servers"][0]
 
         assert found["provider"] == {"slug": "initech", "name": "Initech"}
         assert found["owner"]["slug"] == "initech"
@@ -60,13 +60,13 @@ class TestServerList:
         assert governance["policy"]["ready"] is True
         assert governance["health"]["state"] == "ready"
         assert governance["usable"] is True
-        assert asking(cast.globex)(LIST, q="payments").json()["results"][0]["governance"]["usable"] is False
+        assert asking(cast.globex)(LIST, q="payments").json()["servers"][0]["governance"]["usable"] is False
 
     def test_an_old_health_measurement_is_unknown(self, cast, asking):
         with platform_scope():
             Server.objects.update(health_checked_at=clock.now().replace(year=2020))
 
-        assert asking(cast.acme)(LIST).json()["results"][0]["governance"]["health"]["state"] == "unknown"
+        assert asking(cast.acme)(LIST).json()["servers"][0]["governance"]["health"]["state"] == "unknown"
 
     def test_words_and_filters_narrow(self, cast, asking):
         ask = asking(cast.acme)
@@ -89,8 +89,8 @@ class TestServerList:
 
         first = ask(LIST, page_size=1000).json()
 
-        assert (first["count"], len(first["results"])) == (102, 100)
-        assert len(ask(LIST, page_size=1000, page=2).json()["results"]) == 2
+        assert (first["filtered_count"], len(first["servers"])) == (102, 100)
+        assert len(ask(LIST, page_size=1000, page=2).json()["servers"]) == 2
         assert ask(LIST, page=99).status_code == 404
 
     def test_no_key_a_wrong_key_and_a_key_without_the_scope_are_refused(self, cast, asking, client):

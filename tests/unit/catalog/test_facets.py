@@ -84,3 +84,14 @@ class TestAddresses:
         again = facets.parse(parse_qs(query.url.removeprefix("?"), keep_blank_values=True), personal=True)
 
         assert again == query
+
+
+class TestBits:
+    def test_every_closed_facet_of_servers_has_its_bits_and_none_is_shared(self):
+        from catalog.selectors import documents
+
+        live = {"access", "health", "owner"}
+        assert set(documents.BITS) == {one.name for one in facets.ALL if not one.open} - live
+        bits = [bit for values in documents.BITS.values() for bit in values.values()]
+        assert len(bits) == len(set(bits))
+        assert max(bits) < 1 << 63
