@@ -155,3 +155,10 @@ class DriftEnd(models.TextChoices):
     APPROVED = "approved", "Approved"
     RETURNED = "returned", "Back as approved"
     REPLACED = "replaced", "Another version was published"
+
+
+class ImportState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"

@@ -11,6 +11,7 @@ from catalog.choices import (
     DriftEnd,
     DriftFinder,
     Health,
+    ImportState,
     Origin,
     PackageType,
     PolicyMode,
@@ -381,3 +382,39 @@ class SavedSearch(Record):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ImportRun(Record):
+    """One import of a file or a folder by an operator: what was asked for, how far it is, and what became of it.
+
+    An uploaded file is kept here until it is taken, so that any worker can take it.
+    """
+
+    source_name = models.CharField(max_length=100)
+    source_kind = models.CharField(max_length=8, choices=SourceKind.choices, default=SourceKind.LOCAL)
+    source_trust = models.CharField(max_length=10, choices=SourceTrust.choices, default=SourceTrust.COMMUNITY)
+    priority = models.IntegerField(default=0)
+    file_name = models.CharField(max_length=300, help_text="Name of the uploaded file, or path of the folder.")
+    content = models.BinaryField(null=True, editable=False)
+    state = models.CharField(max_length=7, choices=ImportState.choices, default=ImportState.WAITING)
+    requested_by = models.CharField(max_length=254)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    files_total = models.PositiveIntegerField(null=True)
+    files_done = models.PositiveIntegerField(default=0)
+    entries_read = models.PositiveIntegerField(default=0)
+    created = models.PositiveIntegerField(default=0)
+    updated = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+    servers = models.PositiveIntegerField(default=0)
+    merged = models.PositiveIntegerField(default=0)
+    removed = models.PositiveIntegerField(default=0)
+    problem_count = models.PositiveIntegerField(default=0)
+    problems = models.JSONField(default=list, help_text="The first ones, each with file, entry, field and reason.")
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.file_name

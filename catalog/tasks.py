@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 
 from catalog.health import incidents, rounds
-from catalog.services import indexing, telling
+from catalog.services import import_runs, indexing, telling
 from core.jobs import task
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,12 @@ def tell_incident(*, incident_id: str) -> None:
 def tell_quarantine(*, server_id: str, tools: str) -> None:
     """Tell the server's owner and the operators that tools were closed."""
     telling.tell_quarantine(server_id, tools)
+
+
+@task("catalog.run_import", max_retries=0, time_limit=240)
+def run_import(*, run_id: str) -> None:
+    """Take the files of an import that an operator asked for; what does not fit into one job goes on in another."""
+    import_runs.run(run_id)
 
 
 @task("catalog.refresh_words", max_retries=0, time_limit=240)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
@@ -72,10 +72,16 @@ def find_files(path: Path) -> list[Path]:
     return kept
 
 
-def import_content(source: SourceRef, content: bytes, name: str, fmt: str = "") -> FileReport:
+def import_content(
+    source: SourceRef,
+    content: bytes,
+    name: str,
+    fmt: str = "",
+    on_batch: Callable[[ImportReport], None] | None = None,
+) -> FileReport:
     """Take every entry of one file."""
     entries, problems = files.read_file(content, name, fmt)
-    report = importing.take(source, entries)
+    report = importing.take(source, entries, on_batch=on_batch)
     report.problems = problems + report.problems
     return FileReport(name, len(entries), report)
 

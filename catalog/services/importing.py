@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -104,14 +104,22 @@ class _Arrival:
     digest: str
 
 
-def take(source: SourceRef, entries: Iterable[Entry]) -> ImportReport:
-    """Store what a source lists. Raises InvalidError when the source would show to more people than its owner may reach."""
+def take(
+    source: SourceRef, entries: Iterable[Entry], *, on_batch: Callable[[ImportReport], None] | None = None
+) -> ImportReport:
+    """Store what a source lists; `on_batch` hears of each batch once it is stored.
+
+    Raises InvalidError when the source would show to more people than its owner may reach.
+    """
     _check(source)
     report = ImportReport()
     stream = iter(entries)
     while batch := list(islice(stream, BATCH)):
         with platform_scope(), transaction.atomic():
-            report.add(_take_batch(source, batch))
+            taken = _take_batch(source, batch)
+        report.add(taken)
+        if on_batch is not None:
+            on_batch(taken)
     return report
 
 

@@ -211,6 +211,7 @@ MEMBER_PAGES = {
 OPERATOR_PAGES = {
     "operations-live": "/operations/live/",
     "operations-health": "/operations/health/",
+    "operations-import": "/operations/import/",
     "operations-quarantine": "/operations/quarantine/",
     "operations-records": "/operations/records/",
     "operations-settings": "/operations/settings/",

@@ -107,6 +107,7 @@ EXPECTED: dict[str, Row] = {
     "operations-settings": OPERATORS,
     "operations-records": OPERATORS,
     "operations-quarantine": OPERATORS,
+    "operations-import": OPERATORS,
     "operations-health": OPERATORS,
     "operations-live": OPERATORS,
     "operations-sources": OPERATORS,
