@@ -123,7 +123,8 @@ def _packages(root: Node, described: dict[str, Input]) -> Iterator[Package]:
     ways = [node for _, node in root.members("installations", count=50)]
     seen = set()
     for node in sorted(ways, key=lambda node: node.data.get("recommended") is not True):
-        words = [str(word) for word in node.data.get("args") or () if isinstance(word, str | int | float)]
+        _, given = node.get("args")
+        words = [str(word) for word in given if isinstance(word, str | int | float)] if isinstance(given, list) else []
         variables = {name: str(value) for name, value in node.mapping("env").items() if isinstance(value, str | int)}
         package = package_of(node.text("command", most=500), words, inputs_of(variables, described))
         if package is not None and (package.registry_type, package.identifier) not in seen:
