@@ -134,6 +134,8 @@ class ServerOut(serializers.ModelSerializer[Server]):
     inventory = InventoryOut(source="*", help_text="Counts of the current version; null when nobody knows.")
     popularity = PopularityOut(source="*")
     upstream_status = serializers.ChoiceField(UpstreamStatus.choices, help_text="Said by the publisher.")
+    repository_url = serializers.CharField(help_text="Blank when nobody says it.")
+    website_url = serializers.CharField(help_text="Blank when nobody says it.")
 
     class Meta:
         model = Server

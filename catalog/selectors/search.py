@@ -37,7 +37,7 @@ from tenants.models import Team
 # Facets of text columns with too many values to be part of the groups.
 COLUMNS = {"publisher": "publisher", "namespace": "namespace"}
 # With fewer servers than this, words that nobody uses are corrected, and then servers with some of the words follow.
-FEW = 5
+FEW = 10
 
 
 @dataclass(frozen=True, slots=True)
