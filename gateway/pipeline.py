@@ -22,6 +22,7 @@ from core.errors import MarketplaceError
 from gateway import answers
 from gateway.admission import endpoints
 from gateway.admission.admission import Admission
+from gateway.aggregate import route
 from gateway.aggregate.peer import Aggregate
 from gateway.answers import Send
 from gateway.audience import Audiences
@@ -30,6 +31,7 @@ from gateway.context import CallContext, session_owner
 from gateway.feed import Feed
 from gateway.fronts.modern import ModernFront
 from gateway.mcp import lossless, messages, tasks, versions
+from gateway.mcp import params as mirrored
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal, is_own
@@ -41,7 +43,7 @@ from gateway.stages.authorise import authorise
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
 from gateway.stages.resolve import resolve
-from gateway.stages.tasks import Tasks
+from gateway.stages.tasks import LISTEN, Tasks
 from gateway.store import EntryStore, PolicyUnavailableError
 from gateway.upstream.client import ServerBusyError
 from gateway.upstream.http1 import UpstreamBrokenError
@@ -143,7 +145,7 @@ class Pipeline:
             self._tasks.open(call, call.caller, server)
             tool = call.tool
         authorise(call, call.caller, server, method, tool)
-        if method in ENDLESS:
+        if call.message is not None and call.message.method in ENDLESS:
             self._tasks.listen(call, call.caller, server)
         await self._forwarder.credentials.ready(call)
         call.mark("decide")
@@ -157,7 +159,7 @@ class Pipeline:
         ticket = call.ticket = await self._admission.admit(call, listens=listens)
         call.mark("admit")
         if listens:
-            self._review.keep_looking(call, "subscriptions/listen")
+            self._review.keep_looking(call, call.message.right if call.message is not None else LISTEN)
         try:
             await self._intents.note(call)
             result = await relay()
@@ -172,7 +174,7 @@ class Pipeline:
         admitted = await self._admission.admit_own(call, listens=listens)
         call.mark("admit")
         if listens:
-            self._review.keep_looking(call, "subscriptions/listen")
+            self._review.keep_looking(call, LISTEN)
         try:
             return await relay()
         finally:
@@ -255,7 +257,9 @@ class Pipeline:
             await self._forwarder.relay_message(call, send)
             return
         self._note_tool(call, message)
-        await self.decide(call, message.method, call.tool)
+        await self.decide(call, message.right, call.tool)
+        if call.modern and message.method == "tools/call":
+            _check_arguments(call, message)
         await self.deliver(
             call, lambda: self._forwarder.relay_request(call, receive, send), listens=message.method in ENDLESS
         )
@@ -275,6 +279,8 @@ class Pipeline:
             assert call.message is not None
             self._note_tool(call, call.message)
             await self.decide(call, message.method, call.tool)
+            if call.modern and message.method == "tools/call" and not route.is_inner(call):
+                _check_arguments(call, call.message)
             await self.deliver(call, lambda: self._relay_to_all(call, receive, send))
         else:
             await self._decide_own(call, message.method)
@@ -373,6 +379,14 @@ class Pipeline:
 def _has_listened(call: CallContext) -> bool:
     """Whether this was a stream without a natural end, which a leaving client or its greatest age ends as well as anything."""
     return call.stream_started and (call.message is None or call.message.method in ENDLESS)
+
+
+def _check_arguments(call: CallContext, message: Message) -> None:
+    """Raises RefusedError when headers that mirror arguments say something else than the body."""
+    places = call.entry.param_headers.get(call.tool)
+    if places:
+        params = lossless.loads(call.body)["params"] if lossless.needs_care(call.body) else message.params
+        mirrored.check(places, params.get("arguments"), call.headers)
 
 
 def digest_of(arguments: Any) -> str:

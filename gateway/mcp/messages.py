@@ -18,7 +18,14 @@ from gateway.mcp.errors import RefusedError
 
 # Members that a decision or a check reads, by their case-folded form.
 _ENVELOPE = {key: key for key in ("jsonrpc", "id", "method", "params", "result", "error")}
-_PARAMS = {key.casefold(): key for key in ("name", "uri", "arguments", "_meta", "taskId", "protocolVersion")}
+_PARAMS = {
+    key.casefold(): key for key in ("name", "uri", "arguments", "_meta", "taskId", "protocolVersion", "notifications")
+}
+# What `subscriptions/listen` may ask for.
+_WANTED = {
+    key.casefold(): key
+    for key in ("toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds")
+}
 # Members spelt exactly so cannot be mistaken for one another; what holds only these needs no closer look.
 _EXACT = frozenset({*_ENVELOPE.values(), *_PARAMS.values()})
 # What clients usually say in `_meta`: no two of these are alike.
@@ -66,6 +73,15 @@ class Message:
     @property
     def needs_name(self) -> bool:
         return self.method in NAME_KEYS
+
+    @property
+    def right(self) -> str:
+        """The method whose rule decides: to hear of single resources is to watch them, whichever request asks for it."""
+        if self.method in ENDLESS:
+            wanted = self.params.get("notifications")
+            if isinstance(wanted, dict) and wanted.get("resourceSubscriptions"):
+                return "resources/subscribe"
+        return self.method
 
 
 def read(body: bytes, max_depth: int) -> Message:
@@ -152,6 +168,11 @@ def _ambiguity(data: dict[str, Any], params: dict[str, Any], body: bytes) -> Ref
     if _has_look_alike(data, _ENVELOPE) or (params and _has_look_alike(params, _PARAMS)):
         return RefusedError(
             "gateway.request_invalid", "Two keys of the message differ in case only, or one is misspelt."
+        )
+    wanted = params.get("notifications")
+    if isinstance(wanted, dict) and _has_look_alike(wanted, _WANTED):
+        return RefusedError(
+            "gateway.request_invalid", "Two keys of `notifications` differ in case only, or one is misspelt."
         )
     meta = params.get("_meta")
     if isinstance(meta, dict) and not meta.keys() <= _META and len(set(map(str.casefold, meta))) != len(meta):
