@@ -11,6 +11,7 @@ from django.urls import path
 
 from access.web import connections, explain, grants, keys, limits
 from audit.web import views as audit
+from catalog.web import serving
 from marketplace.pages import calls, live
 from notifications.web import views as notifications
 from tenants.choices import Right
@@ -48,6 +49,9 @@ urlpatterns = [
     path("connections/callback/", connections.connection_callback, name="connection-callback"),
     path("connections/<uuid:connection_id>/test/", connections.connection_test, name="connection-test"),
     path("connections/<uuid:connection_id>/remove/", connections.connection_remove, name="connection-remove"),
+    path("servers/", serving.server_list, name="servers"),
+    path("servers/<slug:slug>/settings/", serving.server_settings, name="server-settings"),
+    path("servers/<slug:slug>/gateway/", serving.server_gateway, name="server-gateway"),
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),
     path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),
