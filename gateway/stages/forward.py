@@ -20,7 +20,7 @@ from calls.record import Outcome
 from calls.writer import CallWriter
 from core.errors import MarketplaceError
 from gateway import answers, cache
-from gateway.admission import endpoints, retries
+from gateway.admission import endpoints
 from gateway.answers import HeaderList, Send
 from gateway.config import GatewayConfig
 from gateway.context import CallContext, session_owner
@@ -35,6 +35,7 @@ from gateway.peers import translate
 from gateway.peers.any import AnyPeer
 from gateway.peers.modern import is_understood, read_document
 from gateway.stages import lists, meter
+from gateway.upstream import attempts
 from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply, UpstreamBrokenError
 from gateway.upstream.wire import POST_TYPES, events, is_event_stream, is_json
@@ -127,7 +128,7 @@ class Forwarder:
         first_byte = call.server.timeout_s or deadlines.first_byte
         call.watched.phase(first_byte, receive if call.modern else None, total=total)
         try:
-            reply = await self._exchange(call)
+            reply = await attempts.first_reply(self._upstreams, call, self._post)
             try:
                 call.mark("first_byte")
                 idle = deadlines.stream if is_endless else deadlines.idle
@@ -162,31 +163,6 @@ class Forwarder:
             data = call.tasks.answer(call, data)
         await meter.commit(call, self._writer)
         await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
-
-    async def _exchange(self, call: CallContext) -> Reply:
-        """The head of the server's reply; what may be sent twice is, once, when the first attempt came to nothing."""
-        while True:
-            call.attempts += 1
-            target = await self._upstreams.target(call.url)
-            try:
-                reply = await self._upstreams.exchange(target, self._post(target, call))
-            except UpstreamBrokenError as exc:
-                # Bytes that never left had no effect, whatever the request was.
-                if exc.sent or call.attempts >= retries.MAX_ATTEMPTS or not self._repeat(call):
-                    raise
-                await asyncio.sleep(retries.jitter())
-                continue
-            outcomes.note_status(call, reply)
-            if reply.status < 429 or (pause := retries.pause_after(call, reply.status)) is None:
-                return reply
-            if not self._repeat(call):
-                return reply
-            reply.close()
-            await asyncio.sleep(pause)
-
-    @staticmethod
-    def _repeat(call: CallContext) -> bool:
-        return call.ticket is not None and call.ticket.repeat(call)
 
     async def _is_older(self, call: CallContext, reply: Reply, data: bytes) -> bool:
         """Whether the server refused because it does not know the revision, and can be spoken to in an older one."""
