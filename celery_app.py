@@ -19,6 +19,7 @@ app.conf.beat_schedule = {
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
     "clear-oauth-tokens": {"task": "tenants.clear_oauth_tokens", "schedule": crontab(minute=37, hour=3)},
+    "tell-ended-applications": {"task": "tenants.tell_ended_applications", "schedule": crontab(minute=7)},
     "keep-signing-keys": {"task": "tenants.keep_signing_keys", "schedule": crontab(minute=29, hour=4)},
     "verify-audit-chains": {"task": "audit.verify_chains", "schedule": crontab(minute=41, hour=3)},
 }

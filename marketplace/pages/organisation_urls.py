@@ -45,6 +45,12 @@ urlpatterns = [
     path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
     path("connections/", connections.connection_list, name="connections"),
     path("connections/new/", connections.connection_create, name="connection-create"),
+    path("connections/client/", connections.connection_client, name="connection-client"),
+    path(
+        "connections/client/<uuid:registration_id>/forget/",
+        connections.connection_client_forget,
+        name="connection-client-forget",
+    ),
     path("connections/connect/", connections.connection_connect, name="connection-connect"),
     path("connections/callback/", connections.connection_callback, name="connection-callback"),
     path("connections/<uuid:connection_id>/test/", connections.connection_test, name="connection-test"),

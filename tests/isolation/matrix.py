@@ -66,6 +66,8 @@ EXPECTED: dict[str, Row] = {
     "org:limit-remove": MANAGERS,
     "org:connections": MEMBERS,
     "org:connection-create": MEMBERS,
+    "org:connection-client": Row(404, 403, 404, 302, 404),  # without naming a server
+    "org:connection-client-forget": MANAGERS,
     "org:connection-connect": Row(405, 405, 404, 302, 404),
     "org:connection-callback": SENDS_ON,
     "org:connection-test": Row(405, 405, 404, 302, 404),
@@ -141,6 +143,8 @@ BOB_POSTS: dict[str, int] = {
     "org:limit-remove": 403,
     "org:connections": 405,
     "org:connection-create": 403,
+    "org:connection-client": 403,
+    "org:connection-client-forget": 403,
     "org:connection-connect": 404,
     "org:connection-callback": 405,
     "org:connection-test": 403,
