@@ -15,7 +15,7 @@ from catalog.web import serving
 from marketplace.pages import calls, live
 from notifications.web import views as notifications
 from tenants.choices import Right
-from tenants.web import people, settings
+from tenants.web import people, renaming, settings
 from tenants.web.guards import needs
 
 app_name = "org"
@@ -67,6 +67,7 @@ urlpatterns = [
     path("people/<uuid:membership_id>/role/", people.member_change, name="member-change"),
     path("people/<uuid:membership_id>/remove/", people.member_remove, name="member-remove"),
     path("settings/", settings.organisation_settings, name="settings"),
+    path("settings/rename/", renaming.rename, name="rename"),
     path("audit/", needs(Right.VIEW_AUDIT)(audit.audit_log), name="audit"),
     path("notifications/", notifications.inbox, name="notifications"),
 ]

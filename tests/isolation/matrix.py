@@ -84,6 +84,7 @@ EXPECTED: dict[str, Row] = {
     "org:member-change": MANAGERS_SEND_ON,
     "org:member-remove": MEMBERS,  # bob asks about himself: everybody may leave
     "org:settings": MEMBERS,
+    "org:rename": MANAGERS,
     "org:audit": MANAGERS,
     "org:notifications": MEMBERS,
     "applications": SIGNED_IN,
@@ -161,6 +162,7 @@ BOB_POSTS: dict[str, int] = {
     "org:member-change": 403,
     "org:member-remove": 302,
     "org:settings": 403,
+    "org:rename": 403,
     "org:audit": 403,
     "org:notifications": 302,
 }
