@@ -94,6 +94,9 @@ async def send_preflight(send: Send, headers: HeaderList) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+_DOUBTFUL = frozenset({"gateway.headers_invalid", "gateway.header_duplicated"})
+
+
 async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, status: int) -> None:
     """A refusal in the words of the interface that was used."""
     call_id = call.call_id_text.decode()
@@ -106,8 +109,8 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
         more.append((b"www-authenticate", refusal.challenge))
     elif status == 405:
         more.append((b"allow", b"POST"))
-    elif status in {408, 413}:
-        # What is left of the body is not waited for.
+    elif status in {408, 413} or refusal.kind.code in _DOUBTFUL:
+        # What is left of the body is not waited for, and what follows a head that is in doubt is not believed.
         more.append((b"connection", b"close"))
     if call.interface in {"invoke", "token"}:
         await send_json(call, send, status, errors.problem(refusal, call_id), more=more, problem=True)
