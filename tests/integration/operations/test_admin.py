@@ -115,6 +115,12 @@ class TestSecrets:
             assert cast.alice.password not in page
 
 
+class TestDates:
+    def test_they_are_iso_with_their_zone_as_on_pages(self, cast, operator):
+        page = operator.get(address(Tenant, "changelist")).content.decode()
+        assert f"{cast.acme.created_at:%Y-%m-%d %H:%M:%S} UTC" in page
+
+
 class TestReadOnly:
     @pytest.mark.parametrize(
         "model", [Call, AuditEvent, Server, APIKey, Tenant, Invitation], ids=lambda model: model.__name__
