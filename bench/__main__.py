@@ -11,6 +11,7 @@ from bench.harness import BenchError
 # Each names a module with `main(arguments) -> exit code`.
 BENCHMARKS = {
     "gateway": "governed and recorded calls through the gateway, against nginx as a plain reverse proxy and a direct call",
+    "keys": "whether the time that a wrong API key takes to be refused tells how wrong it is",
 }
 
 
