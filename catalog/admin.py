@@ -11,6 +11,7 @@ from django.db.models import QuerySet, URLField
 from django.http import HttpRequest
 from django.utils.text import Truncator
 from unfold.decorators import action
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from audit.admin import AuditedAdmin, operator
 from catalog.models import Provider, Server, ServerVersion, Tool
@@ -63,7 +64,7 @@ class ServingAdminForm(forms.ModelForm):
         forms.URLField(assume_scheme="https"),
         delimiter="\n",
         required=False,
-        widget=forms.Textarea(attrs={"rows": 3}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="Other addresses of the same server, one a line; calls go round all of them.",
     )
 
