@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet, Sum, TextField
-from django.db.models.functions import Cast, Length
+from django.db.models import Q, QuerySet
 
 from access import engine
 from access.limits import MONEY_SCALE, LimitKind, LimitRule, LimitScope, Period, to_units
@@ -30,7 +29,7 @@ from access.types import (
 )
 from catalog import names
 from catalog.choices import Status
-from catalog.models import Server, Tool
+from catalog.models import Server
 from catalog.selectors import drifts
 from catalog.selectors.listing import visible_to
 from catalog.types import Viewer
@@ -243,18 +242,6 @@ def tools_of_keys(keys: Sequence[APIKey], servers: QuerySet[Server]) -> dict[UUI
                     if engine.decide(policy, grants, acting[key.pk], "tools/call", tool.own_name, now).allowed
                 ]
     return found
-
-
-def definition_sizes(servers: Iterable[Server]) -> dict[UUID, tuple[int, int]]:
-    """How many definitions the current version of each server has, and their bytes."""
-    versions = {server.current_version_id: server.pk for server in servers if server.current_version_id}
-    rows = (
-        Tool.objects.filter(version_id__in=versions)
-        .order_by()
-        .values("version_id")
-        .annotate(number=Count("pk"), size=Sum(Length(Cast("definition", TextField()))))
-    )
-    return {versions[row["version_id"]]: (row["number"], row["size"]) for row in rows}
 
 
 def _principal(key: APIKey, members: set[UUID]) -> Principal:

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from access.models import UpstreamCredential
-from catalog.models import Server
+from catalog.selectors.listing import visible_to
+from catalog.types import Viewer
 from notifications import services as notifications
 from tenants.choices import Right
 from tenants.context import PLATFORM, viewer
@@ -20,7 +21,7 @@ ENDED = "access.connection_ended"
 def tell_ended(tenant: Tenant, row: UpstreamCredential) -> None:
     """The person whose account it was; of a credential for everybody, those who look after keys."""
     with viewer(PLATFORM):
-        server = Server.objects.get(pk=row.server_id)
+        server = visible_to(Viewer(platform=True)).get(pk=row.server_id)
     page = reverse("org:connection-create", args=[tenant.slug])
     kind = {"kind": "oauth"} if row.user_id is None else {}
     url = f"{page}?{urlencode({'server': server.slug, **kind})}"

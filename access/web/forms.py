@@ -10,13 +10,13 @@ from django.db.models import QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from access import selectors
 from access.selectors import ListedTool
 from access.types import SideEffect, Trust
 from access.web.loads import BYTES_PER_TOKEN, OWN_TOOLS, Loads
 from access.web.subjects import Choices
 from access.web.terms import DEFAULT_EXPIRY, DEFAULT_LEVEL, EFFECT_CHOICES, EXPIRIES, LEVELS, TRUST_LABELS
 from catalog.models import Server, Tool
+from catalog.selectors.sizes import definition_sizes
 from core.addresses import RangeInvalidError, parse_ranges
 from core.errors import MarketplaceError
 from core.ids import uuid7
@@ -118,7 +118,7 @@ class KeyForm(ServiceForm):
         field = self.fields["servers"]
         assert isinstance(field, forms.ModelMultipleChoiceField)
         field.queryset = servers
-        sizes = selectors.definition_sizes(self.offered)
+        sizes = definition_sizes(self.offered)
         field.choices = [(server.pk, _server_label(server, *sizes.get(server.pk, (0, 0)))) for server in self.offered]
 
     def clean_networks(self) -> list[str]:
