@@ -27,9 +27,11 @@ from gateway.aggregate.peer import Aggregate
 from gateway.answers import Send
 from gateway.audience import Audiences
 from gateway.config import GatewayConfig
-from gateway.context import CallContext, session_owner
+from gateway.context import CallContext, Caller, Route, session_owner
+from gateway.entries import ServerEntry
 from gateway.feed import Feed
 from gateway.fronts.modern import ModernFront
+from gateway.http import CYCLE
 from gateway.mcp import lossless, messages, tasks, versions
 from gateway.mcp import params as mirrored
 from gateway.mcp.errors import RefusedError
@@ -55,6 +57,9 @@ Scope = MutableMapping[str, Any]
 log = logging.getLogger(__name__)
 
 MAX_TOOL = 256
+_MAX_ROUTES = 1024
+_MAX_VERSION = 64  # bytes of a header that is worth keeping
+SERVER = "marketplace.server"  # in a scope
 TOO_LONG = f"The name of a tool has at most {MAX_TOOL} characters."
 
 T = TypeVar("T")
@@ -94,6 +99,10 @@ class Pipeline:
         """Serve all servers as one at `/mcp`."""
         self._aggregate = aggregate
 
+    def handle_call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """A POST whose path was looked at already: the server's name is in the scope."""
+        return self.handle_mcp(scope, receive, send, scope[SERVER])
+
     async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
         call = CallContext(slug, "mcp", self._watch.request())
         try:
@@ -119,10 +128,15 @@ class Pipeline:
         call.caller = await self._authenticator.authenticate(call)
         self._used(call)
         call.mark("authenticate")
-        call.watched.phase(self._config.deadlines.request_body)
-        call.body = await body.read(receive, headers, self._config.limits.request_bytes)
-        call.watched.settle()
-        call.request_bytes = len(call.body)
+        cycle = scope.get(CYCLE)
+        data = cycle.whole_body() if cycle is not None else None
+        if data is None:
+            call.watched.phase(self._config.deadlines.request_body)
+            data = await body.read(receive, headers, self._config.limits.request_bytes)
+            call.watched.settle()
+        elif len(data) > self._config.limits.request_bytes:
+            raise body.too_large(self._config.limits.request_bytes)
+        call.body, call.request_bytes = data, len(data)
         if wish := headers.get(b"x-request-timeout"):
             call.watched.end_within(guard.seconds(wish))
         call.mark("body")
@@ -133,6 +147,9 @@ class Pipeline:
         assert call.caller is not None
         if call.interface != "mcp":
             check_audience(call.caller, call.slug)
+        if method == "tools/call" and self._is_on_known_route(call, call.caller, tool):
+            call.mark("decide")
+            return
         server = await resolve(call, call.caller, self._store)
         call.examine, call.tasks = self._pins.examine, self._tasks
         if call.message is not None and call.message.defect is not None:
@@ -148,7 +165,36 @@ class Pipeline:
         if call.message is not None and call.message.method in ENDLESS:
             self._tasks.listen(call, call.caller, server)
         await self._forwarder.credentials.ready(call)
+        if method == "tools/call":
+            self._keep_route(call, server, tool)
         call.mark("decide")
+
+    def _is_on_known_route(self, call: CallContext, caller: Caller, tool: str) -> bool:
+        """Whether the way of such calls is known and stands; then the call goes it. Raises RefusedError like `decide`."""
+        route = caller.routes.get((call.interface, call.slug, tool))
+        if route is None or not route.stands(self._store.find_servers(call.slug), call.occurred_at):
+            return False
+        if call.message is not None and call.message.defect is not None:
+            return False
+        call.route, call.server, call.url = route, route.server, route.server.url
+        call.examine, call.tasks = self._pins.examine, self._tasks
+        call.price, call.decision, call.upstream_auth = route.price, route.decision, route.identity.name
+        if call.interface == "mcp" and call.session is None and not call.modern:
+            self._open_session(call)
+        return True
+
+    def _keep_route(self, call: CallContext, server: ServerEntry, tool: str) -> None:
+        """Remember how the call came here, unless that may change without an entry that changes."""
+        caller, servers = call.caller, self._store.find_servers(call.slug)
+        assert caller is not None
+        identity = caller.identities.get(server.server_id)
+        decided = caller.decisions.get((server.server_id, "tools/call", tool))
+        if servers is None or server not in servers or identity is None or decided is None or identity.ends:
+            return
+        if len(caller.routes) >= _MAX_ROUTES:
+            caller.routes.clear()
+        until = min((moment for moment in (server.prices_until, decided[2]) if moment is not None), default=None)
+        caller.routes[call.interface, call.slug, tool] = Route(servers, server, decided[1], call.price, until, identity)
 
     async def deliver(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:
         """Admit, keep an intent, relay, settle: every request of every interface goes to a server through here.
@@ -338,9 +384,10 @@ class Pipeline:
             await self.deliver_own(call, lambda: legacy.listen(call, self._aggregate, receive, send), listens=True)
 
     def _note_version(self, call: CallContext, message: Message) -> None:
-        version = call.headers.get(b"mcp-protocol-version", b"").strip()
-        call.modern = versions.is_modern(version)
-        call.protocol = version.decode("latin-1")[:32]
+        version = call.headers.get(b"mcp-protocol-version", b"")
+        call.modern, call.protocol = (
+            versions.era_of(version) if len(version) <= _MAX_VERSION else versions.era_of.__wrapped__(version)
+        )
         if call.modern:
             message.defect = message.defect or versions.check_modern(message, call.headers)
         elif message.method == "initialize":

@@ -209,6 +209,15 @@ class Admission:
         return sum(tenant.streams.taken for tenant in self._plans.tenants.values())
 
     def _plan_for(self, call: CallContext) -> Plan:
+        route = call.route
+        if route is None:
+            return self._find_plan(call)
+        plan = route.plan
+        if plan is None or plan.generation != self._plans.generation:
+            plan = route.plan = self._find_plan(call)
+        return plan
+
+    def _find_plan(self, call: CallContext) -> Plan:
         caller, server = call.caller, call.server
         assert caller is not None
         assert server is not None

@@ -66,8 +66,7 @@ class Message:
     @property
     def name(self) -> str | None:
         """What `Mcp-Name` mirrors: the tool, prompt, resource or task that the request is about."""
-        key = NAME_KEYS.get(self.method)
-        value = self.params.get(key) if key is not None else None
+        value = self.params.get(NAME_KEYS.get(self.method))  # type: ignore[arg-type]
         return value if isinstance(value, str) else None
 
     @property

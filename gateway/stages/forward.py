@@ -50,6 +50,7 @@ _DRAIN_S = 1.0
 _MAX_WAIT_S = 999_999.0
 # With these a server refuses a request that it cannot read, before it acts on it.
 _SUSPECT = frozenset({400, 404, 405, 406, 415})
+_MAY_PASS_BACK = frozenset({b"cache-control", b"retry-after", b"allow", b"mcp-session-id"})
 _PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
 
 
@@ -251,6 +252,8 @@ class Forwarder:
         """Of the server's headers, those that may reach the client; a session id is sealed first."""
         passed: HeaderList = []
         for name, value in reply.headers:
+            if name not in _MAY_PASS_BACK:
+                continue
             if name in _PASSED_HEADERS and not is_event_stream(reply):
                 passed.append((name, value))
             elif name == b"mcp-session-id" and not call.modern:
@@ -356,14 +359,20 @@ async def _send_note(call: CallContext, message: dict[str, Any] | None, event: b
         await answers.send_event(call, passed)
 
 
+@functools.lru_cache(maxsize=1024)
+def _may_pass(names: tuple[bytes, ...], modern: bool) -> tuple[bytes, ...]:
+    """Of the names of a request's headers, those that go on; clients send the same ones again and again."""
+    allowed = _MODERN if modern else _LEGACY
+    return tuple(name for name in names if name in allowed or (modern and name.startswith(b"mcp-param-")))
+
+
 def _forwarded(call: CallContext) -> bytes:
-    allowed = _MODERN if call.modern else _LEGACY
-    lines = []
-    for name, value in call.headers.items():
-        if name in allowed or (call.modern and name.startswith(b"mcp-param-")):
-            if _CONTROL.search(value) is not None:
-                raise RefusedError("gateway.headers_invalid", f"{name.decode('latin-1')} holds control characters.")
-            lines.append(b"%b: %b\r\n" % (name, value))
+    headers, lines = call.headers, []
+    for name in _may_pass(tuple(headers), call.modern):
+        value = headers[name]
+        if _CONTROL.search(value) is not None:
+            raise RefusedError("gateway.headers_invalid", f"{name.decode('latin-1')} holds control characters.")
+        lines.append(b"%b: %b\r\n" % (name, value))
     if b"x-request-timeout" in call.headers:
         lines.append(b"x-request-timeout: %.3f\r\n" % call.watched.left_s(_MAX_WAIT_S))
     if call.upstream_session:
