@@ -118,6 +118,7 @@ class CallContext:
     tool = ""
     arguments_digest = ""
     caller: Caller | None = None
+    common: Common | None = None  # with other calls on the same route
     route: Route | None = None  # where the decision came from the caller's routes
     credential = ""  # key | oauth | token
     client_id = ""  # of an OAuth client

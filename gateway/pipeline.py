@@ -202,7 +202,10 @@ class Pipeline:
         It comes after `decide`. `relay` talks to `call.url`, sets `call.outcome` and commits the row; what it raises is
         settled and passed on. `listens` marks a stream without a natural end. Raises RefusedError when the call is not admitted.
         """
-        ticket = call.ticket = await self._admission.admit(call, listens=listens)
+        ticket = None if listens else self._admission.admit_at_once(call)
+        if ticket is None:
+            ticket = await self._admission.admit(call, listens=listens)
+        call.ticket = ticket
         call.mark("admit")
         if listens:
             self._review.keep_looking(call, call.message.right if call.message is not None else LISTEN)

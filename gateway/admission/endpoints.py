@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 
-from gateway.admission.breaker import Breaker, BreakerConfig
+from gateway.admission.breaker import Breaker, BreakerConfig, State
 from gateway.context import CallContext
 
 
@@ -37,6 +37,12 @@ class Endpoints:
             known = {endpoint.url: endpoint for endpoint in self.each}
             self.each = [known.get(url) or Endpoint(url, self._config) for url in dict.fromkeys(urls)]
             self._urls = urls
+
+    @property
+    def healthy(self) -> Endpoint | None:
+        """The only endpoint, when there is one alone and nothing is held against it."""
+        each = self.each
+        return each[0] if len(each) == 1 and each[0].breaker.state is State.CLOSED else None
 
     def choose(self, now: float, wanted: str = "", avoided: str = "") -> Endpoint | None:
         """The endpoint whose turn it is; `wanted` when it is one of them; `avoided` only when there is no other."""

@@ -8,7 +8,7 @@ read are the bytes that are forwarded.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -62,12 +62,12 @@ class Message:
     params: dict[str, Any]
     # Why a message that could be read must still be refused; raised once the caller and the server are known.
     defect: RefusedError | None
+    # What `Mcp-Name` mirrors: the tool, prompt, resource or task that the request is about.
+    name: str | None = field(init=False)
 
-    @property
-    def name(self) -> str | None:
-        """What `Mcp-Name` mirrors: the tool, prompt, resource or task that the request is about."""
+    def __post_init__(self) -> None:
         value = self.params.get(NAME_KEYS.get(self.method))  # type: ignore[arg-type]
-        return value if isinstance(value, str) else None
+        self.name = value if isinstance(value, str) else None
 
     @property
     def needs_name(self) -> bool:

@@ -70,9 +70,14 @@ class Forwarder:
         self.credentials = upstreams.credentials
         self._cache = cache.ResultCache()
 
-    async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
+    def relay_request(self, call: CallContext, receive: Receive, send: Send) -> Awaitable[None]:
         """Send a request to the server in an era that it speaks, record the call, and answer."""
-        assert call.server is not None
+        assert call.message is not None
+        if call.modern and call.message.method == "tools/call" and self._peers.eras.of(call.entry).modern:
+            return self._pass_through(call, receive, send)
+        return self._relay_request(call, receive, send)
+
+    async def _relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
         assert call.message is not None
         if not call.modern or call.message.method not in cache.METHODS:
             await self._relay(call, receive, send)
@@ -122,9 +127,9 @@ class Forwarder:
         """Client and server speak the same era: the client's bytes go on, and the server's come back."""
         assert call.server is not None
         assert call.message is not None
-        deadlines = self._config.deadlines
+        deadlines, method = self._config.deadlines, call.message.method
         call.upstream_began_ns = time.perf_counter_ns()
-        is_endless = call.message.method in ENDLESS
+        is_endless = method in ENDLESS
         total = deadlines.stream if is_endless else deadlines.total
         first_byte = call.server.timeout_s or deadlines.first_byte
         call.watched.phase(first_byte, receive if call.modern else None, total=total)
@@ -137,33 +142,38 @@ class Forwarder:
                 if is_event_stream(reply):
                     await self._relay_stream(call, reply, send, idle)
                     return
-                data = await reply.read_all(self._config.limits.reply_bytes)
+                limit = self._config.limits.reply_bytes
+                data = reply.whole(limit) if reply.complete else await reply.read_all(limit)
             finally:
                 reply.close()
         finally:
             call.note_upstream()
-        if call.modern and reply.status in _SUSPECT and await self._is_older(call, reply, data):
-            await self._modern_front.relay(call, self._peers, receive, send)
-            return
-        if (
-            not call.modern
-            and call.message.method == "initialize"
-            and await self._knows_no_handshake(call, reply, data)
-        ):
+        if call.modern:
+            if reply.status in _SUSPECT and await self._is_older(call, reply, data):
+                await self._modern_front.relay(call, self._peers, receive, send)
+                return
+        elif method == "initialize" and await self._knows_no_handshake(call, reply, data):
             await self.legacy.relay(call, self._peers, send)
             return
         call.watched.settle()
         call.mark("reply")
         call.response_bytes = len(data)
         message = outcomes.judge_body(call, reply.status, is_json(reply), data)
-        if call.message.method in cache.METHODS:
-            self._cache.note(call, message, data)
-        if call.message.method == lists.METHOD:
-            data = lists.narrow(call, message, data)
-        elif call.tasks is not None and _concerns_tasks(call):
+        if method != "tools/call":
+            data = self._made_fit(call, message, data)
+        elif call.task_state is not None and call.tasks is not None:
             data = call.tasks.answer(call, data)
         await meter.commit(call, self._writer)
         await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
+
+    def _made_fit(self, call: CallContext, message: dict[str, Any], data: bytes) -> bytes:
+        """What others may be told again is kept, and the caller is told what is for the caller."""
+        method = call.message.method if call.message is not None else ""
+        if method in cache.METHODS:
+            self._cache.note(call, message, data)
+        if method == lists.METHOD:
+            return lists.narrow(call, message, data)
+        return call.tasks.answer(call, data) if call.tasks is not None and _concerns_tasks(call) else data
 
     async def _is_older(self, call: CallContext, reply: Reply, data: bytes) -> bool:
         """Whether the server refused because it does not know the revision, and can be spoken to in an older one."""

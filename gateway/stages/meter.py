@@ -50,6 +50,8 @@ def refuse(call: CallContext, refusal: RefusedError) -> None:
 
 def common_of(call: CallContext) -> Common | None:
     """What the call shares with others; None when it was refused on its own grounds or before there was a decision."""
+    if call.common is not None and not call.reason:
+        return call.common
     caller, server, decision, message = call.caller, call.server, call.decision, call.message
     if server is None or decision is None or caller is None or message is None or call.reason:
         return None
@@ -60,6 +62,7 @@ def common_of(call: CallContext) -> Common | None:
             if len(route.commons) >= _PROTOCOLS_MAX:
                 route.commons.clear()
             common = route.commons[call.protocol] = Common(server, decision, call.price)
+        call.common = common
         return common
     name = (call.slug, message.method, call.tool, call.interface, call.protocol, call.session_id)
     held = caller.common.get(name)

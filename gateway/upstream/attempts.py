@@ -25,7 +25,7 @@ async def first_reply(upstreams: Upstreams, call: CallContext, make: Make) -> Re
     """
     while True:
         call.attempts += 1
-        target = await upstreams.target(call.url)
+        target = upstreams.known_target(call.url) or await upstreams.target(call.url)
         try:
             reply = await upstreams.exchange(target, make(target, call))
         except UpstreamBrokenError as exc:
