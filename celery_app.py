@@ -1,10 +1,13 @@
 """The Celery application: `celery -A celery_app worker` and `celery -A celery_app beat`."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 from celery import Celery
+from celery.beat import PersistentScheduler
 from celery.schedules import crontab
-from celery.signals import worker_ready
+from celery.signals import heartbeat_sent, worker_ready
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
@@ -24,6 +27,7 @@ app.conf.beat_schedule = {
     "prune-sync-runs": {"task": "repositories.prune", "schedule": crontab(minute=53, hour=3)},
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
     "clear-oauth-tokens": {"task": "tenants.clear_oauth_tokens", "schedule": crontab(minute=37, hour=3)},
+    "tell-ended-applications": {"task": "tenants.tell_ended_applications", "schedule": crontab(minute=7)},
     "keep-signing-keys": {"task": "tenants.keep_signing_keys", "schedule": crontab(minute=29, hour=4)},
     "verify-audit-chains": {"task": "audit.verify_chains", "schedule": crontab(minute=41, hour=3)},
 }
@@ -33,3 +37,20 @@ app.conf.beat_schedule = {
 def make_up_leeway(**_arguments: object) -> None:
     """What must exist ahead of time is looked after at each start, not only when its hour has come."""
     app.send_task("calls.make_partitions")
+
+
+@heartbeat_sent.connect
+def show_life(**_arguments: object) -> None:
+    """Every two seconds, from the loop that takes jobs: whoever supervises this process sees that it is not hung."""
+    from django.conf import settings  # noqa: PLC0415 - not before Celery has set Django up
+
+    if settings.HEARTBEAT_FILE:
+        Path(settings.HEARTBEAT_FILE).touch()
+
+
+class Scheduler(PersistentScheduler):
+    """Beat, showing life each time it looks for jobs whose time has come."""
+
+    def tick(self, *arguments: Any, **options: Any) -> Any:
+        show_life()
+        return super().tick(*arguments, **options)

@@ -13,6 +13,7 @@ BENCHMARKS = {
     "health": "a round of health checks over 1,000 servers on one worker, mixed and all hanging",
     "catalog": "search with every facet, whole pages, import and unchanged import at 25,000 servers and 100,000 tools",
     "gateway": "governed and recorded calls through the gateway, against nginx as a plain reverse proxy and a direct call",
+    "keys": "whether the time that a wrong API key takes to be refused tells how wrong it is",
 }
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import repeat
+from operator import floordiv, sub
 
 from calls.rows import MAX_TEXT
 
@@ -20,9 +23,18 @@ class Step:
     took_us: int
 
 
+@lru_cache(maxsize=256)
+def _form(names: tuple[str, ...]) -> str:
+    """Most calls take the same steps."""
+    return ",".join([f"{name}:%d" for name in names])
+
+
 def encode(started_ns: int, marks: Sequence[tuple[str, int]]) -> str:
     """Marks are (step, perf_counter_ns at its end). What does not fit into the column is left out at the end."""
-    text = ",".join([f"{name}:{(at - started_ns) // 1000}" for name, at in marks])
+    if not marks:
+        return ""
+    names, moments = zip(*marks, strict=True)
+    text = _form(names) % tuple(map(floordiv, map(sub, moments, repeat(started_ns)), repeat(1000)))
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT].rpartition(",")[0]
 
 

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.postgres.forms import SimpleArrayField
 from django.db import transaction
 from django.db.models import QuerySet, URLField
 from django.http import HttpRequest
 from django.utils.text import Truncator
 from unfold.decorators import action
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from audit.admin import AuditedAdmin, operator
 from catalog.models import Provider, Server, ServerVersion, Tool
-from catalog.services import servers
+from catalog.services import servers, serving
+from catalog.services.serving import Serving
 from core import clock
 from core.admin import ReadOnlyAdmin
 from core.errors import MarketplaceError
@@ -48,9 +53,38 @@ class ProviderAdmin(AuditedAdmin):
             messages.success(request, f"{provider.name} is verified.")
 
 
+class ServingAdminForm(forms.ModelForm):
+    """What operators may change of a server, held to the rules of the service before it is saved."""
+
+    class Meta:
+        model = Server
+        fields: ClassVar[list[str]] = [field.name for field in dataclasses.fields(Serving)]
+
+    further_urls = SimpleArrayField(
+        forms.URLField(assume_scheme="https"),
+        delimiter="\n",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+        help_text="Other addresses of the same server, one a line; calls go round all of them.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not self.errors:
+            wanted = {**cleaned, "further_urls": tuple(cleaned["further_urls"] or ())}
+            try:
+                serving.check(self.instance, Serving(**wanted))
+            except MarketplaceError as error:
+                raise forms.ValidationError(error.message) from error
+        return cleaned
+
+
 @admin.register(Server)
 class ServerAdmin(ReadOnlyAdmin):
-    """Listings of all organisations. The owner changes a listing; operators approve it, through the service."""
+    """Listings of all organisations. The owner changes a listing; operators approve it and change how it is served, through
+    the services."""
+
+    form = ServingAdminForm
 
     list_display = (
         "short_name",
@@ -67,6 +101,16 @@ class ServerAdmin(ReadOnlyAdmin):
     list_filter = ("status", "origin", "source_kind", "visibility", "category", "health")
     search_fields = ("name", "slug", "registry_name", "owner_tenant__name")
     actions: ClassVar[list[str]] = ["approve", "close_gateway", "open_gateway"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_operate_permission(request)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        served = ServingAdminForm.Meta.fields
+        return [name for name in super().get_readonly_fields(request, obj) if name not in served]
+
+    def save_model(self, request: HttpRequest, obj: Server, form: Any, change: bool) -> None:
+        serving.change(server_id=obj.pk, owner_id=None, serving=Serving.of(obj), actor=operator(request))
 
     @admin.display(description="Name", ordering="name")
     def short_name(self, server: Server) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from core import clock
 
@@ -24,6 +24,7 @@ _COUNTER_MAX = 0xFFF
 # A clock that steps back a little is waited out; one that was set back is followed, or rows would land in a later month.
 _CLOCK_SET_BACK_MS = 10_000
 _DRAWN_AHEAD = 4096
+_set = object.__setattr__
 
 
 def uuid7() -> UUID:
@@ -41,7 +42,11 @@ def uuid7() -> UUID:
             if _counter > _COUNTER_MAX:
                 _last_ms, _counter = _last_ms + 1, 0
         stamp, counter = _last_ms, _counter
-    return UUID(int=stamp << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | rest & 0x3FFF_FFFF_FFFF_FFFF)
+    value = object.__new__(UUID)
+    # What its constructor does, without looking at all the forms that an id could be given in.
+    _set(value, "int", stamp << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | rest & 0x3FFF_FFFF_FFFF_FFFF)
+    _set(value, "is_safe", SafeUUID.unknown)
+    return value
 
 
 def _forget() -> None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 ALGORITHM = "ES256"
-_ECDSA = ec.ECDSA(hashes.SHA256())
+# Hashed by us: the library's own way looks at abstract base classes for every signature.
+_ECDSA = ec.ECDSA(Prehashed(hashes.SHA256()))
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SIZE = 32
+_USUAL = 70  # bytes of a signature in DER whose numbers are both of 32 bytes
 
 
 class Signer:
@@ -38,8 +42,9 @@ class Signer:
         if head is None:
             header = {"alg": ALGORITHM, "kid": self.kid, "typ": typ}
             head = self._heads[typ] = _encode(json.dumps(header, separators=(",", ":")).encode()) + b"."
-        signed = head + _encode(claims)
-        return signed + b"." + _encode(_raw(self._key.sign(signed, _ECDSA)))
+        signed = head + b2a_base64(claims, newline=False).translate(_URL_SAFE).rstrip(b"=")
+        signature = _raw(self._key.sign(hashlib.sha256(signed).digest(), _ECDSA))
+        return b"%b.%b" % (signed, b2a_base64(signature, newline=False).translate(_URL_SAFE).rstrip(b"="))
 
 
 def mint() -> tuple[str, bytes, bytes]:
@@ -78,10 +83,12 @@ def _coordinates(public: bytes) -> dict[str, str]:
 
 def _raw(der: bytes) -> bytes:
     """The two numbers of a signature side by side, from DER; each is at most 33 bytes long, so lengths are single bytes."""
+    if len(der) == _USUAL and der[3] == der[37] == _SIZE:
+        return der[4:36] + der[38:]
     length = der[3]
     first, second = der[4 : 4 + length], der[6 + length :]
     return first[-_SIZE:].rjust(_SIZE, b"\0") + second[-_SIZE:].rjust(_SIZE, b"\0")
 
 
 def _encode(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
+    return b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=")

@@ -9,6 +9,7 @@ from typing import Any
 from core import failpoints
 from gateway import cors
 from gateway.context import CallContext
+from gateway.http import CYCLE
 from gateway.mcp import errors
 from gateway.mcp.errors import RefusedError
 
@@ -25,6 +26,10 @@ async def send_json(
 ) -> None:
     if failpoints.armed:
         failpoints.reach("before_answer")
+    if not more and not problem and b"origin" not in call.headers:
+        cycle = call.scope.get(CYCLE)
+        if cycle is not None and cycle.answer(status, _json_lines(call), body):
+            return
     headers = [
         _PROBLEM if problem else _JSON,
         (b"content-length", b"%d" % len(body)),
@@ -37,6 +42,15 @@ async def send_json(
         headers += cors.readable(call.headers[b"origin"])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _json_lines(call: CallContext) -> bytes:
+    """The headers of a plain answer, as lines."""
+    upstream_ms = call.upstream_ms
+    return (
+        b"content-type: application/json\r\nx-marketplace-call-id: %b\r\nserver-timing: gw;dur=%.2f, upstream;dur=%.2f\r\n"
+        % (call.call_id_text, call.elapsed_ms - upstream_ms, upstream_ms)
+    )
 
 
 async def send_text(send: Send, status: int, body: bytes, content_type: bytes) -> None:
@@ -94,6 +108,9 @@ async def send_preflight(send: Send, headers: HeaderList) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+_DOUBTFUL = frozenset({"gateway.headers_invalid", "gateway.header_duplicated"})
+
+
 async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, status: int) -> None:
     """A refusal in the words of the interface that was used."""
     call_id = call.call_id_text.decode()
@@ -106,8 +123,8 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
         more.append((b"www-authenticate", refusal.challenge))
     elif status == 405:
         more.append((b"allow", b"POST"))
-    elif status in {408, 413}:
-        # What is left of the body is not waited for.
+    elif status in {408, 413} or refusal.kind.code in _DOUBTFUL:
+        # What is left of the body is not waited for, and what follows a head that is in doubt is not believed.
         more.append((b"connection", b"close"))
     if call.interface in {"invoke", "token"}:
         await send_json(call, send, status, errors.problem(refusal, call_id), more=more, problem=True)

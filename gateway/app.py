@@ -36,6 +36,7 @@ from gateway.context import CallContext
 from gateway.exchange import TokenExchange
 from gateway.feed import Feed
 from gateway.fronts.legacy import LegacyFront
+from gateway.http import CYCLE
 from gateway.invoke import Invoker
 from gateway.keyring import Keyring
 from gateway.mcp.errors import RefusedError
@@ -46,7 +47,7 @@ from gateway.peers.eras import Eras
 from gateway.peers.legacy import LegacyPeer
 from gateway.peers.modern import ModernPeer
 from gateway.pins import Pins
-from gateway.pipeline import Parts, Pipeline
+from gateway.pipeline import SERVER, Parts, Pipeline
 from gateway.ports import Loader
 from gateway.review import Review
 from gateway.stages import guard
@@ -276,11 +277,22 @@ class Gateway:
             except OSError as exc:
                 log.error("no call is let in, its intent would have no place: %s", exc.strerror)
 
+    def direct(self, scope: MutableMapping[str, Any]) -> Callable[..., Awaitable[None]] | None:
+        """What takes a call without anything in between; None for every other request."""
+        if self._draining or scope["method"] != "POST":
+            return None
+        server = self._config.paths.server_of(scope["path"])
+        if server is None:
+            return None
+        scope[SERVER] = server
+        return self._pipeline.handle_call
+
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
         if self._draining:
+            scope.pop(CYCLE, None)
             send = drain.closing(send)
         path = scope["path"]
         if scope["method"] == "OPTIONS" and self._config.paths.is_ours(path):

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from access.types import Decision, Principal
@@ -16,6 +17,8 @@ from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from gateway.mcp.messages import Message
 from gateway.mcp.session import OwnSession
 from gateway.watch import Watched
+
+_now_ns = time.perf_counter_ns
 
 if TYPE_CHECKING:
     from gateway.admission.admission import Ticket
@@ -27,12 +30,40 @@ if TYPE_CHECKING:
 class Common:
     """What calls of one caller share that name the same, as long as server, decision and price stay what they are."""
 
-    __slots__ = ("alike", "constant", "decision", "price", "server")
+    __slots__ = ("alike", "constant", "decision", "price", "server", "values")
 
     def __init__(self, server: ServerEntry, decision: Decision, price: Price | None) -> None:
         self.server, self.decision, self.price = server, decision, price
         self.alike = Alike()
         self.constant = b""  # of their intents
+        self.values: dict[str, Any] | None = None  # of their records, once there was one
+
+
+class Route:
+    """Where calls of one tool go, and what was found out for them on the way: kept by the caller.
+
+    It stands for as long as the servers of that name are the same entries, until the next moment at which a grant or a price
+    ends. Whatever depends on the caller's own entry goes with the caller.
+    """
+
+    __slots__ = ("commons", "decision", "identity", "plan", "price", "server", "servers", "until")
+
+    def __init__(
+        self,
+        servers: tuple[ServerEntry, ...],
+        server: ServerEntry,
+        decision: Decision,
+        price: Price | None,
+        until: datetime | None,
+        identity: Any,
+    ) -> None:
+        self.servers, self.server, self.decision, self.price, self.until = servers, server, decision, price, until
+        self.identity = identity  # of gateway.upstream.credentials
+        self.plan: Plan | None = None  # of admission
+        self.commons: dict[str, Common] = {}  # by revision
+
+    def stands(self, servers: tuple[ServerEntry, ...] | None, now: datetime) -> bool:
+        return servers is self.servers and (self.until is None or now < self.until)
 
 
 class Caller:
@@ -48,6 +79,7 @@ class Caller:
         "own_plan",
         "plans",
         "principal",
+        "routes",
         "servers",
         "tenant",
     )
@@ -70,113 +102,66 @@ class Caller:
         self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}
         self.own_plan: OwnPlan | None = None  # of admission, for requests to no single server
         self.plans: dict[tuple[UUID, str], Plan] = {}  # of admission, by server and tool
+        self.routes: dict[tuple[str, str, str], Route] = {}  # by interface, name of the server, and tool
 
 
 class CallContext:
-    __slots__ = (
-        "arguments_digest",
-        "attempts",
-        "body",
-        "call_id",
-        "call_id_text",
-        "caller",
-        "client_id",
-        "committed",
-        "credential",
-        "decision",
-        "error",
-        "examine",
-        "headers",
-        "interface",
-        "is_complete",
-        "marks",
-        "message",
-        "modern",
-        "occurred_at",
-        "outcome",
-        "price",
-        "protocol",
-        "reason",
-        "request_bytes",
-        "response_bytes",
-        "retry_after_s",
-        "scope",
-        "server",
-        "session",
-        "session_id",
-        "slot",
-        "slug",
-        "started_ns",
-        "status",
-        "stream_listens",
-        "stream_started",
-        "task_state",
-        "tasks",
-        "ticket",
-        "tool",
-        "trace",
-        "upstream_auth",
-        "upstream_began_ns",
-        "upstream_ms",
-        "upstream_protocol",
-        "upstream_session",
-        "url",
-        "url_wanted",
-        "watched",
-    )
+    """Values that a call begins with are the class's; an instance holds what differs from them."""
+
+    headers: dict[bytes, bytes] = cast("dict[bytes, bytes]", MappingProxyType({}))
+    scope: Mapping[str, Any] = MappingProxyType({})  # of ASGI
+    modern = False
+    protocol = ""
+    body = b""
+    request_bytes = response_bytes = 0
+    message: Message | None = None
+    tool = ""
+    arguments_digest = ""
+    caller: Caller | None = None
+    common: Common | None = None  # with other calls on the same route
+    route: Route | None = None  # where the decision came from the caller's routes
+    credential = ""  # key | oauth | token
+    client_id = ""  # of an OAuth client
+    upstream_auth = ""  # how we authenticated to the server
+    upstream_protocol = ""  # the revision spoken with the server, where it is not the client's
+    server: ServerEntry | None = None
+    decision: Decision | None = None
+    price: Price | None = None
+    session_id = ""  # what is stored: the seal, never the server's own id
+    upstream_session = b""
+    session: OwnSession | None = None  # of an initialize-era client, where the gateway keeps it
+    reason = ""  # why a stage other than the engine refused
+    outcome: Outcome = Outcome.DENIED
+    examine: Callable[[ServerEntry, Sequence[Any]], ServerEntry] | None = None  # holds tools against their pins
+    status = 0
+    error = ""
+    attempts = 0
+    upstream_ms = 0.0
+    upstream_began_ns = 0
+    is_complete = True  # false when the result asks for more input: such a round is not billed
+    tasks: Tasks | None = None  # the stage, from the decision on
+    task_state: TaskState | None = None  # once a task is known that messages may be about
+    stream_started = False
+    stream_listens = False  # a stream that ends when somebody leaves, not when an answer came
+    url = url_wanted = ""  # the address that admission chose; the one that a session lives at
+    ticket: Ticket | None = None  # of admission
+    retry_after_s = 0.0  # what the server asked for
+    trace: tuple[str, str, str] | None = None  # gateway.tracing
+    slot = -1  # of the intent (calls.intents)
+    committed: asyncio.Future[None] | None = None
 
     def __init__(self, slug: str, interface: str, watched: Watched) -> None:
         self.watched = watched
         self.call_id = ids.uuid7()
         self.call_id_text = str(self.call_id).encode()
         self.occurred_at = clock.now()
-        self.started_ns = time.perf_counter_ns()
+        self.started_ns = _now_ns()
         self.marks: list[tuple[str, int]] = []  # (step, perf_counter_ns at its end)
         self.interface, self.slug = interface, slug
-        self.headers: dict[bytes, bytes] = {}
-        self.scope: Mapping[str, Any] = {}  # of ASGI
-        self.modern = False
-        self.protocol = ""
-        self.body, self.request_bytes = b"", 0
-        self.message: Message | None = None
-        self.tool = ""
-        self.arguments_digest = ""
-        self.caller: Caller | None = None
-        self.credential = ""  # key | oauth | token
-        self.client_id = ""  # of an OAuth client
-        self.upstream_auth = ""  # how we authenticated to the server
-        self.upstream_protocol = ""  # the revision spoken with the server, where it is not the client's
-        self.server: ServerEntry | None = None
-        self.decision: Decision | None = None
-        self.price: Price | None = None
-        self.session_id = ""  # what is stored: the seal, never the server's own id
-        self.upstream_session = b""
-        self.session: OwnSession | None = None  # of an initialize-era client, where the gateway keeps it
-        self.reason = ""  # why a stage other than the engine refused
-        self.outcome: Outcome = Outcome.DENIED
-        self.examine: Callable[[ServerEntry, Sequence[Any]], ServerEntry] | None = (
-            None  # holds tools against their pins
-        )
-        self.status = 0
-        self.error = ""
-        self.attempts = 0
-        self.upstream_ms, self.upstream_began_ns = 0.0, 0
-        self.response_bytes = 0
-        self.is_complete = True  # false when the result asks for more input: such a round is not billed
-        self.tasks: Tasks | None = None  # the stage, from the decision on
-        self.task_state: TaskState | None = None  # once a task is known that messages may be about
-        self.stream_started = False
-        self.stream_listens = False  # a stream that ends when somebody leaves, not when an answer came
-        self.url = self.url_wanted = ""  # the address that admission chose; the one that a session lives at
-        self.ticket: Ticket | None = None  # of admission
-        self.retry_after_s = 0.0  # what the server asked for
-        self.trace: tuple[str, str, str] | None = None  # gateway.tracing
-        self.slot = -1  # of the intent (calls.intents)
-        self.committed: asyncio.Future[None] | None = None
 
     def mark(self, step: str) -> None:
         """Note that a step ends here: an identifier of few letters, shown in the trace of the call."""
-        self.marks.append((step, time.perf_counter_ns()))
+        self.marks.append((step, _now_ns()))
 
     @property
     def entry(self) -> ServerEntry:

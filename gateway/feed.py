@@ -83,6 +83,7 @@ class Feed:
         body = data.get("body") or {}
         match data["kind"]:
             case "tenant":
+                self._store.note_keys(body["keys"])
                 if self._store.holds(tenant_id=UUID(body["tenant_id"])):
                     self._store.apply_tenant(codec.from_json(TenantEntry, body))
             case "server":

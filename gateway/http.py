@@ -4,6 +4,10 @@ Use it as `uvicorn --http gateway.http:Protocol`. The parser, pipelining, upgrad
 differs is what every request pays for. An answer of known length leaves in one write with its head, as a write is a system
 call; header names are checked once, and a whole head with one look for control characters; a connection has one timer for
 its silences, not one per answer. Streams are written as they come, their head at once.
+
+An application may have a method `direct` that names a shorter way for a request. One that knows this protocol finds the
+`Cycle` in the scope under CYCLE: it takes a body that is there already, and gives a whole answer, without a message of ASGI
+for either.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ _NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 # All but the tab (RFC 9110 section 5.5).
 _CONTROLS = bytes((*range(9), *range(10, 32), 127))
 _MAX_KEPT_URL = 256
+CYCLE = "marketplace.cycle"
 _NO_BODY = frozenset({204, 304})
 
 
@@ -35,6 +40,11 @@ class Protocol(HttpToolsProtocol):
     """One connection of a client."""
 
     _silent_since = math.inf
+    _direct: Callable[[Any], Application | None] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._direct = getattr(self.app, "direct", None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle = cast("Cycle | None", self.cycle)
@@ -44,6 +54,12 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         super().connection_lost(exc)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         parser, scope = self.parser, self.scope
@@ -60,7 +76,11 @@ class Protocol(HttpToolsProtocol):
         before = self.cycle
         cycle = Cycle(self, keep_alive=version != "1.0" and parser.should_keep_alive())
         self.cycle = cycle  # type: ignore[assignment]
-        app = service_unavailable if self._is_too_busy() else self.app
+        scope[CYCLE] = cycle  # type: ignore[literal-required]
+        if self._is_too_busy():
+            app: Any = service_unavailable
+        else:
+            app = (self._direct(scope) if self._direct is not None else None) or self.app
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, app)  # type: ignore[arg-type]
         else:
@@ -177,6 +197,49 @@ class Cycle:
         if len(self.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         self.wake()
+
+    def whole_body(self) -> bytes | None:
+        """The body, once, when all of it is there and nobody has begun to receive it."""
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        self.flow.resume_reading()
+        self._is_continue_due = self._has_news = False
+        body, self.body = self.body, b""
+        return bytes(body)
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+        """A whole answer in one write. False, and nothing is sent, where only messages can say it.
+
+        `lines` are header lines, each with its end, that hold nothing from outside; the length is added.
+        """
+        if self.disconnected:
+            return True
+        if self.response_started or self.flow.write_paused or self.scope["method"] == "HEAD":
+            return False
+        self.response_started = self.response_complete = True
+        self._is_continue_due = False
+        protocol = self._protocol
+        closing = b"" if self.keep_alive else b"connection: close\r\n"
+        self.transport.write(
+            b"%b\r\n%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (
+                _status_line(status),
+                _default_lines(protocol.server_state.default_headers),
+                lines,
+                closing,
+                len(body),
+                body,
+            )
+        )
+        if protocol.access_log:
+            self._log(status)
+        self._has_news = True
+        if self._event is not None:
+            self._event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        protocol.on_response_complete()
+        return True
 
     async def run_asgi(self, app: Application) -> None:
         log = self._protocol.logger
@@ -333,6 +396,19 @@ def _prefix(name: bytes) -> bytes:
     if not name or not _NAME.issuperset(name):
         raise RuntimeError("A header of the answer has no proper name.")
     return name.lower() + b": "
+
+
+_defaults: tuple[list[tuple[bytes, bytes]] | None, bytes] = (None, b"")
+
+
+def _default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """What uvicorn adds to every answer; it makes a list each second, for the date in it."""
+    global _defaults  # noqa: PLW0603 - one value per process, made again when there is another list
+    known, lines = _defaults
+    if known is not headers:
+        lines = b"".join([_line(header) + b"\r\n" for header in headers])
+        _defaults = (headers, lines)
+    return lines
 
 
 @lru_cache(maxsize=16)

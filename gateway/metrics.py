@@ -10,6 +10,7 @@ import hmac
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from operator import add
 from typing import Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -27,29 +28,52 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip"})
 
 
-class Counts:
-    """One note per recorded request."""
+class Tally:
+    """Requests that are alike in every label."""
 
-    __slots__ = ("buckets", "decisions", "requests", "seconds_ms", "sizes")
+    __slots__ = ("buckets", "milliseconds", "requests")
 
     def __init__(self) -> None:
-        self.requests: dict[tuple[str, str, str], int] = defaultdict(int)
-        self.decisions: dict[tuple[bool, str], int] = defaultdict(int)
-        self.buckets: dict[str, list[int]] = {}
-        self.seconds_ms: dict[str, float] = defaultdict(float)
-        self.sizes = [0, 0]
+        self.requests, self.milliseconds = 0, 0.0
+        self.buckets = [0] * (len(BUCKETS_MS) + 1)
+
+
+class Counts:
+    """One note per recorded request. `tallies` are by interface, method, outcome, whether it was allowed, and the reason."""
+
+    __slots__ = ("received", "sent", "tallies")
+
+    def __init__(self) -> None:
+        self.tallies: dict[tuple[str, str, str, bool, str], Tally] = {}
+        self.received = self.sent = 0
 
     def note(self, record: CallRecord) -> None:
-        method = record.method if record.method in METHOD_RULES else "other"
-        self.requests[record.interface, method, record.outcome] += 1
-        self.decisions[record.allowed, record.reason] += 1
-        buckets = self.buckets.get(method)
-        if buckets is None:
-            buckets = self.buckets[method] = [0] * (len(BUCKETS_MS) + 1)
-        buckets[bisect_left(BUCKETS_MS, record.latency_ms)] += 1
-        self.seconds_ms[method] += record.latency_ms
-        self.sizes[0] += record.request_bytes
-        self.sizes[1] += record.response_bytes
+        method = record.method
+        labels = (record.interface, method, record.outcome, record.allowed, record.reason)
+        tally = self.tallies.get(labels)
+        if tally is None:
+            tally = self._begin(labels)
+        latency = record.latency_ms
+        tally.requests += 1
+        tally.milliseconds += latency
+        tally.buckets[bisect_left(BUCKETS_MS, latency)] += 1
+        self.received += record.request_bytes
+        self.sent += record.response_bytes
+
+    def _begin(self, labels: tuple[str, str, str, bool, str]) -> Tally:
+        if labels[1] not in METHOD_RULES:
+            labels = (labels[0], "other", *labels[2:])
+        return self.tallies.setdefault(labels, Tally())
+
+    def by(self, *places: int) -> dict[tuple[Any, ...], Tally]:
+        """Summed over all labels but those at these places."""
+        sums: dict[tuple[Any, ...], Tally] = defaultdict(Tally)
+        for labels, tally in self.tallies.items():
+            total = sums[tuple(labels[place] for place in places)]
+            total.requests += tally.requests
+            total.milliseconds += tally.milliseconds
+            total.buckets = list(map(add, total.buckets, tally.buckets))
+        return sums
 
 
 class Metrics(Collector):
@@ -80,21 +104,21 @@ class Metrics(Collector):
         requests = CounterMetricFamily(
             "mcp_gateway_requests", "Recorded requests.", labels=["interface", "method", "outcome"]
         )
-        for labels, number in counts.requests.items():
-            requests.add_metric([str(label) for label in labels], number)
+        for labels, tally in counts.by(0, 1, 2).items():
+            requests.add_metric([str(label) for label in labels], tally.requests)
         yield requests
         decisions = CounterMetricFamily("mcp_gateway_policy_decisions", "Decisions.", labels=["decision", "reason"])
-        for (allowed, reason), number in counts.decisions.items():
-            decisions.add_metric(["allow" if allowed else "deny", str(reason)], number)
+        for (allowed, reason), tally in counts.by(3, 4).items():
+            decisions.add_metric(["allow" if allowed else "deny", str(reason)], tally.requests)
         yield decisions
         durations = HistogramMetricFamily(
             "mcp_gateway_request_duration_seconds", "From the first byte of a request to its row.", labels=["method"]
         )
-        for method, buckets in counts.buckets.items():
-            durations.add_metric([method], _cumulated(buckets), counts.seconds_ms[method] / 1000)
+        for (method,), tally in counts.by(1).items():
+            durations.add_metric([method], _cumulated(tally.buckets), tally.milliseconds / 1000)
         yield durations
-        yield CounterMetricFamily("mcp_gateway_request_bytes", "Bytes of requests.", value=counts.sizes[0])
-        yield CounterMetricFamily("mcp_gateway_response_bytes", "Bytes of answers.", value=counts.sizes[1])
+        yield CounterMetricFamily("mcp_gateway_request_bytes", "Bytes of requests.", value=counts.received)
+        yield CounterMetricFamily("mcp_gateway_response_bytes", "Bytes of answers.", value=counts.sent)
 
     def _of_the_writer(self) -> Iterator[Metric]:
         stats = self._writer.stats

@@ -22,14 +22,18 @@ from core.errors import MarketplaceError
 from gateway import answers
 from gateway.admission import endpoints
 from gateway.admission.admission import Admission
+from gateway.aggregate import route
 from gateway.aggregate.peer import Aggregate
 from gateway.answers import Send
 from gateway.audience import Audiences
 from gateway.config import GatewayConfig
-from gateway.context import CallContext, session_owner
+from gateway.context import CallContext, Caller, Route, session_owner
+from gateway.entries import ServerEntry
 from gateway.feed import Feed
 from gateway.fronts.modern import ModernFront
+from gateway.http import CYCLE
 from gateway.mcp import lossless, messages, tasks, versions
+from gateway.mcp import params as mirrored
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal, is_own
@@ -41,7 +45,7 @@ from gateway.stages.authorise import authorise
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
 from gateway.stages.resolve import resolve
-from gateway.stages.tasks import Tasks
+from gateway.stages.tasks import LISTEN, Tasks
 from gateway.store import EntryStore, PolicyUnavailableError
 from gateway.upstream.client import ServerBusyError
 from gateway.upstream.http1 import UpstreamBrokenError
@@ -53,6 +57,9 @@ Scope = MutableMapping[str, Any]
 log = logging.getLogger(__name__)
 
 MAX_TOOL = 256
+_MAX_ROUTES = 1024
+_MAX_VERSION = 64  # bytes of a header that is worth keeping
+SERVER = "marketplace.server"  # in a scope
 TOO_LONG = f"The name of a tool has at most {MAX_TOOL} characters."
 
 T = TypeVar("T")
@@ -92,6 +99,10 @@ class Pipeline:
         """Serve all servers as one at `/mcp`."""
         self._aggregate = aggregate
 
+    def handle_call(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """A POST whose path was looked at already: the server's name is in the scope."""
+        return self.handle_mcp(scope, receive, send, scope[SERVER])
+
     async def handle_mcp(self, scope: Scope, receive: Receive, send: Send, slug: str) -> None:
         call = CallContext(slug, "mcp", self._watch.request())
         try:
@@ -117,10 +128,15 @@ class Pipeline:
         call.caller = await self._authenticator.authenticate(call)
         self._used(call)
         call.mark("authenticate")
-        call.watched.phase(self._config.deadlines.request_body)
-        call.body = await body.read(receive, headers, self._config.limits.request_bytes)
-        call.watched.settle()
-        call.request_bytes = len(call.body)
+        cycle = scope.get(CYCLE)
+        data = cycle.whole_body() if cycle is not None else None
+        if data is None:
+            call.watched.phase(self._config.deadlines.request_body)
+            data = await body.read(receive, headers, self._config.limits.request_bytes)
+            call.watched.settle()
+        elif len(data) > self._config.limits.request_bytes:
+            raise body.too_large(self._config.limits.request_bytes)
+        call.body, call.request_bytes = data, len(data)
         if wish := headers.get(b"x-request-timeout"):
             call.watched.end_within(guard.seconds(wish))
         call.mark("body")
@@ -131,6 +147,9 @@ class Pipeline:
         assert call.caller is not None
         if call.interface != "mcp":
             check_audience(call.caller, call.slug)
+        if method == "tools/call" and self._is_on_known_route(call, call.caller, tool):
+            call.mark("decide")
+            return
         server = await resolve(call, call.caller, self._store)
         call.examine, call.tasks = self._pins.examine, self._tasks
         if call.message is not None and call.message.defect is not None:
@@ -143,10 +162,39 @@ class Pipeline:
             self._tasks.open(call, call.caller, server)
             tool = call.tool
         authorise(call, call.caller, server, method, tool)
-        if method in ENDLESS:
+        if call.message is not None and call.message.method in ENDLESS:
             self._tasks.listen(call, call.caller, server)
         await self._forwarder.credentials.ready(call)
+        if method == "tools/call":
+            self._keep_route(call, server, tool)
         call.mark("decide")
+
+    def _is_on_known_route(self, call: CallContext, caller: Caller, tool: str) -> bool:
+        """Whether the way of such calls is known and stands; then the call goes it. Raises RefusedError like `decide`."""
+        route = caller.routes.get((call.interface, call.slug, tool))
+        if route is None or not route.stands(self._store.find_servers(call.slug), call.occurred_at):
+            return False
+        if call.message is not None and call.message.defect is not None:
+            return False
+        call.route, call.server, call.url = route, route.server, route.server.url
+        call.examine, call.tasks = self._pins.examine, self._tasks
+        call.price, call.decision, call.upstream_auth = route.price, route.decision, route.identity.name
+        if call.interface == "mcp" and call.session is None and not call.modern:
+            self._open_session(call)
+        return True
+
+    def _keep_route(self, call: CallContext, server: ServerEntry, tool: str) -> None:
+        """Remember how the call came here, unless that may change without an entry that changes."""
+        caller, servers = call.caller, self._store.find_servers(call.slug)
+        assert caller is not None
+        identity = caller.identities.get(server.server_id)
+        decided = caller.decisions.get((server.server_id, "tools/call", tool))
+        if servers is None or server not in servers or identity is None or decided is None or identity.ends:
+            return
+        if len(caller.routes) >= _MAX_ROUTES:
+            caller.routes.clear()
+        until = min((moment for moment in (server.prices_until, decided[2]) if moment is not None), default=None)
+        caller.routes[call.interface, call.slug, tool] = Route(servers, server, decided[1], call.price, until, identity)
 
     async def deliver(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:
         """Admit, keep an intent, relay, settle: every request of every interface goes to a server through here.
@@ -154,10 +202,13 @@ class Pipeline:
         It comes after `decide`. `relay` talks to `call.url`, sets `call.outcome` and commits the row; what it raises is
         settled and passed on. `listens` marks a stream without a natural end. Raises RefusedError when the call is not admitted.
         """
-        ticket = call.ticket = await self._admission.admit(call, listens=listens)
+        ticket = None if listens else self._admission.admit_at_once(call)
+        if ticket is None:
+            ticket = await self._admission.admit(call, listens=listens)
+        call.ticket = ticket
         call.mark("admit")
         if listens:
-            self._review.keep_looking(call, "subscriptions/listen")
+            self._review.keep_looking(call, call.message.right if call.message is not None else LISTEN)
         try:
             await self._intents.note(call)
             result = await relay()
@@ -172,7 +223,7 @@ class Pipeline:
         admitted = await self._admission.admit_own(call, listens=listens)
         call.mark("admit")
         if listens:
-            self._review.keep_looking(call, "subscriptions/listen")
+            self._review.keep_looking(call, LISTEN)
         try:
             return await relay()
         finally:
@@ -255,7 +306,9 @@ class Pipeline:
             await self._forwarder.relay_message(call, send)
             return
         self._note_tool(call, message)
-        await self.decide(call, message.method, call.tool)
+        await self.decide(call, message.right, call.tool)
+        if call.modern and message.method == "tools/call":
+            _check_arguments(call, message)
         await self.deliver(
             call, lambda: self._forwarder.relay_request(call, receive, send), listens=message.method in ENDLESS
         )
@@ -275,6 +328,8 @@ class Pipeline:
             assert call.message is not None
             self._note_tool(call, call.message)
             await self.decide(call, message.method, call.tool)
+            if call.modern and message.method == "tools/call" and not route.is_inner(call):
+                _check_arguments(call, call.message)
             await self.deliver(call, lambda: self._relay_to_all(call, receive, send))
         else:
             await self._decide_own(call, message.method)
@@ -332,9 +387,10 @@ class Pipeline:
             await self.deliver_own(call, lambda: legacy.listen(call, self._aggregate, receive, send), listens=True)
 
     def _note_version(self, call: CallContext, message: Message) -> None:
-        version = call.headers.get(b"mcp-protocol-version", b"").strip()
-        call.modern = versions.is_modern(version)
-        call.protocol = version.decode("latin-1")[:32]
+        version = call.headers.get(b"mcp-protocol-version", b"")
+        call.modern, call.protocol = (
+            versions.era_of(version) if len(version) <= _MAX_VERSION else versions.era_of.__wrapped__(version)
+        )
         if call.modern:
             message.defect = message.defect or versions.check_modern(message, call.headers)
         elif message.method == "initialize":
@@ -373,6 +429,14 @@ class Pipeline:
 def _has_listened(call: CallContext) -> bool:
     """Whether this was a stream without a natural end, which a leaving client or its greatest age ends as well as anything."""
     return call.stream_started and (call.message is None or call.message.method in ENDLESS)
+
+
+def _check_arguments(call: CallContext, message: Message) -> None:
+    """Raises RefusedError when headers that mirror arguments say something else than the body."""
+    places = call.entry.param_headers.get(call.tool)
+    if places:
+        params = lossless.loads(call.body)["params"] if lossless.needs_care(call.body) else message.params
+        mirrored.check(places, params.get("arguments"), call.headers)
 
 
 def digest_of(arguments: Any) -> str:

@@ -17,8 +17,8 @@ from gateway.entries import ServerEntry, SigningEntry, TenantEntry
 
 
 class Loader(Protocol):
-    def tenant_by_key(self, key_id: str) -> TenantEntry | None:
-        """The tenant that owns a key, found by the lookup part of the key's text."""
+    def tenants_of_keys(self, key_ids: Collection[str]) -> Mapping[str, UUID]:
+        """Whose keys these are, by the lookup part of their texts; what is missing from the answer is no key."""
 
     def tenant(self, tenant_id: UUID) -> TenantEntry | None: ...
 

@@ -1,15 +1,16 @@
 """The entries that this process holds: loaded on first use, replaced only by newer revisions, looked up without waiting.
 
 `find_*` answer from memory at once; `load_*` ask the loader, one question at a time per key or name however many callers wait.
-"Not there" is remembered for two seconds and for a bounded number of names, so that guessing costs the database little.
-An error of the loader is not "not there": it raises PolicyUnavailableError and nothing is decided.
+"Not there" is remembered for two seconds and for a bounded number of names, and forgotten when a push says otherwise. Keys that
+are not held are looked up together, one question at a time, so that the database is asked no faster than it answers, however
+many are guessed. An error of the loader is not "not there": it raises PolicyUnavailableError and nothing is decided.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,6 +25,7 @@ NEGATIVE_S = 2.0
 SLUG_S = 15.0
 MAX_TENANTS = 20_000
 MAX_SLUGS = 50_000
+MAX_KEYS_AT_ONCE = 512
 
 T = TypeVar("T")
 
@@ -45,6 +47,9 @@ class EntryStore:
         self._slug_until: dict[str, float] = {}
         self._unknown: dict[str, float] = {}
         self._loading: dict[str, asyncio.Task[Any]] = {}
+        self._sought: set[str] = set()  # keys that are being looked up, and were not heard of since
+        self._waiting: list[tuple[str, asyncio.Future[UUID | None]]] = []  # for the next question about keys
+        self._asking: asyncio.Task[None] | None = None
 
     # What is held
 
@@ -176,6 +181,12 @@ class EntryStore:
         if entry is not None:
             self._unlist(entry)
 
+    def note_keys(self, key_ids: Iterable[str]) -> None:
+        """These keys exist, as of a push: whatever was found or is being found out about them before is forgotten."""
+        for key_id in key_ids:
+            self._unknown.pop(f"key:{key_id}", None)
+            self._sought.discard(key_id)
+
     # How questions are asked
 
     async def _ask(self, name: str, load: Callable[[], Awaitable[None]]) -> None:
@@ -201,11 +212,45 @@ class EntryStore:
             log.warning("entry not loaded: %s", type(error).__name__)
 
     async def _load_key(self, key_id: str) -> None:
-        entry = await self.call(self._loader.tenant_by_key, key_id)
-        if entry is None or key_id not in entry.keys:
-            self._note_unknown(f"key:{key_id}")
-        if entry is not None:
-            self.apply_tenant(entry)
+        self._sought.add(key_id)
+        try:
+            tenant_id = await self._owner_of(key_id)
+            if tenant_id is not None:
+                await self._load_key_of(tenant_id, key_id)
+            if key_id in self._sought and self.find_tenant(key_id) is None:
+                self._note_unknown(f"key:{key_id}")
+        finally:
+            self._sought.discard(key_id)
+
+    async def _owner_of(self, key_id: str) -> UUID | None:
+        owner: asyncio.Future[UUID | None] = self._loop.create_future()
+        self._waiting.append((key_id, owner))
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_for_keys())
+        return await owner
+
+    async def _load_key_of(self, tenant_id: UUID, key_id: str) -> None:
+        for _ in range(2):
+            # An entry that others were waiting for already may be older than the key; the next one is not.
+            await self._single(f"tenant:{tenant_id}", lambda: self.reload_tenant(tenant_id))
+            if self.find_tenant(key_id) is not None:
+                return
+
+    async def _ask_for_keys(self) -> None:
+        """Whose the waiting keys are: what comes while one question is under way waits for the next."""
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting[:MAX_KEYS_AT_ONCE], self._waiting[MAX_KEYS_AT_ONCE:]
+                try:
+                    found = await self.call(self._loader.tenants_of_keys, [key_id for key_id, _ in asked])
+                except Exception as exc:  # noqa: BLE001 - told to everybody who waits
+                    for _, owner in asked:
+                        owner.set_exception(exc)
+                else:
+                    for key_id, owner in asked:
+                        owner.set_result(found.get(key_id))
+        finally:
+            self._asking = None
 
     async def _renew(self, tenant_id: UUID, credential_id: UUID) -> None:
         await self.call(self._loader.renew_credential, tenant_id, credential_id)

@@ -27,11 +27,11 @@ def trace_of(call: CallContext) -> tuple[str, str, str]:
 def lines(call: CallContext) -> bytes:
     """The header lines that name a call to a server."""
     trace_id, _, flags = trace_of(call)
-    span = call.call_id.hex[16:]
+    text = call.call_id_text
     return b"x-marketplace-call-id: %b\r\ntraceparent: 00-%b-%b-%b\r\n" % (
-        call.call_id_text,
+        text,
         trace_id.encode(),
-        span.encode(),
+        text.replace(b"-", b"")[16:],
         flags.encode(),
     )
 
@@ -44,4 +44,4 @@ def _read(call: CallContext) -> tuple[str, str, str]:
         parent = meta.get("traceparent")
     if isinstance(parent, str) and (found := _PARENT.fullmatch(parent)) is not None:
         return found[1], found[2], found[3]
-    return call.call_id.hex, "", _SAMPLED
+    return call.call_id_text.replace(b"-", b"").decode(), "", _SAMPLED

@@ -42,36 +42,20 @@ class CancelledByClientError(ClientGoneError):
 class Watched:
     """One request, as a context manager that turns the watch's cancellation into an exception."""
 
-    __slots__ = (
-        "_began_at",
-        "_comment",
-        "_deadline",
-        "_end",
-        "_last",
-        "_listener",
-        "_receive",
-        "_said_at",
-        "_saying",
-        "_send",
-        "_task",
-        "_watch",
-        "listens",
-        "reason",
-        "review",
-    )
+    # What a request begins with.
+    _deadline = _last = _began_at = _end = _said_at = math.inf
+    _receive: Receive | None = None
+    _listener: asyncio.Task[None] | None = None
+    _send: Send | None = None
+    _comment: asyncio.Task[None] | None = None
+    _saying = False
+    listens = False  # a stream without a natural end
+    review: Callable[[], bool] | None = None  # whether it may go on; asked every `REVIEW_S`
+    reason = ""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._deadline = self._last = self._began_at = self._end = math.inf
-        self._receive: Receive | None = None
-        self._listener: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._send: Send | None = None
-        self._comment: asyncio.Task[None] | None = None
-        self._said_at, self._saying = math.inf, False
-        self.listens = False  # a stream without a natural end
-        self.review: Callable[[], bool] | None = None  # whether it may go on; asked every `REVIEW_S`
-        self.reason = ""
 
     def __enter__(self) -> Watched:
         self._task = asyncio.current_task()
@@ -111,18 +95,25 @@ class Watched:
     def phase(self, seconds: float, receive: Receive | None = None, *, total: float = math.inf) -> None:
         """From here on so many seconds, and never more than `total`. With `receive`, a disconnect cancels too."""
         now = self._began_at = self._watch.loop.time()
-        self._last = min(now + total, self._end)
-        self._deadline = min(now + seconds, self._last)
-        self._hear(receive)
+        last = now + total
+        self._last = last = min(self._end, last)
+        deadline = now + seconds
+        self._deadline = min(last, deadline)
+        self._receive = receive
+        if receive is None and self._listener is not None:
+            self._hear(None)
 
     def extend(self, seconds: float) -> None:
         """So many seconds from now, within the phase's total."""
-        self._deadline = min(self._watch.loop.time() + seconds, self._last)
+        deadline, last = self._watch.loop.time() + seconds, self._last
+        self._deadline = min(last, deadline)
 
     def settle(self) -> None:
         """No deadline and no disconnect any more: what is left must be done whether or not somebody waits."""
         self._deadline = math.inf
-        self._hear(None)
+        self._receive = None
+        if self._listener is not None:
+            self._hear(None)
 
     def expire(self) -> None:
         """Its time is over now, as if its greatest age were reached."""

@@ -31,6 +31,7 @@ class Right(models.TextChoices):
     VIEW_CALLS = "view_calls"
     MANAGE_KEYS = "manage_keys"
     MANAGE_ACCESS = "manage_access"
+    PUBLISH = "publish"
     MANAGE_PEOPLE = "manage_people"
     MANAGE_SETTINGS = "manage_settings"
     VIEW_AUDIT = "view_audit"

@@ -2,6 +2,7 @@
 
 The path says which (`/o/<org>/…`), the membership says whether. The answer for "no such organisation" and for "not yours" is
 the same 404. An API key of another organisation that comes along gets it too: parts that disagree are refused, and audited.
+A short name that the organisation had before leads its members to the present one.
 The schema is set for the time of the request only and is public before and after, whatever happens between.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import quote
 from uuid import UUID
 
 from allauth.mfa.utils import is_mfa_enabled
@@ -21,7 +24,7 @@ from core.errors import NotFoundError
 from core.problems import as_page
 from tenants.api.authentication import find
 from tenants.context import PLATFORM, connection
-from tenants.models import APIKey, Membership, Tenant
+from tenants.models import APIKey, FormerSlug, Membership, Tenant
 from tenants.models.tenant import SLUG_REGEX
 from tenants.requests import MarketRequest
 from tenants.services import disagreements
@@ -51,6 +54,8 @@ class OrganisationMiddleware:
                 if not request.user.is_authenticated:
                     return redirect_to_login(request.get_full_path())
                 membership = _membership(request, match["slug"])
+                if membership is None and (present := _present_name(request, match["slug"])):
+                    return _to_present(request, match, present)
                 if membership is None:
                     disagreements.note_stranger(request.user, match["slug"])
                     return as_page(request, NotFoundError())
@@ -97,7 +102,30 @@ def _key_of_another(request: MarketRequest, slug: str) -> APIKey | None:
     """A live key in the headers that belongs elsewhere than the path. Pages need no key; they mind a wrong one."""
     bearer = request.headers.get("Authorization", "").partition(" ")[2]
     found = [find(text.strip()) for text in (bearer, request.headers.get("X-API-Key", "")) if text]
-    return next((key for key in found if key is not None and key.tenant.slug != slug), None)
+    others = [key for key in found if key is not None and key.tenant.slug != slug]
+    return next((key for key in others if not _was_named(key.tenant_id, slug)), None)
+
+
+def _was_named(tenant_id: UUID, slug: str) -> bool:
+    return bool(_SLUG.match(slug)) and FormerSlug.objects.filter(slug=slug, tenant_id=tenant_id).exists()
+
+
+def _present_name(request: MarketRequest, slug: str) -> str:
+    """What the organisation is called that had this short name; empty for everybody who is no member of it."""
+    if not _SLUG.match(slug):
+        return ""
+    former = FormerSlug.objects.select_related("tenant").filter(slug=slug).first()
+    return former.tenant.slug if former is not None and _membership(request, former.tenant.slug) is not None else ""
+
+
+def _to_present(request: MarketRequest, match: re.Match[str], present: str) -> HttpResponse:
+    """The same page under the present name. Not for good, since a name may come back; with its method and body (307)."""
+    path = f"/o/{present}/{request.path_info[match.end() :]}"
+    query = request.META.get("QUERY_STRING", "")
+    answer = HttpResponseRedirect(quote(path) + (f"?{query}" if query else ""))
+    if request.method not in {"GET", "HEAD"}:
+        answer.status_code = HTTPStatus.TEMPORARY_REDIRECT
+    return answer
 
 
 def _membership(request: MarketRequest, slug: str) -> Membership | None:

@@ -101,7 +101,7 @@ def register(server: AuthServer, allow: AllowList, *, name: str, redirect_uri: s
     if not server.registration_endpoint:
         raise DiscoveryError(
             "The authorization server knows no client of ours and registers none by itself.",
-            next_step="Register one there, and enter its client id here.",
+            next_step="Whoever manages keys registers one there, and enters its id on this page.",
         )
     wanted = {
         "client_name": name,

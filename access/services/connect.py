@@ -14,6 +14,7 @@ from access.services.grants import Subject
 from access.types import SideEffect, SubjectKind
 from catalog.models import Server
 from core.errors import InvalidError
+from tenants.choices import ListForm
 from tenants.models import Tenant, User
 from tenants.services import api_keys, consents
 from tenants.services.api_keys import IssuedKey
@@ -33,6 +34,7 @@ class Wish:
     only_these_servers: bool = True
     max_trust: str = "low"
     side_effects: Sequence[str] = (SideEffect.READ,)
+    list_form: str = ListForm.ALL  # of keys; an OAuth client lists all tools
 
 
 def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
@@ -43,7 +45,7 @@ def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
     """
     wish = Wish(**wishes)
     with transaction.atomic():
-        issued = api_keys.issue(tenant=tenant, actor=actor, **_credential(wish))
+        issued = api_keys.issue(tenant=tenant, actor=actor, list_form=wish.list_form, **_credential(wish))
         _grant(tenant, wish, Subject(SubjectKind.KEY, str(issued.key.pk), issued.key.name), actor)
     return issued
 

@@ -22,6 +22,7 @@ from access.models import CredentialKind, CredentialStatus, OAuthClient, Upstrea
 from access.oauth import tokens
 from access.oauth.discovery import AuthServer, discover
 from access.oauth.tokens import Client, Token, TokenError
+from access.services import telling
 from audit import services as audit
 from catalog.models import Server
 from core import clock, egress, http
@@ -144,6 +145,9 @@ def renew(tenant: Tenant, credential_id: UUID) -> bool:
             _renew(tenant, row)
         except MarketplaceError as error:
             _note_failure(row, error.message, is_final=isinstance(error, TokenError) and error.is_final)
+            if row.status == CredentialStatus.ENDED:
+                # An ended credential is never due again, so this is said once.
+                telling.tell_ended(tenant, row)
         revisions.touch(tenant.pk)
         return row.status == CredentialStatus.ACTIVE
 
@@ -203,12 +207,13 @@ def client_for(tenant: Tenant, found: AuthServer, *, redirect_uri: str) -> Clien
     return made
 
 
-def keep_client(tenant: Tenant, *, issuer: str, as_client: Client, source: str) -> None:
+def keep_client(tenant: Tenant, *, issuer: str, as_client: Client, source: str) -> OAuthClient:
     with transaction.atomic():
         row = OAuthClient.objects.select_for_update().filter(issuer=issuer).first() or OAuthClient(issuer=issuer)
         row.client_id, row.auth_method, row.source = as_client.client_id, as_client.method, source
         row.secret = vault.seal(vault.place_of(row, "secret", tenant), as_client.secret) if as_client.secret else b""
         row.save()
+    return row
 
 
 def document_url() -> str:

@@ -78,6 +78,16 @@ class OAuthClientForm(SecretForm):
         )
 
 
+class SignInClientForm(ServiceForm):
+    """The client through which people of the organisation connect their accounts, where it has to be registered by hand."""
+
+    issuer = forms.CharField(max_length=500, widget=forms.HiddenInput)
+    client_id = forms.CharField(
+        label="Client id", max_length=500, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+    )
+    client_secret = _password("Client secret", "Empty for a public client. It is not shown again.", required=False)
+
+
 FORMS: dict[str, type[SecretForm]] = {
     "bearer": BearerForm,
     "header": HeaderForm,

@@ -14,15 +14,15 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from access.models import CredentialKind, UpstreamCredential
-from access.services import attempts, connections
-from access.web.connection_forms import FORMS
+from access.models import CredentialKind, OAuthClient, UpstreamCredential
+from access.services import attempts, clients, connections
+from access.web.connection_forms import FORMS, SignInClientForm
 from access.web.grants import tabs
 from access.web.viewing import get_server, servers_by_id, viewer_of
 from catalog.choices import AuthMode
 from catalog.models import Server
 from catalog.selectors.listing import visible_to
-from core.errors import MarketplaceError, NotFoundError
+from core.errors import InvalidError, MarketplaceError, NotFoundError
 from tenants.choices import Right
 from tenants.requests import OrganisationRequest
 from tenants.services.rights import require, who_can
@@ -49,6 +49,7 @@ def connection_list(request: OrganisationRequest, org: str) -> HttpResponse:
     ]
     context = {
         "rows": rows,
+        "clients": OAuthClient.objects.filter(source=clients.ENTERED).order_by("issuer"),
         "tabs": tabs(org, "connections"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_KEYS),
@@ -102,6 +103,54 @@ def _servers_to_choose(request: OrganisationRequest, *, can_manage: bool) -> dic
     helpers = who_can(request.membership, Right.MANAGE_KEYS)
     nothing = f"No server takes a person's account. Credentials of the organisation are entered by {helpers}."
     return {"servers": servers.filter(auth_mode=AuthMode.OAUTH)[:_SERVERS_SHOWN], "nothing": nothing}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def connection_client(request: OrganisationRequest, org: str) -> HttpResponse:
+    """The client through which people connect their accounts: who is asked is shown before anything is entered."""
+    require(request.membership, Right.MANAGE_KEYS)
+    server = get_server(request, request.GET.get("server", ""))
+    context: dict[str, Any] = {"server": server, "redirect_uri": connections.redirect_uri()}
+    if request.method == "POST":
+        try:
+            if "client_id" in request.POST:
+                form = SignInClientForm(request.POST)
+                if form.is_valid() and _enter_client(request, server, form):
+                    return redirect(f"{reverse('org:connection-create', args=[org])}?server={server.slug}")
+                context |= {"form": form, "issuer": form["issuer"].value()}
+            else:
+                found = clients.authority_of(server)
+                known = OAuthClient.objects.filter(issuer=found.issuer).first()
+                context |= {"issuer": found.issuer, "known": known, "registers": bool(found.registration_endpoint)}
+                context["form"] = SignInClientForm(initial={"issuer": found.issuer})
+        except MarketplaceError as error:
+            messages.error(request, f"{error.message} {error.next_step}")
+            return redirect(f"{request.path}?server={server.slug}")
+    return render(request, "access/connection_client.html", context)
+
+
+def _enter_client(request: OrganisationRequest, server: Server, form: SignInClientForm) -> bool:
+    """False when the form says what is wrong with it; other refusals are raised."""
+    try:
+        row = clients.enter(tenant=request.organisation, server=server, actor=request.user, **form.cleaned_data)
+    except InvalidError as error:
+        form.refuse(error)
+        return False
+    messages.success(request, f"People connect their accounts at {row.issuer} through this client from now on.")
+    return True
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def connection_client_forget(request: OrganisationRequest, org: str, registration_id: UUID) -> HttpResponse:
+    require(request.membership, Right.MANAGE_KEYS)
+    row = OAuthClient.objects.filter(pk=registration_id, source=clients.ENTERED).first()
+    if row is None:
+        raise NotFoundError("There is no such client in this organisation.")
+    if request.method == "POST":
+        clients.forget(registration_id=row.pk, actor=request.user)
+        messages.success(request, f"The client at {row.issuer} is forgotten. Accounts that are connected stay so.")
+        return redirect("org:connections", org)
+    return render(request, "access/connection_client_forget.html", {"row": row})
 
 
 @require_POST

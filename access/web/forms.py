@@ -12,9 +12,11 @@ from django.utils.safestring import SafeString
 
 from access.selectors import ListedTool
 from access.types import SideEffect, Trust
+from access.web.loads import BYTES_PER_TOKEN, OWN_TOOLS, Loads
 from access.web.subjects import Choices
 from access.web.terms import DEFAULT_EXPIRY, DEFAULT_LEVEL, EFFECT_CHOICES, EXPIRIES, LEVELS, TRUST_LABELS
 from catalog.models import Server, Tool
+from catalog.selectors.sizes import definition_sizes
 from core.addresses import RangeInvalidError, parse_ranges
 from core.errors import MarketplaceError
 from core.ids import uuid7
@@ -23,8 +25,6 @@ from tenants.choices import ListForm, Scope
 # More than fit a page; further servers are reached from their own page.
 SERVERS_SHOWN = 60
 TOOLS_SHOWN = 500
-# As the aggregated endpoint estimates it.
-BYTES_PER_TOKEN = 4
 
 _SCOPE_LABELS = [
     (Scope.INVOKE.value, "Call servers"),
@@ -82,6 +82,19 @@ class KeyForm(ServiceForm):
         widget=forms.RadioSelect,
         required=False,
     )
+    lists = forms.ChoiceField(
+        label="At one address for all servers it lists",
+        choices=[
+            (ListForm.ALL.value, "All tools: every definition of the servers, and three to search and call"),
+            (ListForm.SEARCH.value, f"Search only: {OWN_TOOLS} definitions, to search, describe and call the others"),
+            (ListForm.CHOSEN.value, "Chosen tools: you choose them on the next page, and until then it is search only"),
+        ],
+        initial=ListForm.ALL,
+        widget=forms.RadioSelect,
+        required=False,
+        help_text="A model reads each definition that is listed. What the key may call is the same in every form. "
+        "OAuth clients list all tools.",
+    )
     networks = forms.CharField(
         required=False,
         label="Addresses it may be used from",
@@ -105,7 +118,8 @@ class KeyForm(ServiceForm):
         field = self.fields["servers"]
         assert isinstance(field, forms.ModelMultipleChoiceField)
         field.queryset = servers
-        field.choices = [(server.pk, _server_label(server)) for server in self.offered]
+        sizes = definition_sizes(self.offered)
+        field.choices = [(server.pk, _server_label(server, *sizes.get(server.pk, (0, 0)))) for server in self.offered]
 
     def clean_networks(self) -> list[str]:
         try:
@@ -127,12 +141,23 @@ class ListsForm(ServiceForm):
 
     def __init__(self, *args: Any, offered: Sequence[ListedTool], kept: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        size = sum(tool.definition_bytes for tool in offered) // BYTES_PER_TOKEN
-        count = f"{len(offered)} definition{'' if len(offered) == 1 else 's'}"
+        whole = Loads.of(ListForm.ALL, offered, ())
+        chosen = Loads.of(ListForm.CHOSEN, offered, kept)
         labels = {
-            ListForm.ALL: f"All tools: {count}, about {size:,} tokens, and three to search and call",
-            ListForm.SEARCH: "Search only: three definitions, to search, describe and call the others",
-            ListForm.CHOSEN: f"Chosen tools: {len(kept) or 'those'} chosen below, and three to search and call the others",
+            ListForm.ALL: (
+                f"All tools: {whole.definitions} definitions, three of them to search and call; the others are about "
+                f"{whole.search_saves_tokens:,} tokens"
+            ),
+            ListForm.SEARCH: (
+                f"Search only: {OWN_TOOLS} definitions, to search, describe and call the others; saves about "
+                f"{whole.search_saves_tokens:,} tokens"
+            ),
+            ListForm.CHOSEN: (
+                f"Chosen tools: {chosen.definitions} definitions, {chosen.listed} of them chosen; saves about "
+                f"{chosen.saved_tokens:,} tokens"
+                if kept
+                else "Chosen tools: those chosen below, and three to search and call the others"
+            ),
         }
         choices = [(tool.name, tool.name) for tool in offered[:TOOLS_SHOWN]]
         choices += [(name, f"{name} (not callable at present)") for name in kept if name not in dict(choices)]
@@ -195,15 +220,14 @@ def _in_order(servers: QuerySet[Server], first: Iterable[Server]) -> list[Server
     return list(ordered.values())[:SERVERS_SHOWN]
 
 
-def _server_label(server: Server) -> SafeString:
-    version = server.current_version
-    count = (version.tool_count if version else 0) or 0
+def _server_label(server: Server, number: int, size: int) -> SafeString:
     return format_html(
-        '<span>{} <span class="muted">by {} · {} tool{}</span></span>',
+        '<span>{} <span class="muted">by {} · {} tool{}, about {} tokens</span></span>',
         server.name,
         server.publisher,
-        count,
-        "" if count == 1 else "s",
+        number,
+        "" if number == 1 else "s",
+        f"{size // BYTES_PER_TOKEN:,}",
     )
 
 

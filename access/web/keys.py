@@ -18,13 +18,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 from access import selectors
 from access.services.connect import connect, connect_client
 from access.web.forms import KeyForm, ListsForm
+from access.web.loads import Loads
 from access.web.terms import LEVELS, expiry
 from access.web.viewing import get_server, servers_by_id, tool_to_try, viewer_of
 from catalog import snippets
 from catalog.models import Server
 from core import clock
 from core.errors import MarketplaceError, NotFoundError
-from tenants.choices import Right, Scope
+from tenants.choices import ListForm, Right, Scope
 from tenants.models import APIKey
 from tenants.requests import OrganisationRequest
 from tenants.selectors import consents
@@ -47,6 +48,7 @@ class KeyRow:
     key: APIKey
     servers: list[str]
     hidden: int  # servers of the key that this person may not see
+    loads: Loads | None  # None once the key is over
 
 
 @require_safe
@@ -112,7 +114,8 @@ def key_lists(request: OrganisationRequest, org: str, key_id: UUID) -> HttpRespo
     if key is None:
         raise NotFoundError("There is no such key in this organisation.")
     tools = selectors.tools_of_key(key, selectors.callable_servers(viewer_of(request)))
-    initial = {"form": key.list_form, "tools": key.chosen_tools}
+    asked = request.GET.get("form", "")
+    initial = {"form": asked if asked in ListForm.values else key.list_form, "tools": key.chosen_tools}
     form = ListsForm(request.POST or None, initial=initial, offered=tools, kept=key.chosen_tools)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
@@ -159,7 +162,10 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey | MachineCl
         # The key comes with grants, and giving access is a right of its own.
         require(request.membership, Right.MANAGE_ACCESS)
     level = LEVELS[data["level"]]
-    make = connect_client if data["kind"] == "client" else connect
+    is_client = data["kind"] == "client"
+    make = connect_client if is_client else connect
+    # Which tools there are to choose is known once the key has its grants.
+    lists = ListForm.SEARCH if data["lists"] == ListForm.CHOSEN else data["lists"] or ListForm.ALL
     return make(
         tenant=request.organisation,
         name=data["name"],
@@ -172,6 +178,7 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey | MachineCl
         only_these_servers=data["only_these"],
         max_trust=level.trust.word,
         side_effects=level.side_effects,
+        list_form=ListForm.ALL if is_client else lists,
     )
 
 
@@ -190,6 +197,10 @@ def _created(request: OrganisationRequest, form: KeyForm, issued: IssuedKey | Ma
         template, context["token_url"] = "access/client_created.html", f"{settings.PUBLIC_URL}/oauth/token"
     else:
         template = "access/key_created.html"
+        if form.cleaned_data["lists"] == ListForm.CHOSEN:
+            context["next_url"] = reverse("org:key-lists", args=[request.organisation.slug, issued.key.pk])
+            context["next_url"] += f"?form={ListForm.CHOSEN}"
+            context["chooses"] = True
         context["can_invoke"] = Scope.INVOKE in issued.key.scopes
         context["first_calls"] = _first_calls(servers, issued.text)
     response = render(request, template, context)
@@ -215,11 +226,13 @@ def _curl(server: Server, key: str) -> list[snippets.Snippet]:
 
 def _rows(request: OrganisationRequest, keys: list[APIKey]) -> list[KeyRow]:
     servers = servers_by_id(request, (pk for key in keys for pk in key.server_ids))
+    tools = selectors.tools_of_keys(keys, selectors.callable_servers(viewer_of(request)))
     return [
         KeyRow(
             key=key,
             servers=[servers[pk].name for pk in key.server_ids if pk in servers],
             hidden=sum(pk not in servers for pk in key.server_ids),
+            loads=Loads.of(key.list_form, tools[key.pk], key.chosen_tools) if key.state == "active" else None,
         )
         for key in keys
     ]

@@ -19,6 +19,8 @@ from core.ids import uuid7
 from core.jobs import on_commit
 from tenants.services import revisions
 
+GATEWAY_OPENED, GATEWAY_CLOSED = "catalog:server:gateway_opened", "catalog:server:gateway_closed"
+
 
 def register(*, provider: Provider, listing: Listing, inventory: Inventory, actor: audit.Party) -> Server:
     """List a server with what it was found to offer; it is submitted for approval.
@@ -142,8 +144,7 @@ def open_gateway(*, server: Server, is_open: bool, actor: audit.Party) -> Server
         if locked.gateway_enabled != is_open:
             locked.gateway_enabled = is_open
             locked.save(update_fields=["gateway_enabled", "updated_at"])
-            action = "catalog:server:gateway_opened" if is_open else "catalog:server:gateway_closed"
-            audit.record(action, actor=actor, target=party(locked))
+            audit.record(GATEWAY_OPENED if is_open else GATEWAY_CLOSED, actor=actor, target=party(locked))
             touch(locked)
     return locked
 

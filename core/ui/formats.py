@@ -16,7 +16,7 @@ SMALL_AMOUNT_PLACES = 6
 
 
 def exact_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%-d %b %Y, %H:%M:%S UTC")
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def relative_time(moment: datetime, now: datetime) -> str:
@@ -26,7 +26,7 @@ def relative_time(moment: datetime, now: datetime) -> str:
     if distance < 10:
         return "just now"
     if distance >= 30 * DAY_S:
-        return moment.astimezone(UTC).strftime("%-d %b %Y")
+        return moment.astimezone(UTC).strftime("%Y-%m-%d")
     span = _span(distance)
     return f"{span} ago" if seconds > 0 else f"in {span}"
 

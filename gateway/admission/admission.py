@@ -150,6 +150,39 @@ class Admission:
         call.url = endpoint.url
         return Ticket(plan.server, endpoint, held, reserved, is_probe=endpoint.breaker.enter(now))
 
+    def admit_at_once(self, call: CallContext) -> Ticket | None:
+        """The ticket of a call for which everything is there; None, and nothing is taken, when it has to wait or ask.
+
+        What `admit` does with the same outcome, in one go: nearly every call of a busy gateway comes this way.
+        """
+        plan = self._plan_for(call)
+        ours, theirs, charges = plan.tenant.slots, plan.server.slots, plan.charges
+        endpoint = plan.server.endpoints.healthy
+        if endpoint is None or ours.taken >= ours.limit or theirs.taken >= theirs.limit:
+            return None
+        for bucket in plan.rates:
+            if bucket.tokens < 1:
+                return None
+        reserved: Reserved = []
+        if charges:
+            moment = time.time()
+            for counter, amount in charges:
+                budget = counter.at(moment)
+                if budget.lease < amount:
+                    return None
+                reserved.append((budget, amount))
+        now = plan.server.used_at = plan.tenant.used_at = time.monotonic()
+        ours.taken += 1
+        theirs.taken += 1
+        for bucket in plan.rates:
+            bucket.tokens -= 1
+            bucket.demand += 1
+            bucket.used_at = now
+        for budget, amount in reserved:
+            budget.reserve(now, amount)
+        call.url = endpoint.url
+        return Ticket(plan.server, endpoint, (ours, theirs), reserved, is_probe=False)
+
     async def admit_own(self, call: CallContext, *, listens: bool = False) -> Own:
         """A request that is for no single server. Raises RefusedError."""
         plan = self._own_plan_for(call)
@@ -209,6 +242,15 @@ class Admission:
         return sum(tenant.streams.taken for tenant in self._plans.tenants.values())
 
     def _plan_for(self, call: CallContext) -> Plan:
+        route = call.route
+        if route is None:
+            return self._find_plan(call)
+        plan = route.plan
+        if plan is None or plan.generation != self._plans.generation:
+            plan = route.plan = self._find_plan(call)
+        return plan
+
+    def _find_plan(self, call: CallContext) -> Plan:
         caller, server = call.caller, call.server
         assert caller is not None
         assert server is not None

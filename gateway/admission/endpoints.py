@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from gateway.admission.breaker import Breaker, BreakerConfig
+from gateway.admission.breaker import Breaker, BreakerConfig, State
 from gateway.context import CallContext
 
 
@@ -52,6 +52,12 @@ class Endpoints:
                     endpoint.breaker.warned = False
             elif len(self.each) == 1:
                 self.each[0].breaker.warn(now)
+
+    @property
+    def healthy(self) -> Endpoint | None:
+        """The only endpoint, when there is one alone and nothing is held against it."""
+        each = self.each
+        return each[0] if len(each) == 1 and each[0].breaker.state is State.CLOSED else None
 
     def choose(self, now: float, wanted: str = "", avoided: str = "") -> Endpoint | None:
         """The endpoint whose turn it is; `wanted` when it is one of them; `avoided` only when there is no other."""

@@ -9,6 +9,7 @@ used for a second goes back. Only a call that finds the lease empty while the bu
 from __future__ import annotations
 
 import math
+import time
 
 from access.limits import RATE_SECONDS, LimitRule
 
@@ -23,9 +24,12 @@ class Bucket:
 
     __slots__ = (
         "active",
+        "arrived",
         "capacity",
         "closed_until",
         "demand",
+        "given",
+        "granted",
         "local_at",
         "name",
         "per_s",
@@ -48,6 +52,9 @@ class Bucket:
         self.processes = 1
         self.remaining = self.capacity  # in the shared bucket, when last heard
         self.active = False
+        # In all, from a number on that no earlier bucket of the process has reached: given back, of that what has arrived,
+        # and granted. An answer of Valkey that is lost leaves no doubt then about what it did.
+        self.given = self.arrived = self.granted = time.monotonic_ns() // 1000
 
     def set_rule(self, rule: LimitRule) -> None:
         """The limit was changed."""
@@ -95,12 +102,19 @@ class Bucket:
         """Whether Valkey is to be told or asked something; a lease is confirmed every second, so that it counts as alive."""
         return any(self.wanted(now)) or now - self.reported_at > REPORT_S
 
+    def give_back(self, tokens: int) -> None:
+        """To everybody, with the next question."""
+        self.tokens -= tokens
+        self.given += tokens
+
     def renewed(self, now: float, granted: int, remaining: int, wait_s: float, *, asked: bool) -> None:
         """What Valkey said."""
         self.tokens += granted
+        self.granted += granted
         self.remaining, self.demand, self.reported_at, self.local_at = remaining, 0, now, -math.inf
         if asked and granted == 0:
-            self.closed_until = now + max(wait_s, _CLOSED_AT_LEAST_S)
+            # However long it takes to refill, others may give back what they hold.
+            self.closed_until = now + min(max(wait_s, _CLOSED_AT_LEAST_S), IDLE_S)
 
     def wait_s(self, now: float) -> float:
         """When the next token can be expected."""

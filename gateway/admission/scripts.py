@@ -5,9 +5,12 @@ Numbers travel as text without exponent; money stays below 2^53 units, where dou
 
 from __future__ import annotations
 
-# KEYS: processes, then one hash per bucket {t: tokens that nobody holds, a: microseconds, l:<process>: "held:ms"}.
-# ARGV: this process, then per bucket: tokens per microsecond, capacity, held after giving back, given back, wanted.
+# KEYS: processes, what this process was granted {<bucket>: "given back:granted", both in all}, then one hash per bucket
+# {t: tokens that nobody holds, a: microseconds, l:<process>: "held:ms"}.
+# ARGV: this process, then per bucket: tokens per microsecond, capacity, held after giving back, given back in all, as much of
+# that as is known to have arrived, granted in all as far as it is known, wanted.
 # Reply: processes alive, then per bucket: granted, tokens left, microseconds until the next one.
+# Sums in all, because an answer may be lost: what was given back then counts once, and what was granted is granted still.
 RATES = """
 local clock = redis.call('TIME')
 local us = clock[1] * 1000000 + clock[2]
@@ -16,10 +19,18 @@ local me = ARGV[1]
 redis.call('ZADD', KEYS[1], ms + 5000, me)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms)
 local out = {redis.call('ZCARD', KEYS[1])}
-for i = 2, #KEYS do
-  local key, a = KEYS[i], (i - 2) * 5 + 1
+for i = 3, #KEYS do
+  local key, a = KEYS[i], (i - 3) * 7 + 1
   local rate, capacity = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
-  local held, back, want = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
+  local held, given, arrived = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
+  local known, want = tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7])
+  local before, all_granted = string.match(redis.call('HGET', KEYS[2], key) or '', '^(%d+):(%d+)$')
+  before, all_granted = tonumber(before), tonumber(all_granted)
+  if before == nil or before < arrived or before > given or all_granted < known or all_granted - known > capacity then
+    before, all_granted = arrived, known
+  end
+  local back, missed = given - before, all_granted - known
+  held = held + missed
   local tokens, at, leased = nil, us, held
   local all = redis.call('HGETALL', key)
   for j = 1, #all, 2 do
@@ -33,12 +44,16 @@ for i = 2, #KEYS do
   end
   if tokens == nil then tokens = capacity end
   tokens = math.max(0, math.min(capacity - leased, tokens + back + (us - at) * rate))
-  local granted = math.min(want, math.floor(tokens))
+  local granted = math.min(math.max(0, want - missed), math.floor(tokens))
   tokens = tokens - granted
+  if given ~= arrived or granted + missed > 0 then
+    redis.call('HSET', KEYS[2], key, string.format('%.0f:%.0f', given, all_granted + granted))
+    redis.call('PEXPIRE', KEYS[2], 3600000)
+  end
   redis.call('HSET', key, 't', string.format('%.6f', tokens), 'a', string.format('%.0f', us),
     'l:' .. me, string.format('%.0f:%.0f', held + granted, ms))
   redis.call('PEXPIRE', key, math.ceil(capacity / rate / 1000) + 5000)
-  out[#out + 1] = granted
+  out[#out + 1] = granted + missed
   out[#out + 1] = math.floor(tokens)
   out[#out + 1] = math.ceil(math.max(0, 1 - tokens + math.floor(tokens)) / rate)
 end

@@ -244,29 +244,26 @@ class Shared:
             await self._show()
 
     async def _renew_buckets(self, buckets: list[Bucket], now: float) -> None:
-        keys, args, asked = [PREFIX + "processes"], [self.process], []
+        keys, args, asked = [PREFIX + "processes", f"{PREFIX}granted:{self.process}"], [self.process], []
         for bucket in buckets:
             want, back = bucket.wanted(now)
-            bucket.tokens -= back
-            asked.append((want, back))
+            bucket.give_back(back)
+            asked.append((want, bucket.given))
             keys.append(f"{PREFIX}rate:{bucket.name}")
             args += [
                 f"{bucket.per_s / 1e6:.12f}",
                 str(bucket.capacity),
                 str(int(bucket.tokens)),
-                str(back),
+                str(bucket.given),
+                str(bucket.arrived),
+                str(bucket.granted),
                 str(want),
             ]
-        try:
-            reply = await self._rates(keys=keys, args=args)
-        except BaseException:
-            for bucket, (_, back) in zip(buckets, asked, strict=True):
-                bucket.tokens += back
-            raise
+        reply = await self._rates(keys=keys, args=args)
         self.processes = reply[0]
-        for index, (bucket, (want, _)) in enumerate(zip(buckets, asked, strict=True)):
+        for index, (bucket, (want, given)) in enumerate(zip(buckets, asked, strict=True)):
             granted, remaining, wait_us = reply[1 + 3 * index : 4 + 3 * index]
-            bucket.processes = self.processes
+            bucket.processes, bucket.arrived = self.processes, given
             bucket.renewed(time.monotonic(), granted, remaining, wait_us / 1e6, asked=want > 0)
             if bucket.tokens < 1 and now - bucket.used_at > 1.0:
                 bucket.active = False

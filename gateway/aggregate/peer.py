@@ -16,7 +16,7 @@ from gateway.aggregate import metatools, paging, reach, results, search
 from gateway.aggregate.context import Saved, estimate
 from gateway.aggregate.listen import Listening
 from gateway.aggregate.listings import FRESH_S, MEMBERS, Listing, Listings, documents_of
-from gateway.aggregate.route import Admit, Router, meta_of
+from gateway.aggregate.route import Admit, Router, is_inner, meta_of
 from gateway.aggregate.subcalls import SubCalls
 from gateway.context import CallContext
 from gateway.entries import ServerEntry
@@ -48,7 +48,7 @@ class Aggregate:
     ) -> None:
         self._store, self._listings, self._peer = store, listings, peer
         self.router = Router(store, listings, admit, tasks)
-        self._listening = Listening(store, listings, peer, opened)
+        self._listening = Listening(store, listings, peer, opened, tasks)
 
     async def ask(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
         if call.server is not None:
@@ -63,17 +63,13 @@ class Aggregate:
 
     async def _of_server(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
         assert call.server is not None
-        if not request.headers and request.method == "tools/call" and self._is_inner(call):
+        if request.method == "tools/call" and is_inner(call) and (call.modern or not request.headers):
+            # What the client of our own tool says in such headers is about that one.
             request.headers = await self._mirrored(call, request)
         slug = call.server.slug
         async with contextlib.aclosing(self._peer.ask(call, request)) as messages:
             async for message in messages:
                 yield results.of_server(slug, request.method, message)
-
-    @staticmethod
-    def _is_inner(call: CallContext) -> bool:
-        """Whether the client does not know the tool's schema, and so could not mirror arguments in headers."""
-        return versions.decode_header(call.headers.get(b"mcp-name", b"")) in metatools.NAMES or not call.modern
 
     async def _mirrored(self, call: CallContext, request: Ask) -> bytes:
         assert call.server is not None

@@ -132,6 +132,11 @@ def meta_of(call: CallContext) -> Json:
     return {key: kept[key] for key in _META_KEYS if key in kept}
 
 
+def is_inner(call: CallContext) -> bool:
+    """Whether the client does not know the tool's schema, and so could not mirror arguments in headers."""
+    return not call.modern or versions.decode_header(call.headers.get(b"mcp-name", b"")) in metatools.NAMES
+
+
 def _inner(params: Json) -> Json:
     """The call inside a call of the meta-tool: its name and arguments, with everything else of the outer request."""
     outer = params.get("arguments", {})

@@ -8,7 +8,7 @@ read are the bytes that are forwarded.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -18,7 +18,14 @@ from gateway.mcp.errors import RefusedError
 
 # Members that a decision or a check reads, by their case-folded form.
 _ENVELOPE = {key: key for key in ("jsonrpc", "id", "method", "params", "result", "error")}
-_PARAMS = {key.casefold(): key for key in ("name", "uri", "arguments", "_meta", "taskId", "protocolVersion")}
+_PARAMS = {
+    key.casefold(): key for key in ("name", "uri", "arguments", "_meta", "taskId", "protocolVersion", "notifications")
+}
+# What `subscriptions/listen` may ask for.
+_WANTED = {
+    key.casefold(): key
+    for key in ("toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds")
+}
 # Members spelt exactly so cannot be mistaken for one another; what holds only these needs no closer look.
 _EXACT = frozenset({*_ENVELOPE.values(), *_PARAMS.values()})
 # What clients usually say in `_meta`: no two of these are alike.
@@ -55,17 +62,25 @@ class Message:
     params: dict[str, Any]
     # Why a message that could be read must still be refused; raised once the caller and the server are known.
     defect: RefusedError | None
+    # What `Mcp-Name` mirrors: the tool, prompt, resource or task that the request is about.
+    name: str | None = field(init=False)
 
-    @property
-    def name(self) -> str | None:
-        """What `Mcp-Name` mirrors: the tool, prompt, resource or task that the request is about."""
-        key = NAME_KEYS.get(self.method)
-        value = self.params.get(key) if key is not None else None
-        return value if isinstance(value, str) else None
+    def __post_init__(self) -> None:
+        value = self.params.get(NAME_KEYS.get(self.method))  # type: ignore[arg-type]
+        self.name = value if isinstance(value, str) else None
 
     @property
     def needs_name(self) -> bool:
         return self.method in NAME_KEYS
+
+    @property
+    def right(self) -> str:
+        """The method whose rule decides: to hear of single resources is to watch them, whichever request asks for it."""
+        if self.method in ENDLESS:
+            wanted = self.params.get("notifications")
+            if isinstance(wanted, dict) and wanted.get("resourceSubscriptions"):
+                return "resources/subscribe"
+        return self.method
 
 
 def read(body: bytes, max_depth: int) -> Message:
@@ -152,6 +167,11 @@ def _ambiguity(data: dict[str, Any], params: dict[str, Any], body: bytes) -> Ref
     if _has_look_alike(data, _ENVELOPE) or (params and _has_look_alike(params, _PARAMS)):
         return RefusedError(
             "gateway.request_invalid", "Two keys of the message differ in case only, or one is misspelt."
+        )
+    wanted = params.get("notifications")
+    if isinstance(wanted, dict) and _has_look_alike(wanted, _WANTED):
+        return RefusedError(
+            "gateway.request_invalid", "Two keys of `notifications` differ in case only, or one is misspelt."
         )
     meta = params.get("_meta")
     if isinstance(meta, dict) and not meta.keys() <= _META and len(set(map(str.casefold, meta))) != len(meta):

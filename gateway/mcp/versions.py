@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import lru_cache
 
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import Message, Shape
@@ -38,6 +39,13 @@ def is_modern(version: bytes) -> bool:
     return version not in _HANDSHAKE
 
 
+@lru_cache(maxsize=64)
+def era_of(version: bytes) -> tuple[bool, str]:
+    """Whether a header's value means the modern era, and the revision as it is stored."""
+    version = version.strip()
+    return is_modern(version), version.decode("latin-1")[:32]
+
+
 def _of_another_era(message: Message) -> RefusedError | None:
     if message.shape is Shape.RESPONSE:
         return RefusedError("gateway.request_invalid", "This revision has no responses from the client.")
@@ -46,7 +54,7 @@ def _of_another_era(message: Message) -> RefusedError | None:
 
 def check_modern(message: Message, headers: dict[bytes, bytes]) -> RefusedError | None:
     """What is wrong with a modern message and its headers, if anything. Order as in the official implementation."""
-    if (foreign := _of_another_era(message)) is not None:
+    if (message.shape is Shape.RESPONSE or message.method in _REMOVED) and (foreign := _of_another_era(message)):
         return foreign
     method = headers.get(b"mcp-method", b"").strip()
     if message.shape is Shape.NOTIFICATION:
@@ -56,15 +64,18 @@ def check_modern(message: Message, headers: dict[bytes, bytes]) -> RefusedError 
     meta = message.params.get("_meta")
     if not isinstance(meta, dict):
         return RefusedError("gateway.params_invalid", "`params._meta` is missing.")
-    for key in (META_VERSION, META_CAPABILITIES):
-        if key not in meta:
-            return RefusedError("gateway.params_invalid", f"`params._meta` lacks {key!r}.")
+    if META_VERSION not in meta or META_CAPABILITIES not in meta:
+        key = META_CAPABILITIES if META_VERSION in meta else META_VERSION
+        return RefusedError("gateway.params_invalid", f"`params._meta` lacks {key!r}.")
     if headers[b"mcp-protocol-version"].strip().decode("latin-1") != meta[META_VERSION]:
         return RefusedError("gateway.header_mismatch", "MCP-Protocol-Version and the body's version differ.")
     if method.decode("latin-1") != message.method:
         return RefusedError("gateway.header_mismatch", "Mcp-Method and the body's method differ.")
-    if message.needs_name and decode_header(headers.get(b"mcp-name", b"")) != message.name:
-        return RefusedError("gateway.header_mismatch", "Mcp-Name and the body's name differ.")
+    if message.needs_name:
+        sent, name = headers.get(b"mcp-name", b""), message.name
+        # Most names need no decoding.
+        if (not sent.isalnum() or sent.decode() != name) and decode_header(sent) != name:
+            return RefusedError("gateway.header_mismatch", "Mcp-Name and the body's name differ.")
     return None
 
 

@@ -26,6 +26,7 @@ from gateway.peers.pool import SessionPool, owner_of
 from gateway.peers.rounds import AFRESH, Holds, Place, StateSeal, invalid_state
 from gateway.peers.session import Session, SessionLostError
 from gateway.peers.streamable import NotLegacyError, StreamableLink
+from gateway.upstream import attempts
 from gateway.upstream.client import Upstreams
 from gateway.upstream.http1 import UpstreamBrokenError
 
@@ -109,29 +110,41 @@ class LegacyPeer:
         yield {"jsonrpc": "2.0", "id": request.request_id, "result": result}
 
     async def _converse(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
-        for is_last in (False, True):
-            session = await self._pool.lease(call, request)
-            call.upstream_protocol = str(session.welcome.get("protocolVersion", ""))
-            call.attempts += 1
-            started = False
+        session, exchange, first = await self._begin(call, request)
+        async with contextlib.aclosing(self._follow(session, exchange, request, first)) as messages:
+            async for message in messages:
+                yield message
+
+    async def _begin(self, call: CallContext, request: Ask) -> tuple[Session, Exchange, Json]:
+        """Send the request in a session, and once more where that is safe; what the server says first."""
+        is_last = False
+        while True:
             try:
-                await self._set_level(session, call, request)
-                exchange = session.start(call, request)
-                started = True
-                first = await self._first(session, exchange)
+                return await self._attempt(call, request)
             except SessionLostError as exc:
-                # The server did nothing with the request, so that it may be sent again, once, in another session.
-                self._pool.release(session)
+                # The server did nothing with the request.
                 if is_last:
                     raise UpstreamBrokenError("the server does not keep its sessions") from exc
-                continue
-            except BaseException:
-                self._give_up(session, exchange if started else None)
-                raise
-            async with contextlib.aclosing(self._follow(session, exchange, request, first)) as messages:
-                async for message in messages:
-                    yield message
-            return
+            except (UpstreamBrokenError, RefusedError) as exc:
+                if is_last or not await attempts.again(call, exc):
+                    raise
+            is_last = True
+
+    async def _attempt(self, call: CallContext, request: Ask) -> tuple[Session, Exchange, Json]:
+        session = await self._pool.lease(call, request)
+        call.upstream_protocol = str(session.welcome.get("protocolVersion", ""))
+        call.attempts += 1
+        exchange: Exchange | None = None
+        try:
+            await self._set_level(session, call, request)
+            exchange = session.start(call, request)
+            return session, exchange, await self._first(session, exchange)
+        except SessionLostError:
+            self._pool.release(session)
+            raise
+        except BaseException:
+            self._give_up(session, exchange)
+            raise
 
     async def _set_level(self, session: Session, call: CallContext, request: Ask) -> None:
         if level := translate.log_level_of(request.params):

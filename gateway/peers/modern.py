@@ -16,8 +16,8 @@ from gateway.mcp import lossless, outcomes, sse, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, NAME_KEYS
 from gateway.peers import Ask, Json
-from gateway.upstream import wire
-from gateway.upstream.client import Upstreams
+from gateway.upstream import attempts, wire
+from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply
 
 # A modern server says these with an HTTP error status; anything else there comes from a server that did not understand.
@@ -41,15 +41,10 @@ class ModernPeer:
         assert call.server is not None
         deadlines = self._config.deadlines
         idle = deadlines.stream if request.method in ENDLESS else deadlines.idle
-        target = await self._upstreams.target(call.url)
         call.upstream_began_ns = time.perf_counter_ns()
-        call.attempts += 1
-        is_endless = request.method in ENDLESS
-        lasts = self._upstreams.lasting(target, call.tenant_id) if is_endless else contextlib.nullcontext()
-        with lasts:
-            reply = await self._upstreams.exchange(target, target.post_head + self._head_and_body(call, request))
+        with await self._lasting(call, request):
+            reply = await attempts.first_reply(self._upstreams, call, functools.partial(self._request, request))
             try:
-                outcomes.note_status(call, reply)
                 call.watched.extend(idle)
                 if wire.is_event_stream(reply) and reply.status == 200:
                     heard = functools.partial(call.watched.extend, idle)
@@ -69,6 +64,12 @@ class ModernPeer:
                 reply.close()
                 call.note_upstream()
 
+    async def _lasting(self, call: CallContext, request: Ask) -> contextlib.AbstractContextManager[None]:
+        """The place of a stream without a natural end; nothing for other requests."""
+        if request.method not in ENDLESS:
+            return contextlib.nullcontext()
+        return self._upstreams.lasting(await self._upstreams.target(call.url), call.tenant_id)
+
     async def _document(self, reply: Reply, request: Ask) -> Json:
         data = await reply.read_all(self._config.limits.reply_bytes)
         outcomes.require_welcome(reply.status)
@@ -81,8 +82,7 @@ class ModernPeer:
             raise RefusedError("upstream.failed", detail="the reply answers another request")
         return {**message, "id": request.request_id}
 
-    def _head_and_body(self, call: CallContext, request: Ask) -> bytes:
-        """What follows the constant head of a POST."""
+    def _request(self, request: Ask, target: Target, call: CallContext) -> bytes:
         body = lossless.dumps(
             {"jsonrpc": "2.0", "id": request.request_id, "method": request.method, "params": request.params}
         )
@@ -95,7 +95,14 @@ class ModernPeer:
         name = request.params.get(NAME_KEYS.get(request.method, ""))
         if isinstance(name, str):
             lines += b"mcp-name: %b\r\n" % versions.encode_header(name)
-        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (wire.POST_TYPES, lines, request.headers, len(body), body)
+        head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
+            target.post_head,
+            wire.POST_TYPES,
+            lines,
+            request.headers,
+            len(body),
+        )
+        return head + body
 
 
 def is_understood(status: int, message: Json | None) -> bool:

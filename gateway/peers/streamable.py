@@ -92,7 +92,11 @@ class StreamableLink:
         for _ in range(_TRIES):
             # The server may drop a stream and give the rest to a GET that names the last event (2025-11-25).
             await asyncio.sleep(place.wait_s)
-            reply = await self._get(exchange.call, place.last_id)
+            try:
+                reply = await self._get(exchange.call, place.last_id)
+            except UpstreamBrokenError as exc:
+                # The request itself was sent before, whatever became of this one.
+                raise UpstreamBrokenError(str(exc)) from exc
             try:
                 if reply.status != 200 or not wire.is_event_stream(reply):
                     break

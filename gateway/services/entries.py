@@ -117,13 +117,16 @@ class ModelLoader:
     """The data plane's door to Postgres: synchronous, called in a thread of the gateway."""
 
     @_own_connection
-    def tenant_by_key(self, key_id: str) -> TenantEntry | None:
+    def tenants_of_keys(self, key_ids: Iterable[str]) -> dict[str, UUID]:
+        given = {consent_id: key_id for key_id in key_ids if (consent_id := consents.id_of(key_id))}
+        plain = [key_id for key_id in key_ids if key_id not in given.values()]
         with platform_scope():
-            if consent_id := consents.id_of(key_id):
-                tenant_id = Consent.objects.filter(pk=consent_id).values_list("tenant_id", flat=True).first()
-            else:
-                tenant_id = APIKey.objects.filter(key_id=key_id).values_list("tenant_id", flat=True).first()
-        return tenant_entry(tenant_id) if tenant_id else None
+            keys = APIKey.objects.filter(key_id__in=plain, revoked_at=None).values_list("key_id", "tenant_id")
+            found = dict(keys) if plain else {}
+            if given:
+                owners = Consent.objects.filter(pk__in=given).values_list("pk", "tenant_id")
+                found |= {given[consent_id]: tenant_id for consent_id, tenant_id in owners}
+        return found
 
     @_own_connection
     def tenant(self, tenant_id: UUID) -> TenantEntry | None:

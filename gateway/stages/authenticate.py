@@ -57,7 +57,7 @@ class Authenticator:
         if key.expires_at is not None and key.expires_at <= clock.now():
             self._verified.pop(digest, None)
             raise _refused("This credential has expired.", "expired", key.key_id)
-        if not self.is_in_place(call, key):
+        if key.networks and not self.is_in_place(call, key):
             raise _refused("This credential may not be used from this address.", "address", key.key_id)
         call.credential, call.client_id = caller.credential, key.client_id
         if caller.servers is not None and call.interface == "mcp":
@@ -125,7 +125,10 @@ def check_audience(caller: Caller, slug: str) -> None:
 
 def credential(headers: dict[bytes, bytes]) -> bytes:
     """The credential of a request, from `Authorization: Bearer` or `X-API-Key`. Raises RefusedError."""
-    scheme, _, bearer = headers.get(b"authorization", b"").strip().partition(b" ")
+    value = headers.get(b"authorization", b"")
+    if value[:7] == b"Bearer " and b"x-api-key" not in headers and (token := value[7:].strip()):
+        return token
+    scheme, _, bearer = value.strip().partition(b" ")
     bearer = bearer.strip() if scheme.lower() == b"bearer" else b""
     other = headers.get(b"x-api-key", b"").strip()
     if bearer and other and bearer != other:

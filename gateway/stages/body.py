@@ -20,7 +20,7 @@ async def read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> byt
     if declared and (not declared.isdigit() or int(declared[:20]) > limit):
         if declared.isdigit() and int(declared[:20]) <= _DRAIN_BYTES:
             await _drain(receive)
-        raise _too_large(limit)
+        raise too_large(limit)
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= limit and message["type"] == "http.request":
@@ -33,7 +33,7 @@ async def read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> byt
     if message["type"] == "http.disconnect":
         raise ClientGoneError
     if size > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     return b"".join(parts)
 
 
@@ -46,5 +46,6 @@ async def _drain(receive: Receive) -> None:
             return
 
 
-def _too_large(limit: int) -> RefusedError:
+def too_large(limit: int) -> RefusedError:
+    """What is said of a body of more than `limit` bytes."""
     return RefusedError("gateway.too_large", f"The request is larger than {limit} bytes.")

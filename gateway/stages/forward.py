@@ -20,7 +20,7 @@ from calls.record import Outcome
 from calls.writer import CallWriter
 from core.errors import MarketplaceError
 from gateway import answers, cache
-from gateway.admission import endpoints, retries
+from gateway.admission import endpoints
 from gateway.answers import HeaderList, Send
 from gateway.config import GatewayConfig
 from gateway.context import CallContext, session_owner
@@ -35,6 +35,7 @@ from gateway.peers import translate
 from gateway.peers.any import AnyPeer
 from gateway.peers.modern import is_understood, read_document
 from gateway.stages import lists, meter
+from gateway.upstream import attempts
 from gateway.upstream.client import Target, Upstreams
 from gateway.upstream.http1 import Reply, UpstreamBrokenError
 from gateway.upstream.wire import POST_TYPES, events, is_event_stream, is_json
@@ -49,6 +50,7 @@ _DRAIN_S = 1.0
 _MAX_WAIT_S = 999_999.0
 # With these a server refuses a request that it cannot read, before it acts on it.
 _SUSPECT = frozenset({400, 404, 405, 406, 415})
+_MAY_PASS_BACK = frozenset({b"cache-control", b"retry-after", b"allow", b"mcp-session-id"})
 _PASSED_HEADERS = (b"cache-control", b"retry-after", b"allow")
 
 
@@ -68,9 +70,14 @@ class Forwarder:
         self.credentials = upstreams.credentials
         self._cache = cache.ResultCache()
 
-    async def relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
+    def relay_request(self, call: CallContext, receive: Receive, send: Send) -> Awaitable[None]:
         """Send a request to the server in an era that it speaks, record the call, and answer."""
-        assert call.server is not None
+        assert call.message is not None
+        if call.modern and call.message.method == "tools/call" and self._peers.eras.of(call.entry).modern:
+            return self._pass_through(call, receive, send)
+        return self._relay_request(call, receive, send)
+
+    async def _relay_request(self, call: CallContext, receive: Receive, send: Send) -> None:
         assert call.message is not None
         if not call.modern or call.message.method not in cache.METHODS:
             await self._relay(call, receive, send)
@@ -120,14 +127,14 @@ class Forwarder:
         """Client and server speak the same era: the client's bytes go on, and the server's come back."""
         assert call.server is not None
         assert call.message is not None
-        deadlines = self._config.deadlines
+        deadlines, method = self._config.deadlines, call.message.method
         call.upstream_began_ns = time.perf_counter_ns()
-        is_endless = call.message.method in ENDLESS
+        is_endless = method in ENDLESS
         total = deadlines.stream if is_endless else deadlines.total
         first_byte = call.server.timeout_s or deadlines.first_byte
         call.watched.phase(first_byte, receive if call.modern else None, total=total)
         try:
-            reply = await self._exchange(call)
+            reply = await attempts.first_reply(self._upstreams, call, self._post)
             try:
                 call.mark("first_byte")
                 idle = deadlines.stream if is_endless else deadlines.idle
@@ -135,58 +142,38 @@ class Forwarder:
                 if is_event_stream(reply):
                     await self._relay_stream(call, reply, send, idle)
                     return
-                data = await reply.read_all(self._config.limits.reply_bytes)
+                limit = self._config.limits.reply_bytes
+                data = reply.whole(limit) if reply.complete else await reply.read_all(limit)
             finally:
                 reply.close()
         finally:
             call.note_upstream()
-        if call.modern and reply.status in _SUSPECT and await self._is_older(call, reply, data):
-            await self._modern_front.relay(call, self._peers, receive, send)
-            return
-        if (
-            not call.modern
-            and call.message.method == "initialize"
-            and await self._knows_no_handshake(call, reply, data)
-        ):
+        if call.modern:
+            if reply.status in _SUSPECT and await self._is_older(call, reply, data):
+                await self._modern_front.relay(call, self._peers, receive, send)
+                return
+        elif method == "initialize" and await self._knows_no_handshake(call, reply, data):
             await self.legacy.relay(call, self._peers, send)
             return
         call.watched.settle()
         call.mark("reply")
         call.response_bytes = len(data)
         message = outcomes.judge_body(call, reply.status, is_json(reply), data)
-        if call.message.method in cache.METHODS:
-            self._cache.note(call, message, data)
-        if call.message.method == lists.METHOD:
-            data = lists.narrow(call, message, data)
-        elif call.tasks is not None and _concerns_tasks(call):
+        if method != "tools/call":
+            data = self._made_fit(call, message, data)
+        elif call.task_state is not None and call.tasks is not None:
             data = call.tasks.answer(call, data)
         await meter.commit(call, self._writer)
         await answers.send_json(call, send, reply.status, data, more=self.passed_headers(call, reply))
 
-    async def _exchange(self, call: CallContext) -> Reply:
-        """The head of the server's reply; what may be sent twice is, once, when the first attempt came to nothing."""
-        while True:
-            call.attempts += 1
-            target = await self._upstreams.target(call.url)
-            try:
-                reply = await self._upstreams.exchange(target, self._post(target, call))
-            except UpstreamBrokenError as exc:
-                # Bytes that never left had no effect, whatever the request was.
-                if exc.sent or call.attempts >= retries.MAX_ATTEMPTS or not self._repeat(call):
-                    raise
-                await asyncio.sleep(retries.jitter())
-                continue
-            outcomes.note_status(call, reply)
-            if reply.status < 429 or (pause := retries.pause_after(call, reply.status)) is None:
-                return reply
-            if not self._repeat(call):
-                return reply
-            reply.close()
-            await asyncio.sleep(pause)
-
-    @staticmethod
-    def _repeat(call: CallContext) -> bool:
-        return call.ticket is not None and call.ticket.repeat(call)
+    def _made_fit(self, call: CallContext, message: dict[str, Any], data: bytes) -> bytes:
+        """What others may be told again is kept, and the caller is told what is for the caller."""
+        method = call.message.method if call.message is not None else ""
+        if method in cache.METHODS:
+            self._cache.note(call, message, data)
+        if method == lists.METHOD:
+            return lists.narrow(call, message, data)
+        return call.tasks.answer(call, data) if call.tasks is not None and _concerns_tasks(call) else data
 
     async def _is_older(self, call: CallContext, reply: Reply, data: bytes) -> bool:
         """Whether the server refused because it does not know the revision, and can be spoken to in an older one."""
@@ -275,6 +262,8 @@ class Forwarder:
         """Of the server's headers, those that may reach the client; a session id is sealed first."""
         passed: HeaderList = []
         for name, value in reply.headers:
+            if name not in _MAY_PASS_BACK:
+                continue
             if name in _PASSED_HEADERS and not is_event_stream(reply):
                 passed.append((name, value))
             elif name == b"mcp-session-id" and not call.modern:
@@ -380,14 +369,20 @@ async def _send_note(call: CallContext, message: dict[str, Any] | None, event: b
         await answers.send_event(call, passed)
 
 
+@functools.lru_cache(maxsize=1024)
+def _may_pass(names: tuple[bytes, ...], modern: bool) -> tuple[bytes, ...]:
+    """Of the names of a request's headers, those that go on; clients send the same ones again and again."""
+    allowed = _MODERN if modern else _LEGACY
+    return tuple(name for name in names if name in allowed or (modern and name.startswith(b"mcp-param-")))
+
+
 def _forwarded(call: CallContext) -> bytes:
-    allowed = _MODERN if call.modern else _LEGACY
-    lines = []
-    for name, value in call.headers.items():
-        if name in allowed or (call.modern and name.startswith(b"mcp-param-")):
-            if _CONTROL.search(value) is not None:
-                raise RefusedError("gateway.headers_invalid", f"{name.decode('latin-1')} holds control characters.")
-            lines.append(b"%b: %b\r\n" % (name, value))
+    headers, lines = call.headers, []
+    for name in _may_pass(tuple(headers), call.modern):
+        value = headers[name]
+        if _CONTROL.search(value) is not None:
+            raise RefusedError("gateway.headers_invalid", f"{name.decode('latin-1')} holds control characters.")
+        lines.append(b"%b: %b\r\n" % (name, value))
     if b"x-request-timeout" in call.headers:
         lines.append(b"x-request-timeout: %.3f\r\n" % call.watched.left_s(_MAX_WAIT_S))
     if call.upstream_session:

@@ -49,8 +49,9 @@ def check(scope: Mapping[str, Any], limits: Limits, host_names: frozenset[str]) 
     if len(raw) > limits.headers or sum(map(len, headers)) + sum(map(len, headers.values())) > limits.header_bytes:
         most = f"{limits.headers} headers of {limits.header_bytes} bytes"
         raise RefusedError("gateway.headers_invalid", f"The request has more than {most} together.")
-    if b"transfer-encoding" in headers and b"content-length" in headers:
-        raise RefusedError("gateway.headers_invalid", "The request has both a length and a transfer encoding.")
+    coding = headers.get(b"transfer-encoding")
+    if coding is not None:
+        _check_coding(coding, headers)
     if not _is_own_host(headers.get(b"host", b""), host_names):
         raise RefusedError("gateway.host_unknown")
     origin = headers.get(b"origin")
@@ -60,6 +61,14 @@ def check(scope: Mapping[str, Any], limits: Limits, host_names: frozenset[str]) 
     if connection is not None and not _is_plain_connection(connection):
         raise RefusedError("gateway.headers_invalid", "Connection names headers that the gateway needs.")
     return headers
+
+
+def _check_coding(coding: bytes, headers: Headers) -> None:
+    if b"content-length" in headers:
+        raise RefusedError("gateway.headers_invalid", "The request has both a length and a transfer encoding.")
+    if coding.strip().lower() != b"chunked":
+        # Who reads a list of codings differently ends the body elsewhere.
+        raise RefusedError("gateway.headers_invalid", "The only transfer encoding is `chunked`.")
 
 
 def check_json(headers: Headers) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 from calls import timings
-from calls.record import CallRecord
+from calls.record import SHARED, CallRecord, record_like
 from calls.writer import CallWriter
 from core import failpoints
 from gateway import tracing
@@ -17,6 +18,7 @@ from gateway.mcp.versions import META_CLIENT
 _ONE, _ZERO = Decimal(1), Decimal(0)
 _MAX_LABEL = 128
 _CALLERS_COMMON_MAX = 512
+_PROTOCOLS_MAX = 8  # a caller may claim to speak anything
 
 
 def commit(call: CallContext, writer: CallWriter) -> asyncio.Future[None]:
@@ -48,9 +50,20 @@ def refuse(call: CallContext, refusal: RefusedError) -> None:
 
 def common_of(call: CallContext) -> Common | None:
     """What the call shares with others; None when it was refused on its own grounds or before there was a decision."""
+    if call.common is not None and not call.reason:
+        return call.common
     caller, server, decision, message = call.caller, call.server, call.decision, call.message
     if server is None or decision is None or caller is None or message is None or call.reason:
         return None
+    route = call.route
+    if route is not None and not call.session_id:
+        common = route.commons.get(call.protocol)
+        if common is None:
+            if len(route.commons) >= _PROTOCOLS_MAX:
+                route.commons.clear()
+            common = route.commons[call.protocol] = Common(server, decision, call.price)
+        call.common = common
+        return common
     name = (call.slug, message.method, call.tool, call.interface, call.protocol, call.session_id)
     held = caller.common.get(name)
     if held is not None and held.server is server and held.decision is decision and held.price is call.price:
@@ -62,49 +75,69 @@ def common_of(call: CallContext) -> Common | None:
 
 
 def record_of(call: CallContext) -> CallRecord:
-    caller, server, decision, message = call.caller, call.server, call.decision, call.message
+    """The call's row. What it shares with others is taken from the one before it."""
+    common = common_of(call)
+    if common is None:
+        return _record(call)
+    if common.values is None:
+        record = _record(call)
+        record.alike = common.alike
+        common.values = {name: getattr(record, name) for name in SHARED} | {"alike": common.alike}
+        return record
+    return record_like(common.values, _own_values(call))
+
+
+def _own_values(call: CallContext) -> dict[str, Any]:
+    """What each call has for itself."""
+    message = call.message
+    assert message is not None
+    billable, price = call.is_billable, call.price
+    trace_id, parent_span, _ = tracing.trace_of(call)
+    return {
+        "call_id": call.call_id,
+        "occurred_at": call.occurred_at,
+        "client": _client_of(message.params),
+        "arguments_digest": call.arguments_digest,
+        "outcome": call.outcome,
+        "http_status": call.status,
+        "error": call.error,
+        "attempts": call.attempts,
+        "latency_ms": round(call.elapsed_ms, 3),
+        "upstream_ms": round(call.upstream_ms, 3),
+        "request_bytes": call.request_bytes,
+        "response_bytes": call.response_bytes,
+        "billable": billable,
+        "quantity": _ONE if billable else _ZERO,
+        "price": price.rate if billable and price is not None else _ZERO,
+        "request_id": str(message.request_id)[:_MAX_LABEL],
+        "trace_id": trace_id,
+        "parent_span": parent_span,
+        "upstream_auth": call.upstream_auth,
+        "upstream_protocol": call.upstream_protocol or call.protocol,
+        "timings": timings.encode(call.started_ns, call.marks),
+    }
+
+
+def _record(call: CallContext) -> CallRecord:
+    caller, server, decision, message, price = call.caller, call.server, call.decision, call.message, call.price
     assert caller is not None
     assert message is not None
-    billable = call.is_billable
-    price = call.price
-    trace_id, parent_span, _ = tracing.trace_of(call)
     record = CallRecord(
-        call_id=call.call_id,
         schema_name=caller.tenant.schema_name,
-        occurred_at=call.occurred_at,
         api_key_id=caller.key.api_key_id,
         user_id=caller.key.user_id,
         agent=caller.key.agent,
         session_id=call.session_id,
-        client=_client_of(message.params),
         interface=call.interface,
         protocol=call.protocol,
         method=message.method[:_MAX_LABEL],
         server_name=call.slug[:_MAX_LABEL],
         tool=call.tool,
-        arguments_digest=call.arguments_digest,
         policy_revision=caller.tenant.revision,
-        outcome=call.outcome,
-        http_status=call.status,
-        error=call.error,
-        attempts=call.attempts,
-        latency_ms=round(call.elapsed_ms, 3),
-        upstream_ms=round(call.upstream_ms, 3),
-        request_bytes=call.request_bytes,
-        response_bytes=call.response_bytes,
-        billable=billable,
-        quantity=_ONE if billable else _ZERO,
-        request_id=str(message.request_id)[:_MAX_LABEL],
-        trace_id=trace_id,
-        parent_span=parent_span,
         credential=call.credential,
         client_id=call.client_id[:_MAX_LABEL],
-        upstream_auth=call.upstream_auth,
-        upstream_protocol=call.upstream_protocol or call.protocol,
-        timings=timings.encode(call.started_ns, call.marks),
+        **_own_values(call),
     )
-    if (common := common_of(call)) is not None:
-        record.alike = common.alike
     if server is not None:
         record.server_id, record.server_version_id = server.server_id, server.version_id
         record.provider_id = server.provider_id
@@ -116,12 +149,8 @@ def record_of(call: CallContext) -> CallRecord:
         # Refused before or beside the engine: whatever it said does not count.
         record.allowed, record.reason = False, call.reason
     if price is not None:
-        record.price_version_id, record.quoted_price, record.currency = (
-            price.price_version_id,
-            price.rate,
-            price.currency,
-        )
-        record.price = price.rate if billable else _ZERO
+        record.price_version_id, record.quoted_price = price.price_version_id, price.rate
+        record.currency = price.currency
     return record
 
 

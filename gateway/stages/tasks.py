@@ -12,6 +12,7 @@ import asyncio
 import functools
 from collections import OrderedDict
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from gateway.stages.authorise import authorise, decision_for
 from gateway.upstream.http1 import UpstreamBrokenError
 
 LISTEN = "subscriptions/listen"
-MAX_LISTENED = 256
+MAX_TASKS = 256  # that one subscription hears of
 _MAX_BILLED = 8192
 _ONE = Decimal(1)
 
@@ -75,19 +76,27 @@ class Tasks:
         if not isinstance(wanted, dict) or "taskIds" not in wanted:
             return
         asked = wanted["taskIds"] if isinstance(wanted["taskIds"], list) else ()
-        found = [self.find(caller, sealed) for sealed in asked[:MAX_LISTENED]]
+        found = [self.find(caller, sealed) for sealed in asked[:MAX_TASKS]]
         listened = {
             endpoints.untie(task.own_id, call).decode(): task
             for task in found
             if task is not None
-            and _fits(task, call, server)
-            and decision_for(caller, server, "tools/call", task.tool, call.occurred_at).allowed
+            and (task.modern or not call.modern)
+            and self.may_hear(caller, server, task, call.occurred_at)
         }
         call.task_state = TaskState(listened)
         message.params = {**message.params, "notifications": {**wanted, "taskIds": list(listened)}}
         if call.body:
             known = {task.sealed: own_id for own_id, task in listened.items()}
             call.body = tasks.with_listened(call.body.decode(), known).encode()
+
+    def may_hear(self, caller: Caller, server: ServerEntry, task: Task, now: datetime) -> bool:
+        """Whether the task is one of this server that the caller may ask about."""
+        return (
+            task.server_id == server.server_id
+            and not task.is_over(now)
+            and decision_for(caller, server, "tools/call", task.tool, now).allowed
+        )
 
     # Answers
 

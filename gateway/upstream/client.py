@@ -59,9 +59,13 @@ class Upstreams:
 
     async def target(self, url: str) -> Target:
         """Raises EgressRefusedError or NameUnresolvedError."""
+        return self.known_target(url) or await self._open(url)
+
+    def known_target(self, url: str) -> Target | None:
+        """The same where the address was checked before."""
         target = self._targets.get(url)
         if target is None:
-            return await self._open(url)
+            return None
         if self._loop.time() - target.resolved_at > RESOLVE_EVERY_S and not target.refreshing:
             target.refreshing = True
             task = asyncio.create_task(self._refresh(url, target))

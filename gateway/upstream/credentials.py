@@ -15,9 +15,11 @@ import hashlib
 import json
 import logging
 import time
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 import orjson
@@ -39,6 +41,7 @@ TOKEN_S = 60
 TOKEN_HEADER = b"x-marketplace-token"
 _MODEL, _FIELD = "access.upstreamcredential", "secret"
 _REPORTED_MAX = 4096
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,11 @@ class Identity:
     token_header: bytes
     lines: bytes  # header lines of the organisation's own credential
     credential: CredentialEntry | None
+
+    @property
+    def ends(self) -> bool:
+        """Whether the credential has to be renewed from time to time."""
+        return self.credential is not None and self.credential.expires_at is not None
 
     def __repr__(self) -> str:
         return f"Identity({self.name!r})"
@@ -121,20 +129,21 @@ class UpstreamCredentials:
             log.warning("rejected credential not noted: %s", type(exc).__name__)
 
     def _token(self, call: CallContext, identity: Identity, body: bytes) -> bytes:
-        now = int(clock.unix_ms() // 1000)
-        method = call.message.method if call.message is not None and call.message.method else ""
-        claims = b'%b,"iat":%d,"exp":%d,"jti":"%b","method":%b,"tool":%b,"rqh":"%b"}' % (
+        now = clock.unix_ms() // 1000
+        claims = b'%b,"iat":%d,"exp":%d,"jti":"%b",%b,"rqh":"%b"}' % (
             identity.claims,
             now,
             now + TOKEN_S,
             call.call_id_text,
-            orjson.dumps(method),
-            orjson.dumps(call.tool),
-            urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"="),
+            _subject(call.message.method if call.message is not None else "", call.tool),
+            b2a_base64(hashlib.sha256(body).digest(), newline=False).translate(_URL_SAFE).rstrip(b"="),
         )
         return self._keyring.signer.sign(claims)
 
     def _identity(self, call: CallContext) -> Identity:
+        if call.route is not None:
+            known: Identity = call.route.identity
+            return known
         caller, server = call.caller, call.server
         assert caller is not None
         assert server is not None
@@ -201,6 +210,12 @@ class UpstreamCredentials:
         except SealBrokenError as exc:
             raise RefusedError("upstream.credential_unreadable") from exc
         return header_lines(json.loads(secret))
+
+
+@lru_cache(maxsize=4096)
+def _subject(method: str, tool: str) -> bytes:
+    """What is called, as members of the claims."""
+    return b'"method":%b,"tool":%b' % (orjson.dumps(method), orjson.dumps(tool))
 
 
 def choose(credentials: Iterable[CredentialEntry], user_id: UUID | None) -> CredentialEntry | None:

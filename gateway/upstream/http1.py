@@ -40,7 +40,7 @@ class ReplyTooLargeError(UpstreamBrokenError):
 class Reply:
     """A response on its way in: status and headers are there, the body comes by `read`."""
 
-    __slots__ = ("_conn", "_parts", "_size", "complete", "headers", "status")
+    __slots__ = ("_conn", "_parts", "_size", "complete", "headers", "kind", "status")
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
@@ -49,6 +49,7 @@ class Reply:
         self._parts: list[bytes] = []
         self._size = 0
         self.complete = False
+        self.kind: bytes | None = None  # its media type, of gateway.upstream.wire
 
     def header(self, name: bytes) -> bytes:
         """The value of a header, empty when it is missing. `name` is lower case."""
@@ -67,6 +68,14 @@ class Reply:
         self._parts, self._size = [], 0
         self._conn.resume()
         return data
+
+    def whole(self, limit: int) -> bytes:
+        """The whole body of a reply that is complete. Raises ReplyTooLargeError beyond `limit` bytes."""
+        if self._size > limit:
+            raise ReplyTooLargeError(f"the reply is larger than {limit} bytes")
+        parts, self._parts, self._size = self._parts, [], 0
+        self._conn.resume()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body. Raises UpstreamBrokenError when it breaks off, ReplyTooLargeError beyond `limit` bytes."""

@@ -53,8 +53,15 @@ def _too_large(max_bytes: int) -> ReplyTooLargeError:
 
 
 def is_event_stream(reply: Reply) -> bool:
-    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"text/event-stream"
+    return _kind_of(reply) == b"text/event-stream"
 
 
 def is_json(reply: Reply) -> bool:
-    return reply.header(b"content-type").partition(b";")[0].strip().lower() == b"application/json"
+    return _kind_of(reply) == b"application/json"
+
+
+def _kind_of(reply: Reply) -> bytes:
+    kind = reply.kind
+    if kind is None:
+        kind = reply.kind = reply.header(b"content-type").partition(b";")[0].strip().lower()
+    return kind

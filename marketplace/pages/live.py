@@ -27,6 +27,8 @@ BREAKER_WORDS = {
     "half_open": "Half open: one call tries",
     "open": "Open: calls are refused at once",
 }
+# The page asks again every two seconds; the worst come first.
+LINES_MAX = 100
 _ORDER = {"down": 0, "degraded": 1, "ok": 2, "unknown": 3}
 
 
@@ -37,6 +39,7 @@ class Line:
     server: Server
     live: ServerLive | None
     counts: bool
+    owner: str = ""  # named to operators, for whom several servers may have one short name
 
     @property
     def state(self) -> str:
@@ -67,7 +70,15 @@ def operations_live(request: MarketRequest) -> HttpResponse:
     """Every server that was called lately, and every gateway process."""
     picture = live.read()
     servers = list(visible_to(Viewer(platform=True)).filter(pk__in=list(picture.servers) if picture else []))
-    lines = [Line(server, picture.servers.get(server.pk) if picture else None, counts=True) for server in servers]
+    lines = [
+        Line(
+            server,
+            picture.servers.get(server.pk) if picture else None,
+            counts=True,
+            owner=server.owner_tenant.name if server.owner_tenant else "",
+        )
+        for server in servers
+    ]
     return _page(request, "operations/live.html", picture, lines, reverse("operations-live"))
 
 
@@ -96,7 +107,8 @@ def _page(
     lines.sort(key=lambda line: (_ORDER[line.state], line.server.name))
     context: dict[str, Any] = {
         "picture": picture,
-        "lines": lines,
+        "lines": lines[:LINES_MAX],
+        "more": max(len(lines) - LINES_MAX, 0),
         "again": again,
         "counts": any(line.counts for line in lines),
         "unwell": sum(line.state in {"down", "degraded"} for line in lines),

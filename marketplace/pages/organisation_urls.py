@@ -11,11 +11,12 @@ from django.urls import path
 
 from access.web import connections, explain, grants, keys, limits
 from audit.web import views as audit
+from catalog.web import serving
 from marketplace.pages import calls, live
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
-from tenants.web import people, settings
+from tenants.web import people, renaming, settings
 from tenants.web.guards import needs
 
 app_name = "org"
@@ -45,11 +46,20 @@ urlpatterns = [
     path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
     path("connections/", connections.connection_list, name="connections"),
     path("connections/new/", connections.connection_create, name="connection-create"),
+    path("connections/client/", connections.connection_client, name="connection-client"),
+    path(
+        "connections/client/<uuid:registration_id>/forget/",
+        connections.connection_client_forget,
+        name="connection-client-forget",
+    ),
     path("connections/connect/", connections.connection_connect, name="connection-connect"),
     path("connections/callback/", connections.connection_callback, name="connection-callback"),
     path("connections/<uuid:connection_id>/test/", connections.connection_test, name="connection-test"),
     path("connections/<uuid:connection_id>/remove/", connections.connection_remove, name="connection-remove"),
     *sources.patterns("sources/"),
+    path("servers/", serving.server_list, name="servers"),
+    path("servers/<slug:slug>/settings/", serving.server_settings, name="server-settings"),
+    path("servers/<slug:slug>/gateway/", serving.server_gateway, name="server-gateway"),
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),
     path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),
@@ -59,6 +69,7 @@ urlpatterns = [
     path("people/<uuid:membership_id>/role/", people.member_change, name="member-change"),
     path("people/<uuid:membership_id>/remove/", people.member_remove, name="member-remove"),
     path("settings/", settings.organisation_settings, name="settings"),
+    path("settings/rename/", renaming.rename, name="rename"),
     path("audit/", needs(Right.VIEW_AUDIT)(audit.audit_log), name="audit"),
     path("notifications/", notifications.inbox, name="notifications"),
 ]

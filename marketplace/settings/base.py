@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from marketplace.settings import env
+from marketplace.supervisor import graces
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
@@ -17,6 +18,7 @@ ENVIRONMENT = env.text(
 TESTING = ENVIRONMENT == "test"
 DEVELOPMENT = ENVIRONMENT != "production"
 DEBUG = False
+_GRACES = graces.defaults(ENVIRONMENT)
 
 _TEST_SECRET = "test-only-secret-that-protects-nothing-at-all-0123456789" if TESTING else None
 SECRET_KEY = env.secret(
@@ -295,7 +297,27 @@ STREAMS_PER_ORGANISATION = env.integer(
 DRAIN_S = env.integer(
     "MARKETPLACE_DRAIN_SECONDS",
     "How long a process that was told to stop still serves, so that proxies notice; then it finishes what is in flight.",
-    default=0 if DEVELOPMENT else 5,
+    default=_GRACES.drain,
+)
+STOP_GRACE_S = env.integer(
+    graces.STOP,
+    "How long `scripts/up` lets what is in flight finish when it stops the web process.",
+    default=_GRACES.stop,
+    minimum=1,
+)
+KILL_AFTER_S = env.integer(
+    graces.KILL,
+    "After how long `scripts/up` ends a web process that was told to stop; more than draining and finishing take.",
+    default=_GRACES.kill,
+    minimum=1,
+)
+HUNG_AFTER_S = env.integer(
+    graces.HUNG,
+    "After how long without an answer `scripts/up` starts a process again; 0 leaves it alone.",
+    default=_GRACES.hung,
+)
+HEARTBEAT_FILE = env.text(
+    "MARKETPLACE_HEARTBEAT_FILE", "File that a worker or beat touches to show that it is not hung.", ""
 )
 LIMIT_KEY_REQUESTS_PER_MINUTE = env.integer(
     "MARKETPLACE_LIMIT_KEY_PER_MINUTE",

@@ -8,9 +8,8 @@ STAFF_MFA_REQUIRED = env.flag(
     "MARKETPLACE_STAFF_MFA", "Operators need a second factor before they see the admin.", default=True
 )
 
-# Dates in the admin, where everything is in UTC.
-DATE_FORMAT = "j M Y"
-DATETIME_FORMAT = "j M Y, H:i:s"
+# Dates in the admin. Django asks these modules before its own ones for the language, and the plain settings after both.
+FORMAT_MODULE_PATH = ["marketplace.formats"]
 
 UNFOLD = {
     "DASHBOARD_CALLBACK": "marketplace.pages.dashboard.dashboard",

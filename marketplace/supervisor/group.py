@@ -14,7 +14,7 @@ from marketplace.supervisor import identity
 from marketplace.supervisor.datafolder import DataFolder, read_json, write_private
 from marketplace.supervisor.errors import StartError
 from marketplace.supervisor.logs import LogFile
-from marketplace.supervisor.process import ManagedProcess, ProcessSpec, die_with_parent
+from marketplace.supervisor.process import Liveness, ManagedProcess, ProcessSpec, die_with_parent
 
 _TRIM_LOGS_EVERY_S = 10.0
 _ORPHAN_GRACE_S = 5.0
@@ -35,11 +35,11 @@ class ProcessGroup:
     _members: list[tuple[Stage, ManagedProcess]] = field(default_factory=list)
     _trimmer: asyncio.Task[None] | None = None
 
-    async def start(self, spec: ProcessSpec, stage: Stage) -> ManagedProcess:
-        """Start a process and keep it running; it is not ready yet when this returns."""
+    async def start(self, spec: ProcessSpec, stage: Stage, liveness: Liveness | None = None) -> ManagedProcess:
+        """Start a process and keep it running, and answering if a liveness is given; it is not ready yet when this returns."""
         if self._trimmer is None:
             self._trimmer = asyncio.create_task(self._trim_logs(), name="trim logs")
-        process = ManagedProcess(spec=spec, log=self._log(spec.name), on_change=self._publish)
+        process = ManagedProcess(spec=spec, log=self._log(spec.name), on_change=self._publish, liveness=liveness)
         self._members.append((stage, process))
         await process.start()
         return process
@@ -117,6 +117,7 @@ class ProcessGroup:
                 "pid": process.status.pid,
                 "started_at": process.status.started_at and process.status.started_at.isoformat(),
                 "restarts": process.status.restarts,
+                "hung": process.status.hung,
                 "start_mark": process.status.pid and identity.start_mark(process.status.pid),
             }
             for _, process in self._members

@@ -92,6 +92,16 @@ async def _check_broker(url: str) -> None:
         raise StartError(message) from error
 
 
+async def broker_answers(url: str) -> bool:
+    """Whether the broker, embedded or not, does what it is for at this moment."""
+    try:
+        async with asyncio.timeout(_EXTERNAL_TIMEOUT_S):
+            await _check_broker(url)
+    except (StartError, TimeoutError):
+        return False
+    return True
+
+
 @contextmanager
 def embedded(data: Path, *, throwaway: bool = True) -> Iterator[Infrastructure]:
     """Run both embedded servers on a folder as long as the block runs.

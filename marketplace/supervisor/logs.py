@@ -5,6 +5,7 @@ supervisor, so a busy or stopped supervisor can never block them. The price is t
 too large is copied and cut, and a line written between the two is lost.
 """
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -22,6 +23,11 @@ class LogFile:
         """A file descriptor to hand to a child; the caller closes it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         return os.open(self.path, flags, 0o600)
+
+    def note(self, line: str) -> None:
+        """A line of the supervisor's own, between those of the process. A full disk loses it and nothing else."""
+        with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def trim(self) -> None:
         if not self.path.exists() or self.size() <= MAX_BYTES:

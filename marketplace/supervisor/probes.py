@@ -1,6 +1,7 @@
 """Questions that only a working server answers. A probe says False; it does not raise."""
 
 import asyncio
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -34,6 +35,25 @@ async def http_status(port: int, path: str, *, public_url: str) -> int | None:
     request = f"GET {path} HTTP/1.1\r\n{headers}\r\n\r\n"
     words = (await _exchange(port, request.encode())).split(maxsplit=2)
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+
+
+class Heartbeat:
+    """A file that a working process touches: asked again, it says whether that happened in between.
+
+    The times of two looks are compared with each other and never with a clock, which may be set.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: int | None = None
+
+    def has_beaten(self) -> bool:
+        try:
+            found = self._path.stat().st_mtime_ns
+        except OSError:
+            return False
+        beaten, self._seen = found != self._seen, found
+        return beaten
 
 
 def said(process: ManagedProcess, words: str) -> bool:

@@ -42,6 +42,15 @@ class ProcessSpec:
     ready_timeout_s: float = 60.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Liveness:
+    """A running process is hung when its probe said no so often in a row, after a first yes or the time to get ready."""
+
+    probe: Probe
+    every_s: float
+    misses: int
+
+
 @dataclass
 class ProcessStatus:
     """What others may know about a process; written to run/processes.json."""
@@ -49,6 +58,7 @@ class ProcessStatus:
     pid: int | None = None
     started_at: datetime | None = None
     restarts: int = 0
+    hung: int = 0
 
 
 @dataclass
@@ -59,7 +69,9 @@ class ManagedProcess:
     log: LogFile
     on_change: Callable[[], None]
     status: ProcessStatus = field(default_factory=ProcessStatus)
+    liveness: Liveness | None = None
     log_start: int = 0
+    _guard: asyncio.Task[None] | None = None
     _child: asyncio.subprocess.Process | None = None
     _keeper: asyncio.Task[None] | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,6 +86,8 @@ class ManagedProcess:
             message = f"{self.spec.name} cannot be started: {error}."
             raise StartError(message) from error
         self._keeper = asyncio.create_task(self._keep_running(), name=f"keep {self.spec.name}")
+        if self.liveness is not None:
+            self._guard = asyncio.create_task(self._end_when_hung(self.liveness), name=f"guard {self.spec.name}")
 
     async def wait_ready(self, probe: Probe) -> None:
         """Return once the probe says yes. Raises ExitedError when the process ends before that."""
@@ -88,6 +102,8 @@ class ManagedProcess:
     async def stop(self) -> None:
         """Ask the process to stop, and end it when its grace is over. Nothing of its group remains."""
         self._stopping.set()
+        if self._guard is not None:
+            self._guard.cancel()
         self._signal(self.spec.stop_signal)
         if self._keeper is None:
             return
@@ -113,6 +129,29 @@ class ManagedProcess:
                 return
             self.status.restarts += 1
             await self._respawn()
+
+    async def _end_when_hung(self, liveness: Liveness) -> None:
+        """Kill a child that runs and does not answer, so that it is started again. A stopped one hears no other signal."""
+        watched: int | None = None
+        misses, has_answered, since = 0, False, 0.0
+        while not self._stopping.is_set():
+            await asyncio.sleep(liveness.every_s)
+            if self.status.pid != watched:
+                watched, misses, has_answered, since = self.status.pid, 0, False, time.monotonic()
+            if watched is None:
+                continue
+            if await liveness.probe():
+                misses, has_answered = 0, True
+            elif has_answered or time.monotonic() - since > self.spec.ready_timeout_s:
+                misses += 1
+            if misses >= liveness.misses and self.status.pid == watched and not self._stopping.is_set():
+                self._end_hung(liveness)
+
+    def _end_hung(self, liveness: Liveness) -> None:
+        self.status.hung += 1
+        seconds = liveness.every_s * liveness.misses
+        self.log.note(f"supervisor: {self.spec.name} has not answered for {seconds:.0f} s; it is started again")
+        self._signal(signal.SIGKILL)
 
     async def _respawn(self) -> None:
         # The program can vanish for a moment (an upgrade of the environment): that is one more death.

@@ -15,23 +15,24 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from marketplace.supervisor import probes
+from marketplace.supervisor import graces, probes
 from marketplace.supervisor.banner import banner
 from marketplace.supervisor.concurrency import settle, together, unless_fails
 from marketplace.supervisor.datafolder import DataFolder, read_json, write_env_file, write_private
 from marketplace.supervisor.errors import StartError
 from marketplace.supervisor.group import ProcessGroup, Stage
-from marketplace.supervisor.infrastructure import start_broker, start_database
+from marketplace.supervisor.infrastructure import broker_answers, start_broker, start_database
 from marketplace.supervisor.ports import LOOPBACK, listen, port_of
-from marketplace.supervisor.process import ManagedProcess, ProcessSpec
+from marketplace.supervisor.process import Liveness, ManagedProcess, Probe, ProcessSpec
 from marketplace.supervisor.terminal import complain, say, step
 
 DEMO_SERVERS = ("payments", "text")
 # The checks belong to development and to scripts/check; at every start they would cost a second.
 _CELERY = ("-m", "celery", "-A", "celery_app", "--skip-checks")
 _WORKER_PROCESSES = 2
-# Open streams get this long to finish when the web process is told to stop.
-_WEB_GRACE_S = 8
+_PROBES_BEFORE_HUNG = 3
+# Beat sleeps until a job is due, which some are every minute.
+_BEAT_SLEEPS_S = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,7 @@ class Stack:
         self._web_socket = web
         self._demo_sockets = demo
         self._environment = self._base_environment()
+        self._graces = graces.read(self._environment)
         self.url = self._environment["MARKETPLACE_URL"]
 
     async def start(self) -> None:
@@ -183,28 +185,58 @@ class Stack:
     async def _start_web(self) -> ManagedProcess:
         descriptor = self._web_socket.fileno()
         options = ("--fd", str(descriptor), "--loop", "uvloop", "--http", "gateway.http:Protocol", "--no-server-header")
-        limits = ("--timeout-graceful-shutdown", str(_WEB_GRACE_S), "--no-access-log")
+        limits = ("--timeout-graceful-shutdown", str(self._graces.stop), "--no-access-log")
         # Forwarded headers are read by the product, as far as MARKETPLACE_TRUSTED_PROXIES says.
         proxies = ("--no-proxy-headers",)
         argv = ("-m", "uvicorn", "marketplace.asgi:application", *options, *limits, *proxies)
-        return await self._start("web", *argv, pass_fds=(descriptor,), stop_grace_s=_WEB_GRACE_S + 4.0)
+        return await self._start(
+            "web",
+            *argv,
+            pass_fds=(descriptor,),
+            stop_grace_s=self._graces.kill,
+            liveness=self._liveness(self._web_lives),
+        )
 
     async def _start_beat(self) -> None:
         schedule = str(self._group.folder.run / "beat-schedule")
-        options = ("--loglevel", "INFO", "--schedule", schedule, "--pidfile", "")
-        await self._start("beat", *_CELERY, "beat", *options)
+        options = ("--loglevel", "INFO", "--schedule", schedule, "--pidfile", "", "--scheduler", "celery_app:Scheduler")
+        await self._start("beat", *_CELERY, "beat", *options, liveness=self._heartbeat("beat", rests_s=_BEAT_SLEEPS_S))
 
     async def _start_worker(self) -> ManagedProcess:
         # Gossip and mingle coordinate many workers and cost a second of start; here is one.
         quick = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
         worker = ("worker", "--concurrency", str(_WORKER_PROCESSES), *quick)
-        return await self._start("worker", *_CELERY, *worker)
+        return await self._start("worker", *_CELERY, *worker, liveness=self._heartbeat("worker"))
 
     async def _start(
-        self, name: str, *argv: str, pass_fds: tuple[int, ...] = (), stop_grace_s: float = 10.0
+        self,
+        name: str,
+        *argv: str,
+        pass_fds: tuple[int, ...] = (),
+        stop_grace_s: float = 10.0,
+        liveness: Liveness | None = None,
     ) -> ManagedProcess:
-        spec = replace(self._spec(name, *argv), pass_fds=pass_fds, stop_grace_s=stop_grace_s)
-        return await self._group.start(spec, Stage.APPLICATION)
+        env = {**self._environment, "MARKETPLACE_HEARTBEAT_FILE": str(self._heartbeat_path(name))}
+        spec = replace(self._spec(name, *argv), pass_fds=pass_fds, stop_grace_s=stop_grace_s, env=env)
+        return await self._group.start(spec, Stage.APPLICATION, liveness)
+
+    def _liveness(self, probe: Probe, *, rests_s: int = 0) -> Liveness | None:
+        if not self._graces.hung:
+            return None
+        every_s = (self._graces.hung + rests_s) / _PROBES_BEFORE_HUNG
+        return Liveness(probe=probe, every_s=every_s, misses=_PROBES_BEFORE_HUNG)
+
+    def _heartbeat(self, name: str, *, rests_s: int = 0) -> Liveness | None:
+        """Life shown by a file. Without a broker there is nothing to work on and no beat; that is no fault of the process."""
+        heartbeat = probes.Heartbeat(self._heartbeat_path(name))
+
+        async def lives() -> bool:
+            return heartbeat.has_beaten() or not await broker_answers(self._environment["REDIS_URL"])
+
+        return self._liveness(lives, rests_s=rests_s)
+
+    def _heartbeat_path(self, name: str) -> Path:
+        return self._group.folder.run / f"heartbeat-{name}"
 
     async def _manage(self, *command: str) -> None:
         await self._group.run_to_end(self._spec(command[0], "manage.py", *command))
@@ -228,6 +260,10 @@ class Stack:
     async def _demo_ready(self, name: str, server: ManagedProcess) -> None:
         port = port_of(self._demo_sockets[name])
         await server.wait_ready(partial(_answers_200, port, "/healthz", f"http://{LOOPBACK}:{port}"))
+
+    async def _web_lives(self) -> bool:
+        """Any answer is one: a process that says what is wrong is not hung."""
+        return await probes.http_status(self._options.port, "/healthz", public_url=self.url) is not None
 
     async def _web_ready(self) -> bool:
         return await _answers_200(self._options.port, "/readyz", self.url)

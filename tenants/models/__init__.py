@@ -4,7 +4,7 @@ from tenants.models.api_key import APIKey
 from tenants.models.consent import Consent
 from tenants.models.membership import Invitation, Membership
 from tenants.models.setting import SettingValue
-from tenants.models.tenant import Domain, Team, Tenant
+from tenants.models.tenant import Domain, FormerSlug, Team, Tenant
 from tenants.models.user import User
 from tenants.models.vault import DataKey, SigningKey
 
@@ -13,6 +13,7 @@ __all__ = [
     "Consent",
     "DataKey",
     "Domain",
+    "FormerSlug",
     "Invitation",
     "Membership",
     "SettingValue",

@@ -44,6 +44,16 @@ class Tenant(TenantMixin, Record):  # type: ignore[django-manager-missing]
         return self.name
 
 
+class FormerSlug(Record):
+    """A short name that an organisation had: it leads its members to the present one, and no other organisation gets it."""
+
+    slug = models.CharField(max_length=40, unique=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="former_slugs")
+
+    def __str__(self) -> str:
+        return self.slug
+
+
 class Domain(DomainMixin):
     """A host name of an organisation."""
 

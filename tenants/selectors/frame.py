@@ -24,6 +24,7 @@ _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Keys", "org:keys", "key", None),
     ("Access", "org:access", "shield", None),
     ("Sources", "org:sources", "download", None),
+    ("Published", "org:servers", "server", Right.PUBLISH),
     ("People", "org:people", "people", None),
     ("Audit", "org:audit", "history", Right.VIEW_AUDIT),
     ("Settings", "org:settings", "settings", Right.MANAGE_SETTINGS),

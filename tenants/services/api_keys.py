@@ -40,8 +40,12 @@ def issue(
     agent: str = "",
     team: Team | None = None,
     expires_at: datetime | None = None,
+    list_form: str = ListForm.ALL,
 ) -> IssuedKey:
-    """Make a key. Raises InvalidError for an empty name, an unknown scope, a wrong address range or a past expiry."""
+    """Make a key. Raises InvalidError for an empty name, an unknown scope, a wrong address range or a past expiry.
+
+    `list_form` is all or search: which tools there are to choose is not known before the key is; see `set_lists`.
+    """
     name = name.strip()
     if not name:
         raise InvalidError("A key needs a name.", code="tenants.key_name_missing", field="name")
@@ -55,6 +59,8 @@ def issue(
         raise InvalidError("The expiry must be in the future.", code="tenants.key_expiry_past", field="expires_at")
     if team is not None and team.tenant_id != tenant.pk:
         raise NotFoundError("There is no such team in this organisation.")
+    if list_form not in {ListForm.ALL, ListForm.SEARCH}:
+        raise InvalidError("Choose what is listed.", code="tenants.key_list_form_unknown", field="lists")
     text = keys.mint(_ENV[settings.ENVIRONMENT])
     with transaction.atomic():
         key = APIKey.objects.create(
@@ -70,6 +76,7 @@ def issue(
             team=team,
             created_by=actor,
             expires_at=expires_at,
+            list_form=list_form,
         )
         _audit(tenant, "tenants:api_key:issued", actor, key, {"scopes": key.scopes})
         revisions.touch(tenant.pk)

@@ -18,7 +18,7 @@ from core.errors import ForbiddenError, InvalidError, NotFoundError
 from tenants.choices import Scope
 from tenants.context import tenant_scope
 from tenants.models import Consent, Membership, Tenant, User
-from tenants.services import revisions
+from tenants.services import endings, revisions
 
 # A person is asked again after this time, however often the client stays signed in by refresh tokens.
 PERSON_LIFE = timedelta(days=90)
@@ -113,6 +113,7 @@ def revoke(consent_id: UUID, *, actor: User | None, tenant: Tenant | None = None
         if consent.revoked_at is None:
             _end(consent)
             _audit("tenants:consent:revoked", actor, consent, {"client_id": consent.client_id})
+            endings.tell_revoked(consent, actor=actor)
             revisions.touch(consent.tenant_id)
     return consent
 

@@ -12,7 +12,7 @@ from core.errors import ConflictError, InvalidError
 from tenants import signals
 from tenants.choices import Role
 from tenants.context import tenant_scope
-from tenants.models import Membership, Tenant, User
+from tenants.models import FormerSlug, Membership, Tenant, User
 from tenants.services import schemas
 
 # Names that would read like a place of ours.
@@ -26,12 +26,7 @@ def create_organisation(*, name: str, slug: str, owner: User) -> Tenant:
     """
     slug = slug.strip().lower()
     if slug in RESERVED_SLUGS:
-        raise ConflictError(
-            f"The short name {slug!r} is reserved.",
-            code="tenants.slug_taken",
-            next_step="Choose another.",
-            field="slug",
-        )
+        raise taken(slug, "reserved")
     tenant = Tenant(name=name.strip(), slug=slug, schema_name=schemas.new_name())
     try:
         tenant.full_clean(validate_unique=False, validate_constraints=False)
@@ -41,6 +36,7 @@ def create_organisation(*, name: str, slug: str, owner: User) -> Tenant:
     try:
         with transaction.atomic():
             tenant.save()
+            refuse_former(tenant)
             Membership.objects.create(tenant=tenant, user=owner, role=Role.OWNER)
             schemas.create(tenant.schema_name)
             with tenant_scope(tenant):
@@ -54,10 +50,23 @@ def create_organisation(*, name: str, slug: str, owner: User) -> Tenant:
     except IntegrityError as error:
         if "slug" not in str(error):
             raise
-        raise ConflictError(
-            f"The short name {slug!r} is taken.", code="tenants.slug_taken", next_step="Choose another.", field="slug"
-        ) from error
+        raise taken(slug) from error
     return tenant
+
+
+def refuse_former(tenant: Tenant) -> None:
+    """Raise ConflictError when the short name of a saved organisation leads to another one.
+
+    Asked after the row is written: whoever gave the short name up in the same moment has committed by then.
+    """
+    if FormerSlug.objects.filter(slug=tenant.slug).exclude(tenant=tenant).exists():
+        raise taken(tenant.slug)
+
+
+def taken(slug: str, how: str = "taken") -> ConflictError:
+    return ConflictError(
+        f"The short name {slug!r} is {how}.", code="tenants.slug_taken", next_step="Choose another.", field="slug"
+    )
 
 
 def suggest_slug(name: str) -> str:

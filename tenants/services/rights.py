@@ -12,6 +12,7 @@ _WHAT = {
     Right.VIEW_CALLS: "see calls",
     Right.MANAGE_KEYS: "manage keys",
     Right.MANAGE_ACCESS: "manage access",
+    Right.PUBLISH: "change the servers that it publishes",
     Right.MANAGE_PEOPLE: "manage people",
     Right.MANAGE_SETTINGS: "change settings",
     Right.VIEW_AUDIT: "see the audit log",

@@ -20,7 +20,7 @@ NAMES = {"postgres", "valkey", "web", "worker", "beat", "demo-payments", "demo-t
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[RunningStack]:
-    with data_folder() as data, running_stack(data) as stack:
+    with data_folder() as data, running_stack(data, environment={"MARKETPLACE_HUNG_AFTER_SECONDS": "12"}) as stack:
         yield stack
 
 
@@ -98,6 +98,15 @@ def test_a_killed_process_is_back_and_the_next_call_works(stack: RunningStack, n
     wait_until(lambda: stack.pids().get(name) not in {None, killed}, f"{name} is back")
     wait_until(lambda: works(stack), "a call works")
     assert is_running(stack.pids()[name])
+
+
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_a_process_that_hangs_is_started_again_and_the_next_call_works(stack: RunningStack, name: str) -> None:
+    hung = stack.pids()[name]
+    os.kill(hung, signal.SIGSTOP)
+    wait_until(lambda: stack.pids().get(name) not in {None, hung}, f"{name} is back", deadline_s=120)
+    wait_until(lambda: works(stack), "a call works")
+    assert f"supervisor: {name} has not answered for 12 s" in stack.log(name)
 
 
 def test_a_killed_supervisor_leaves_no_process_and_the_next_start_works(stack: RunningStack) -> None:

@@ -12,7 +12,8 @@ from django.db import connection
 from django.test import override_settings
 
 from access.limits import LimitKind, LimitScope, Period
-from access.services import connections, grants, limits
+from access.models import OAuthClient
+from access.services import clients, connections, grants, limits
 from audit import services as audit
 from calls import rows
 from calls.record import CallRecord, Outcome
@@ -82,6 +83,9 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         secret = connections.header(f"x-{word}", f"{word}-secret")
         with override_settings(EGRESS_ALLOW=["127.0.0.1:9"]):
             connection_id = connections.store(tenant=tenant, server=server, secret=secret, actor=owner).pk
+        registration = OAuthClient.objects.create(
+            issuer=f"https://{word}.example", client_id=f"{word}-client", source=clients.ENTERED
+        )
         audit.record("test:canary:planted", actor=audit.Party("user", str(owner.pk), f"{word} actor"), data={"w": word})
         notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
         search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
@@ -106,6 +110,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "limit_id": limit.pk,
             "search_id": search.pk,
             "connection_id": connection_id,
+            "registration_id": registration.pk,
             "invitation_id": invited.invitation.pk,
             "source_id": source.pk,
             "team_id": team.pk,

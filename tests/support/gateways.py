@@ -74,9 +74,9 @@ class MemoryLoader:
         if self.fail:
             raise ConnectionError("the database is away")
 
-    def tenant_by_key(self, key_id: str) -> TenantEntry | None:
-        self._ask(f"key {key_id}")
-        return next((tenant for tenant in self.tenants.values() if key_id in tenant.keys), None)
+    def tenants_of_keys(self, key_ids: Any) -> dict[str, UUID]:
+        self._ask(f"keys {' '.join(key_ids)}")
+        return {key: entry.tenant_id for entry in self.tenants.values() for key in key_ids if key in entry.keys}
 
     def tenant(self, tenant_id: UUID) -> TenantEntry | None:
         self._ask("tenant")

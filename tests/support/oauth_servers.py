@@ -146,7 +146,7 @@ class FakeAuthorization:
                     asked is not None
                     and proof.rstrip(b"=").decode() == asked["code_challenge"]
                     and form.get("redirect_uri") == asked["redirect_uri"]
-                    and form.get("client_id") == asked["client_id"]
+                    and _client_of(headers, form) == asked["client_id"]
                 )
             case "refresh_token":
                 # Rotated: each is good once.
@@ -168,6 +168,12 @@ def authorization_server() -> Iterator[FakeAuthorization]:
 
 def comes_back(answer: dict[str, str]) -> str:
     return "/connections/callback/?" + urlencode(answer)
+
+
+def _client_of(headers: dict[str, str], form: dict[str, str]) -> str:
+    """Who proves itself in the header (RFC 6749 section 2.3.1), or names itself in the form as a public client does."""
+    scheme, _, pair = headers.get("authorization", "").partition(" ")
+    return base64.b64decode(pair).decode().partition(":")[0] if scheme == "Basic" else form.get("client_id", "")
 
 
 async def _lifespan(receive: Any, send: Any) -> None:

@@ -47,6 +47,7 @@ class OldServer:
     numbers: int = 0
     visits: int = 0
     dropped: Json = field(default_factory=dict)
+    unwell: int = 0  # so many of the next requests within a session are answered 503
 
     def methods(self) -> list[str]:
         return [message["method"] for _, message in self.received if "method" in message]
@@ -97,6 +98,10 @@ class OldServer:
         if "method" not in message or "id" not in message:
             self._note(session, message)
             await _plain(send, 202)
+            return
+        if self.unwell and not more:
+            self.unwell -= 1
+            await _plain(send, 503)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [_EVENTS, *more]})
         if message.get("params", {}).get("name") == "drop":

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from access.limits import LimitKind, LimitRule, LimitScope, Period
+from access.types import SideEffect
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.support.gateways import make_call_tables
 
@@ -55,7 +56,7 @@ class Agent:
 
 
 @contextlib.contextmanager
-def listening(agent: Agent, how: str) -> Iterator[httpx.Response]:
+def listening(agent: Agent, how: str, notes: dict[str, object] = NOTES) -> Iterator[httpx.Response]:
     """One open stream of the agent."""
     base, timeout = agent.stage.base, httpx.Timeout(10, read=WITHIN_S)
     if how.startswith("GET"):
@@ -63,7 +64,7 @@ def listening(agent: Agent, how: str) -> Iterator[httpx.Response]:
         opened = httpx.stream("GET", base + how.removeprefix("GET "), headers=headers, timeout=timeout)
     else:
         headers = agent.stage.modern("subscriptions/listen") | {"authorization": f"Bearer {agent.token}"}
-        content = body_of("subscriptions/listen", NOTES)
+        content = body_of("subscriptions/listen", notes)
         url = base + how.removeprefix("POST ")
         opened = httpx.stream("POST", url, content=content, headers=headers, timeout=timeout)
     with opened as response:
@@ -143,6 +144,54 @@ def test_a_stream_goes_on_while_its_caller_changes_in_ways_that_do_not_matter(st
         agent.world.key(agent.world.loader.tenants[agent.tenant_id])
         with pytest.raises(httpx.ReadTimeout):
             response.read()
+
+
+WATCHED = {"notifications": {"toolsListChanged": True, "resourceSubscriptions": ["test://one"]}}
+
+
+def take_reading(agent: Agent) -> None:
+    """The grant stays, and with it the lists."""
+    grants = agent.world.loader.tenants[agent.tenant_id].grants
+    changed = {
+        server_id: tuple(replace(rule, side_effects=frozenset({SideEffect.WRITE})) for rule in rules)
+        for server_id, rules in grants.items()
+    }
+    agent.world.change(agent.tenant_id, grants=changed)
+
+
+def test_who_may_not_read_a_resource_hears_nothing_of_it(stage: Stage) -> None:
+    agent = Agent(stage)
+    take_reading(agent)
+    before = len(stage.upstream.requests)
+    refused = agent.post(f"/mcp/{SERVER}", "subscriptions/listen", WATCHED)
+    assert refused.json()["error"]["data"]["code"] == "access.side_effect_not_allowed"
+    assert len(stage.upstream.requests) == before
+    with listening(agent, f"POST /mcp/{SERVER}") as response:
+        assert response.status_code == 200
+
+
+def test_a_stream_about_a_resource_ends_with_the_right_to_read_it(stage: Stage) -> None:
+    agent = Agent(stage)
+    with listening(agent, f"POST /mcp/{SERVER}", WATCHED) as response:
+        assert response.status_code == 200
+        take_reading(agent)
+        response.read()
+
+
+def test_a_stream_about_lists_goes_on_without_the_right_to_read(stage: Stage) -> None:
+    agent = Agent(stage)
+    with listening(agent, f"POST /mcp/{SERVER}") as response:
+        assert response.status_code == 200
+        take_reading(agent)
+        with pytest.raises(httpx.ReadTimeout):
+            response.read()
+
+
+@pytest.mark.parametrize("spelt", ["ResourceSubscriptions", "resourcesubscriptions", "TaskIds"])
+def test_what_is_listened_to_has_one_spelling(stage: Stage, spelt: str) -> None:
+    agent = Agent(stage)
+    refused = agent.post(f"/mcp/{SERVER}", "subscriptions/listen", {"notifications": {spelt: ["test://one"]}})
+    assert refused.json()["error"]["code"] == -32600
 
 
 def rate(amount: int) -> LimitRule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,9 +14,11 @@ from django.db import connections as databases
 from access.models import ConnectAttempt, OAuthClient, UpstreamCredential
 from access.oauth.discovery import DiscoveryError, discover
 from access.services import connections
+from audit.models import AuditEvent
 from catalog.models import Server
 from core import clock
 from core.errors import MarketplaceError
+from notifications.models import Notification
 from tenants.context import PLATFORM, tenant_scope, viewer
 from tenants.services import vault
 from tests.integration.access.conftest import browser_of
@@ -113,6 +116,85 @@ class TestConnecting:
 
         assert f"Continue to 127.0.0.1:{fake.port}?" in page.content.decode()
         assert page["Cache-Control"] == "no-store"
+
+
+class TestClientsRegisteredByHand:
+    """For authorization servers that register nobody by themselves."""
+
+    CLIENT = f"{PAGE}client/?server=payments"
+
+    @pytest.fixture(autouse=True)
+    def registers_nobody(self, fake):
+        fake.lies["registration_endpoint"] = None
+
+    def enter(self, browser, fake, **changes):
+        form = {"issuer": fake.origin, "client_id": "by-hand", "client_secret": "hand-s3cret"}
+        return browser.post(self.CLIENT, form | changes)
+
+    def test_without_one_the_person_is_told_who_can_help_it(self, bob, fake, server):
+        page = bob.post(f"{PAGE}connect/", {"server": "payments"}, follow=True).content.decode()
+        assert "registers none by itself" in page
+        assert "Whoever manages keys" in page
+
+    def test_with_one_an_account_is_connected_and_renewed_through_it(self, alice, bob, cast, fake, server):
+        assert fake.origin in alice.post(self.CLIENT).content.decode()
+        assert self.enter(alice, fake).status_code == 302
+        url = leave(bob)
+        assert parse_qs(urlsplit(url).query)["client_id"] == ["by-hand"]
+        assert "is connected" in bob.get(comes_back(fake.approve(url)), follow=True).content.decode()
+        basic = "Basic " + base64.b64encode(b"by-hand:hand-s3cret").decode()
+        assert [headers.get("authorization") for path, headers, _ in fake.asked if path == "/token"] == [basic]
+
+    def test_its_secret_is_sealed_and_never_shown_again(self, alice, cast, fake, server):
+        self.enter(alice, fake)
+        with tenant_scope(cast.acme):
+            row = OAuthClient.objects.get()
+            event = AuditEvent.objects.get(action="access:oauth_client:entered")
+        assert (row.source, row.auth_method) == ("entered", "client_secret_basic")
+        assert b"hand-s3cret" not in bytes(row.secret)
+        assert "hand-s3cret" not in str(event.data)
+        pages = [
+            alice.get(PAGE),
+            alice.get(self.CLIENT),
+            alice.post(self.CLIENT),
+            self.enter(alice, fake, client_id=""),
+        ]
+        assert ["by-hand" in page.content.decode() for page in pages[:1]] == [True]
+        assert [page.status_code for page in pages if "hand-s3cret" in page.content.decode()] == []
+
+    def test_without_a_secret_it_is_a_public_client(self, alice, cast, fake, server):
+        self.enter(alice, fake, client_secret="")
+        with tenant_scope(cast.acme):
+            assert OAuthClient.objects.get().auth_method == "none"
+
+    def test_a_server_that_names_another_authorization_server_meanwhile_gets_nothing(self, alice, cast, fake, server):
+        page = alice.post(
+            self.CLIENT, {"issuer": "https://other.example", "client_id": "a", "client_secret": "b"}, follow=True
+        )
+        assert "names another authorization server" in page.content.decode()
+        with tenant_scope(cast.acme):
+            assert not OAuthClient.objects.exists()
+
+    def test_bad_input_is_named(self, alice, cast, fake, server):
+        assert "printable" in self.enter(alice, fake, client_id="ü").content.decode()
+        assert "printable" in self.enter(alice, fake, client_secret="ü").content.decode()
+
+    def test_it_can_be_forgotten_and_accounts_stay(self, alice, bob, cast, fake, server):
+        self.enter(alice, fake)
+        connect(bob, fake)
+        with tenant_scope(cast.acme):
+            row = OAuthClient.objects.get()
+        assert "Forget this client?" in alice.get(f"{PAGE}client/{row.pk}/forget/").content.decode()
+        alice.post(f"{PAGE}client/{row.pk}/forget/")
+        with tenant_scope(cast.acme):
+            assert not OAuthClient.objects.exists()
+            [account] = UpstreamCredential.objects.all()
+            UpstreamCredential.objects.update(renew_at=clock.now() - timedelta(seconds=1))
+            assert connections.renew(cast.acme, account.pk)
+
+    def test_a_member_enters_none(self, bob, fake, server):
+        assert bob.get(self.CLIENT).status_code == 403
+        assert self.enter(bob, fake).status_code == 403
 
 
 class TestComingBack:
@@ -290,6 +372,37 @@ class TestRenewal:
 
         assert (row.status, row.renew_at) == ("ended", None)
         assert "invalid_grant" in bob.get(PAGE).content.decode()
+
+    def test_whose_account_ended_is_told_once_and_how_to_connect_it_again(self, bob, alice, cast, fake, server):
+        connect(bob, fake)
+        [row] = rows(cast)
+        fake.refreshing.clear()
+        self.soon(cast, row)
+        with tenant_scope(cast.acme):
+            for _ in range(3):
+                connections.renew(cast.acme, row.pk)
+                connections.note_rejected(cast.acme, row.pk)
+            told = list(Notification.objects.filter(kind="access.connection_ended"))
+
+        assert [(each.recipient_id, each.email) for each in told] == [(cast.bob.pk, cast.bob.email)]
+        assert told[0].url == "/o/acme/connections/new/?server=payments"
+        assert "Connect your account" in bob.get(told[0].url).content.decode()
+        assert "has to be connected again" in bob.get("/o/acme/notifications/").content.decode()
+        assert "has to be connected again" not in alice.get("/o/acme/notifications/").content.decode()
+        connect(bob, fake)
+        [row] = rows(cast)
+        assert row.status == "active"
+
+    def test_a_client_of_the_organisation_that_ended_is_told_to_those_who_manage_keys(self, alice, cast, fake, server):
+        alice.post(f"{PAGE}new/?server=payments&kind=oauth", {"client_id": "agent", "client_secret": "s3cret"})
+        [row] = rows(cast)
+        fake.token_answer, fake.token_status = {"error": "invalid_client"}, 401
+        self.soon(cast, row)
+        with tenant_scope(cast.acme):
+            connections.renew(cast.acme, row.pk)
+            told = list(Notification.objects.filter(kind="access.connection_ended"))
+        assert [each.recipient_id for each in told] == [cast.alice.pk]
+        assert told[0].url.endswith("?server=payments&kind=oauth")
 
     def test_a_passing_failure_is_tried_again_later_and_later(self, bob, cast, fake, server):
         connect(bob, fake)

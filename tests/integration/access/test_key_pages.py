@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
 import re
 from uuid import UUID
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from access.models import Grant
 from access.selectors import tools_of_key
+from access.services.connect import connect
 from audit.models import AuditEvent
 from catalog.models import Server
 from core import keys
@@ -14,6 +18,7 @@ from core.ids import uuid7
 from gateway.services.entries import tenant_entry
 from tenants.context import tenant_scope
 from tenants.models import APIKey
+from tests.support.cast import PAYMENTS_TOOLS
 
 LIST, NEW = "/o/acme/keys/", "/o/acme/keys/new/"
 TEXT = re.compile(r"mk_test_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}")
@@ -84,6 +89,20 @@ class TestCreate:
         assert "/v1/invoke" in page
         assert "/mcp/payments" in page
         assert text not in alice.get(LIST).content.decode()
+
+    def test_what_it_lists_is_chosen_with_it(self, alice, cast):
+        assert "about" in alice.get(NEW).content.decode()
+        alice.post(NEW, form(cast, lists="search"))
+        assert APIKey.objects.get(name="Invoices").list_form == "search"
+        assert [entry.form for entry in tenant_entry(cast.acme.pk).keys.values()] == ["search"]
+
+    def test_chosen_tools_are_chosen_on_the_page_after(self, alice, cast):
+        page = alice.post(NEW, form(cast, lists="chosen")).content.decode()
+        key = APIKey.objects.get(name="Invoices")
+        assert key.list_form == "search"
+        assert f'href="{LIST}{key.pk}/lists/?form=chosen"' in page
+        lists = alice.get(f"{LIST}{key.pk}/lists/?form=chosen").content.decode()
+        assert re.search(r'value="chosen"[^>]*checked', lists)
 
     def test_it_grants_what_was_chosen(self, alice, cast):
         alice.post(NEW, form(cast, level="write"))
@@ -191,11 +210,46 @@ class TestLists:
     def address(self, issued):
         return f"{LIST}{issued.key.pk}/lists/"
 
+    def tokens(self, issued):
+        """What the one tool of the key takes, as the aggregated endpoint estimates it."""
+        return len(json.dumps(PAYMENTS_TOOLS[0])) // 4
+
+    def test_the_list_of_keys_says_what_each_loads_and_what_search_saves(self, alice, cast, issued):
+        page = alice.get(LIST).content.decode()
+        assert "4 of 4 definitions" in page
+        assert f"search only: 3, saves {self.tokens(issued)} tokens" in page
+        with tenant_scope(cast.acme):
+            name = next(tool.name for tool in tools_of_key(issued.key, Server.objects.all()))
+        alice.post(self.address(issued), {"form": "chosen", "tools": [name]})
+        assert f"search only: 3, saves {self.tokens(issued)} tokens more" in alice.get(LIST).content.decode()
+        alice.post(self.address(issued), {"form": "search"})
+        page = alice.get(LIST).content.decode()
+        assert "3 of 4 definitions" in page
+        assert f'<p class="small muted">saves {self.tokens(issued)} tokens' in page
+
+    def test_the_list_asks_the_database_no_more_often_for_many_keys(
+        self, alice, cast, issued, django_assert_max_num_queries
+    ):
+        with CaptureQueriesContext(connection) as few:
+            alice.get(LIST)
+        with tenant_scope(cast.acme):
+            for number in range(10):
+                connect(
+                    tenant=cast.acme,
+                    name=f"Key {number}",
+                    scopes=["invoke"],
+                    servers=[cast.payments],
+                    actor=cast.alice,
+                )
+        with django_assert_max_num_queries(len(few)):
+            assert alice.get(LIST).content.decode().count("4 of 4 definitions") == 11
+
     def test_it_says_how_many_definitions_each_form_loads(self, alice, issued):
         page = alice.get(self.address(issued)).content.decode()
 
-        assert "All tools: 1 definition, about" in page
-        assert "Search only: three definitions" in page
+        assert "All tools: 4 definitions" in page
+        assert "Search only: 3 definitions" in page
+        assert f"saves about {self.tokens(issued)} tokens" in page
         assert "payments__" in page
 
     def test_a_choice_is_kept_shown_and_recorded(self, alice, cast, issued):

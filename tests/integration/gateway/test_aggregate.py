@@ -293,6 +293,27 @@ def test_a_tool_is_found_described_and_called_through_our_tools(all_servers: All
     assert all_servers.beta.headers[-1]["mcp-param-text"] == "a"
 
 
+def test_a_header_that_mirrors_an_argument_agrees_with_it_here_too(all_servers: All) -> None:
+    server = all_servers.servers["beta"]
+    all_servers.stage.world.change_server(server.server_id, param_headers={"add": {"/text": "Text"}})
+    token, stage = all_servers.key("beta"), all_servers.stage
+
+    def call(tool: str, arguments: dict[str, Any], **more: str) -> httpx.Response:
+        headers = stage.modern("tools/call", tool, **more) | {"authorization": f"Bearer {token}"}
+        content = body_of("tools/call", {"name": tool, "arguments": arguments})
+        return httpx.post(f"{stage.base}/mcp", content=content, headers=headers, timeout=15)
+
+    while "result" in (refused := call("beta__add", {"text": "a"}, mcp_param_text="b").json()):
+        pass  # until the gateway has the entry
+    assert refused["error"]["code"] == -32020
+    assert "result" in call("beta__add", {"text": "a"}, mcp_param_text="a").json()
+    # Of our own tool such a header says nothing, and none of it reaches the server.
+    inner = {"name": "beta__add", "arguments": {"text": "a"}}
+    assert "result" in call("marketplace_call_tool", inner, mcp_param_text="b", mcp_param_other="c").json()
+    sent = {name: value for name, value in all_servers.beta.headers[-1].items() if name.startswith("mcp-param")}
+    assert sent == {"mcp-param-text": "a"}
+
+
 def test_a_search_is_narrowed_by_server_and_side_effect_and_shows_no_other_tool(all_servers: All) -> None:
     token = all_servers.key("alpha", "beta")
 
@@ -375,6 +396,32 @@ def test_a_subscription_hears_all_servers(all_servers: All) -> None:
     assert heard[1]["method"] == "notifications/tools/list_changed"
     for message in heard:
         assert message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == "L1"
+
+
+def test_a_subscription_hears_of_resources_that_may_be_read_and_of_no_others(all_servers: All) -> None:
+    all_servers.alpha.notes["subscriptions/listen"] = [
+        b'{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"test://one"}}'
+    ]
+    all_servers.alpha.results["subscriptions/listen"] = b'{"resultType":"complete"}'
+    asked = all_servers.beta.count("subscriptions/listen")
+    token, key = all_servers.stage.world.key(all_servers.stage.acme)
+    all_servers.stage.world.grant(all_servers.stage.acme, all_servers.servers["alpha"], key)
+    writes = frozenset({SideEffect.WRITE})
+    all_servers.stage.world.grant(all_servers.stage.acme, all_servers.servers["beta"], key, side_effects=writes)
+    headers = all_servers.stage.modern("subscriptions/listen") | {"authorization": f"Bearer {token}"}
+    uris = ["mcp://alpha/test://one", "mcp://beta/test://one", "mcp://ok/test://one", "test://one"]
+    content = body_of("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}}, "L1")
+    heard: list[dict[str, Any]] = []
+    with httpx.stream("POST", f"{all_servers.stage.base}/mcp", content=content, headers=headers) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: "):
+                heard.append(json.loads(line[6:]))
+            if len(heard) == 2:
+                break
+    assert heard[0]["params"]["notifications"] == {"resourceSubscriptions": uris[:1]}
+    assert heard[1]["params"]["uri"] == uris[0]
+    assert all_servers.alpha.asked[-1]["params"]["notifications"] == {"resourceSubscriptions": ["test://one"]}
+    assert all_servers.beta.count("subscriptions/listen") == asked
 
 
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")

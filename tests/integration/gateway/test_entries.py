@@ -96,6 +96,14 @@ class TestTenantEntry:
         assert entry.suspended
         assert entry.grants == {}
 
+    def test_keys_are_looked_up_together_and_those_that_were_revoked_are_none(self, cast):
+        live, gone = issue(cast), issue(cast)
+        api_keys.revoke(tenant=cast.acme, key_id=gone.pk, actor=cast.alice)
+
+        found = entries.ModelLoader().tenants_of_keys([live.key_id, gone.key_id, "0" * 12, "consent-nonsense"])
+        assert found == {live.key_id: cast.acme.pk}
+        assert entries.ModelLoader().tenants_of_keys([]) == {}
+
     def test_an_unknown_organisation_is_none(self, cast):
         assert entries.tenant_entry(cast.payments.pk) is None
 

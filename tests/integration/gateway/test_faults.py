@@ -10,8 +10,10 @@ import httpx
 import psycopg
 import pytest
 
+from gateway import codec
 from gateway.config import Record
 from tests.integration.gateway.conftest import Stage, body_of
+from tests.integration.gateway.test_access import publish
 from tests.support.gateways import config_for, make_call_tables, running_gateway
 from tests.support.processes import wait_until
 
@@ -77,7 +79,7 @@ def test_a_key_that_cannot_be_looked_up_is_not_called_unknown(restage: Callable[
         assert stage.call("ok").status_code == 200
 
 
-def test_guessed_keys_cost_the_database_one_question_each(
+def test_a_guessed_key_costs_the_database_one_question(
     restage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from core import keys
@@ -93,6 +95,28 @@ def test_guessed_keys_cost_the_database_one_question_each(
             assert httpx.post(f"{stage.base}/mcp/ok", content=content, headers=headers).status_code == 401
         questions = [q for q in stage.world.loader.questions[asked:] if q.startswith("key")]
         assert len(questions) == 1
+
+
+def test_a_key_that_was_taken_for_a_guess_works_as_soon_as_it_is_pushed(
+    restage: Callable[..., Any], urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.NEGATIVE_S", 3600.0)
+    with restage() as stage:
+        late = stage.world.tenant("late")
+        token, key = stage.world.key(late)
+        make_call_tables(urls[0], [late.schema_name])
+        stage.world.grant(late, stage.servers["ok"], key)
+        entry = stage.world.loader.tenants.pop(late.tenant_id)
+        unknown = replace(stage, token=token)
+        assert [unknown.call("ok").status_code for _ in range(2)] == [401, 401]
+        stage.world.loader.tenants[late.tenant_id] = entry
+        assert unknown.call("ok").status_code == 401
+
+        def is_known() -> bool:
+            publish(urls[1], "tenant", codec.to_json(entry), entry.revision)
+            return unknown.call("ok").status_code == 200
+
+        wait_until(is_known, "the push")
 
 
 NO_ROOM = Record(spool_after_s=0.1, spool_bytes=0)

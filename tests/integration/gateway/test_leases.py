@@ -9,13 +9,14 @@ import time
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 import redis.asyncio as redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from access.limits import LimitKind, LimitRule, LimitScope, Period
 from gateway.admission.budgets import Counter, Subject
-from gateway.admission.rates import Bucket
+from gateway.admission.rates import IDLE_S, Bucket
 from gateway.admission.shared import PREFIX, Shared
 
 PROCESSES = 4
@@ -85,6 +86,61 @@ def test_a_hard_cap_is_never_overrun_even_when_valkey_forgets_it(
                 await shared.stop()
 
     asyncio.run(run())
+
+
+def losing_answers(shared: Shared, chance: random.Random) -> None:
+    """Every third question about rates is done by Valkey, and its answer is lost."""
+    ask = shared._rates
+
+    async def lose(*, keys: list[str], args: list[str]) -> Any:
+        answer = await ask(keys=keys, args=args)
+        if chance.random() < 0.34:
+            raise redis.TimeoutError
+        return answer
+
+    shared._rates = lose  # type: ignore[assignment]
+
+
+@settings(max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.integers(8, 60), st.integers(0, 2**32))
+def test_a_rate_is_used_exactly_though_answers_of_valkey_are_lost(amount: int, seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def run() -> None:
+        limit = rule(LimitKind.RATE, amount, Period.DAY)
+        all_shared = processes(Ledger())
+        buckets = [Bucket(limit.limit_id, limit) for _ in all_shared]
+        for shared in all_shared:
+            await shared.start()
+            losing_answers(shared, chance)
+        admitted = 0
+
+        async def call(index: int) -> None:
+            nonlocal admitted
+            now = time.monotonic()
+            if buckets[index].take(now) or await all_shared[index].token(buckets[index], now):
+                admitted += 1
+            assert admitted <= amount
+
+        try:
+            for _ in range(2):
+                await asyncio.gather(*(call(chance.randrange(PROCESSES)) for _ in range(amount // 4)))
+                await asyncio.sleep(IDLE_S + 0.3)
+            # What the others held went back to everybody, exactly once.
+            async with asyncio.timeout(20):
+                while admitted < amount:
+                    await call(0)
+                    await asyncio.sleep(0.05)
+            for index in range(PROCESSES):
+                await call(index)
+        finally:
+            for shared in all_shared:
+                await shared.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.admission.shared._FAILURES", 1000)
+        patch.setattr("gateway.admission.shared._FAILURES_LATE", 1000)
+        asyncio.run(run())
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))

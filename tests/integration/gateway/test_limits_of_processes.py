@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,9 @@ import httpx
 import pytest
 
 from access.limits import LimitKind, LimitRule, LimitScope, Period, to_units
+from bench import nginx
+from bench.harness import BenchError, need_programs, work_folder
+from marketplace.supervisor.ports import free_port
 from tests.integration.gateway.conftest import body_of
 from tests.support.gateways import GatewayProcess, World, drop_schemas, make_call_tables, rows_of
 from tests.support.processes import wait_until
@@ -39,7 +43,10 @@ class Pair:
         return [row for row in rows_of(self.urls[0], self.schema) if row["billable"]]
 
     def call(self, process: GatewayProcess) -> int:
-        return httpx.post(f"{process.base}/mcp/ok", content=CALL, headers=self.headers, timeout=60).status_code
+        return self.call_at(process.base)
+
+    def call_at(self, base: str) -> int:
+        return httpx.post(f"{base}/mcp/ok", content=CALL, headers=self.headers, timeout=60).status_code
 
     async def call_both_and_kill_one(self, after: int, more: int) -> tuple[list[int], list[int]]:
         """Statuses before and after the death of the first process, which comes when so many calls have passed."""
@@ -126,3 +133,33 @@ def test_a_limit_holds_in_sum_and_the_survivor_uses_what_is_left(pair: Pair, mos
     survivor = pair.processes[1]
     wait_until(lambda: pair.call(survivor) in {402, 429}, "the limit to be used up")
     assert len(pair.billed()) <= most
+
+
+@pytest.fixture
+def balanced(pair: Pair) -> Iterator[str]:
+    """The address of nginx, which hands each request to the next process, whoever asks."""
+    try:
+        need_programs("nginx")
+    except BenchError as reason:
+        pytest.skip(f"nginx is not to be had here: {reason}")
+    port, ports = free_port(), [process.sock.getsockname()[1] for process in pair.processes]
+    with work_folder() as folder, nginx.balancing(port, ports, folder):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("pair", [pytest.param(limit(LimitKind.RATE, 60, Period.DAY), id="rate")], indirect=True)
+def test_behind_a_proxy_without_stickiness_all_of_a_rate_can_be_used_and_no_more(pair: Pair, balanced: str) -> None:
+    pair.start()
+    wait_until(lambda: pair.call_at(balanced) == 200, "both processes behind nginx")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = [200, *pool.map(pair.call_at, [balanced] * 100)]
+    assert set(found) <= {200, 429}
+
+    def is_used_up() -> bool:
+        # What a process holds that nobody asks it for goes back, and is then used.
+        found.append(pair.call_at(balanced))
+        return found.count(200) >= 60
+
+    wait_until(is_used_up, "the rate to be used up")
+    assert [pair.call_at(balanced) for _ in range(20)] == [429] * 20
+    assert found.count(200) == len(pair.billed()) == 60

@@ -693,3 +693,19 @@ def test_a_server_is_told_a_log_level_only_when_the_client_set_one(old: Old) -> 
     ask("logging/setLevel", level="debug")
     assert call_echo() != shared
     assert "logging/setLevel" in old.app.methods()
+
+
+def test_what_only_reads_is_asked_again_of_a_server_that_is_unwell_for_a_moment(old: Old) -> None:
+    assert post(old, "resources/read", {"uri": WATCHED}).status_code == 200
+    old.app.unwell = 1
+    response = post(old, "resources/read", {"uri": WATCHED})
+    assert (response.status_code, old.stage.row(response)["attempts"]) == (200, 2)
+    assert old.app.methods().count("resources/read") == 3
+
+
+def test_a_tool_that_says_nothing_of_repeating_is_not(old: Old) -> None:
+    assert call(old, "echo", {"a": 1}).status_code == 200
+    old.app.unwell = 1
+    response = call(old, "echo", {"a": 1})
+    assert (response.status_code, old.stage.row(response)["attempts"]) == (502, 1)
+    assert old.app.methods().count("tools/call") == 2

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from access.types import PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
+from catalog import names
 from gateway.config import AdmissionConfig
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.support.gateways import config_for, make_call_tables, running_gateway
@@ -48,6 +49,15 @@ class Served:
         response = self.call(tool, nonce=nonce)
         return response, len([each for each in self.stage.upstream.requests if nonce.encode() in each.body])
 
+    def by(self, way: str, tool: str, **arguments: Any) -> httpx.Response:
+        """The same call by another way than the server's own address."""
+        if way == "invoke":
+            return self.stage.invoke(self.slug, tool, **arguments)
+        name = names.expose(self.slug, tool)
+        content = body_of("tools/call", {"name": name, "arguments": arguments})
+        headers = self.stage.modern("tools/call", name)
+        return httpx.post(f"{self.stage.base}/mcp", content=content, headers=headers, timeout=10)
+
     def post(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
         return httpx.post(f"{self.stage.base}/mcp/{self.slug}", content=body, headers=headers, timeout=10)
 
@@ -77,6 +87,16 @@ class TestRepeats:
         response, seen = (served := serve(stage, "flaky")).once(tool)
         assert (response.status_code, seen) == (502, 1)
         assert served.stage.row(response)["attempts"] == 1
+
+    @pytest.mark.parametrize("way", ["invoke", "all servers"])
+    def test_it_is_tried_again_whichever_way_it_came(self, stage: Stage, way: str) -> None:
+        served = serve(stage, "flaky")
+        for tool, status, times in (("echo", 200, 2), ("look", 502, 1), ("write", 502, 1)):
+            nonce = uuid4().hex
+            response = served.by(way, tool, nonce=nonce)
+            seen = [each for each in stage.upstream.requests if nonce.encode() in each.body]
+            assert (response.status_code, len(seen)) == (status, times)
+            assert served.stage.row(response)["attempts"] == times
 
     def test_two_attempts_are_all(self, stage: Stage) -> None:
         response, seen = serve(stage, "unwell").once()
@@ -121,6 +141,20 @@ class TestAddresses:
     def test_calls_go_on_at_another_address_when_one_refuses_connections(self, stage: Stage) -> None:
         served = serve(stage, "ok", urls=("http://127.0.0.1:9/gone",))
         found = [served.call() for _ in range(12)]
+        assert {each.status_code for each in found} == {200}
+        assert max(served.stage.row(each)["attempts"] for each in found) == 2
+
+    @pytest.mark.parametrize("way", ["invoke", "all servers"])
+    def test_calls_of_every_way_go_on_at_another_address(self, stage: Stage, way: str) -> None:
+        served = serve(stage, "ok", urls=("http://127.0.0.1:9/gone",))
+        found = [served.by(way, "write") for _ in range(6)]
+        assert {each.status_code for each in found} == {200}
+        assert max(served.stage.row(each)["attempts"] for each in found) == 2
+
+    def test_a_server_with_sessions_is_reached_at_another_address(self, stage: Stage, sdk_port: int) -> None:
+        second = f"http://127.0.0.1:{sdk_port}/mcp"
+        served = serve(stage, "ok", url="http://127.0.0.1:9/gone", urls=(second,), protocol="2025-11-25")
+        found = [served.by("invoke", "echo", text="x") for _ in range(4)]
         assert {each.status_code for each in found} == {200}
         assert max(served.stage.row(each)["attempts"] for each in found) == 2
 

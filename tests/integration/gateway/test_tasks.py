@@ -333,6 +333,40 @@ def test_news_of_one_s_own_tasks_is_heard_and_brings_no_result_for_free(
     assert {event["params"]["taskId"] for event in events[1:-1]} == {task_id}
 
 
+@pytest.mark.parametrize(("price", "told"), [("0.02", ["working"]), (None, ["working", "completed"])])
+def test_news_of_tasks_is_heard_at_the_endpoint_of_all_servers(
+    setting: Setting, price: str | None, told: list[str]
+) -> None:
+    client = setting.client(price=price)
+    task_id, own_id = client.start(), list(setting.keeper.states)[-1]
+    foreign = setting.key(setting.entry).start()
+    foreign_own = list(setting.keeper.states)[-1]
+    note = '{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"%s","status":"%s"%s}}'
+    result = f',"result":{json.dumps(DONE)}'
+    setting.keeper.server.notes["subscriptions/listen"] = [
+        (note % (foreign_own, "working", "")).encode(),
+        (note % (own_id, "working", "")).encode(),
+        (note % (own_id, "completed", result)).encode(),
+        b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}',
+    ]
+    setting.keeper.server.results["subscriptions/listen"] = b'{"resultType": "complete"}'
+    heard: list[dict[str, Any]] = []
+    wanted = {"toolsListChanged": True, "taskIds": [task_id, foreign, own_id, 7]}
+    headers = setting.stage.modern("subscriptions/listen") | {"authorization": f"Bearer {client.token}"}
+    content = body_of("subscriptions/listen", {"notifications": wanted})
+    with httpx.stream("POST", f"{client.base}/mcp", content=content, headers=headers, timeout=15) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: "):
+                heard.append(json.loads(line[6:]))
+            if heard and heard[-1]["method"] == "notifications/tools/list_changed":
+                break
+    asked = next(m for m in reversed(setting.keeper.server.asked) if m["method"] == "subscriptions/listen")
+    assert asked["params"]["notifications"] == {"toolsListChanged": True, "taskIds": [own_id]}
+    assert heard[0]["params"]["notifications"] == {"toolsListChanged": True, "taskIds": [task_id]}
+    assert [each["params"]["status"] for each in heard[1:-1]] == told
+    assert {each["params"]["taskId"] for each in heard[1:-1]} == {task_id}
+
+
 def test_an_older_task_is_fetched_with_its_result_and_billed_once(setting: Setting) -> None:
     client = setting.client(modern=False)
     task_id, own_id = client.start(), list(setting.keeper.states)[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -162,6 +164,71 @@ def test_the_server_sees_the_message_untouched_and_nothing_of_the_caller(stage: 
     assert received.header("host") == f"127.0.0.1:{stage.upstream.port}"
     assert received.header("x-marketplace-call-id") == response.headers["x-marketplace-call-id"]
     assert stage.row(response)["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+MARKED = {"echo": {"/region": "Region", "/inner/count": "Count", "/dry": "Dry"}}
+AGREEING = [
+    ({"region": "Zürich", "dry": False}, {"region": "=?base64?WsO8cmljaA==?=", "dry": "false"}),
+    ({"region": "us", "inner": {"count": 42}}, {"region": "us", "count": "42"}),
+    ({"inner": {"count": 42}}, {"count": "42.0"}),
+    ({"inner": {"count": 123456789012345678901234567890}}, {"count": "123456789012345678901234567890"}),
+    ({"region": None}, {}),
+    ({"region": ["us"], "other": "x"}, {"other": "y"}),
+]
+DISAGREEING = [
+    ({"region": "us"}, {"region": "eu"}),
+    ({"region": "us"}, {"region": "US"}),
+    ({"region": "us"}, {}),
+    ({"region": "us"}, {"region": "=?base64?dXM?="}),
+    ({"region": "us"}, {"region": "=?base64?ZXU=?="}),
+    ({}, {"region": "us"}),
+    ({"region": None}, {"region": "null"}),
+    ({"region": ["us"]}, {"region": "us"}),
+    ({"inner": {"count": 42}}, {"count": "42.5"}),
+    ({"inner": {"count": 123456789012345678901234567890}}, {"count": "123456789012345678901234567891"}),
+    ({"inner": {"count": "42"}}, {"count": "42.0"}),
+    ({"inner": 42}, {"count": "42"}),
+    ({"dry": True}, {"dry": "True"}),
+    ({"dry": True}, {"dry": "1"}),
+]
+
+
+@pytest.fixture(scope="module")
+def marked(stage: Stage) -> str:
+    """A server of which the catalog knows that arguments are mirrored in headers."""
+    owner = next(entry for entry in stage.world.loader.tenants.values() if entry.slug == "initech")
+    server = stage.world.server("marked", stage.upstream.url("ok"), owner, param_headers=MARKED)
+    stage.world.grant(stage.acme, server, stage.key)
+    wait_until(lambda: mirroring(stage, server.slug, {}, {}).status_code == 200, "the gateway to know of the grant")
+    return server.slug
+
+
+def mirroring(stage: Stage, slug: str, arguments: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+    mirrored = {f"mcp-param-{name}": value for name, value in headers.items()}
+    content = body_of("tools/call", {"name": "echo", "arguments": arguments})
+    return httpx.post(
+        f"{stage.base}/mcp/{slug}", content=content, headers=stage.modern("tools/call", "echo") | mirrored
+    )
+
+
+@pytest.mark.parametrize(("arguments", "headers"), AGREEING)
+def test_headers_that_mirror_arguments_pass_when_they_say_the_same(
+    stage: Stage, marked: str, arguments: dict[str, Any], headers: dict[str, str]
+) -> None:
+    response = mirroring(stage, marked, arguments, headers)
+    assert (response.status_code, stage.row(response)["outcome"]) == (200, "ok")
+    received = stage.upstream.requests[-1]
+    assert {name: received.header(f"mcp-param-{name}") for name in headers} == headers
+
+
+@pytest.mark.parametrize(("arguments", "headers"), DISAGREEING)
+def test_headers_that_say_something_else_than_the_arguments_are_refused(
+    stage: Stage, marked: str, arguments: dict[str, Any], headers: dict[str, str]
+) -> None:
+    before = len(stage.upstream.requests)
+    response = mirroring(stage, marked, arguments, headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, -32020)
+    assert (stage.row(response)["outcome"], len(stage.upstream.requests)) == ("denied", before)
 
 
 def test_routing_headers_of_a_legacy_request_are_neither_believed_nor_forwarded(stage: Stage) -> None:

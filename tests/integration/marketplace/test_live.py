@@ -14,7 +14,9 @@ from allauth.mfa.models import Authenticator
 from access.services import grants
 from gateway.admission.shared import LIVE
 from gateway.services import live
-from tenants.context import tenant_scope
+from marketplace.pages import live as pages
+from tenants.context import platform_scope, tenant_scope
+from tests.support.cast import make_server
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +126,25 @@ class TestPages:
         assert ("777" in own, "9.5 ms" in own) == (True, True)
         assert ("777" in theirs, "9.5 ms" in theirs) == (False, True)
         assert "4711" not in own
+
+    def test_of_many_servers_the_worst_are_shown_and_the_others_counted(self, cast, valkey, signed_in, monkeypatch):
+        monkeypatch.setattr(pages, "LINES_MAX", 2)
+        with platform_scope():
+            made = {n: make_server(cast.initech, f"many-{n}", f"Many {n}", visibility="org") for n in range(3)}
+        broken = server("many-2", "open")
+        say(
+            valkey, "a", {str(made[0].pk): server("many-0"), str(made[1].pk): server("many-1"), str(made[2].pk): broken}
+        )
+
+        page = signed_in(cast.diana).get("/o/initech/live/").content.decode()
+        assert page.index("Many 2") < page.index("Many 0")
+        assert "Many 1" not in page
+        assert "2 more servers that do no worse than these are not shown." in page
+
+    def test_operators_see_whose_server_it_is(self, cast, valkey, operator):
+        say(valkey, "a", {str(cast.payments.pk): server("payments")})
+
+        assert "· Initech" in operator.get("/operations/live/").content.decode()
 
     def test_a_server_that_nobody_may_see_is_not_there(self, cast, valkey, signed_in):
         say(valkey, "a", {str(cast.vault.pk): server("vault")})

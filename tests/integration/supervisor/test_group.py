@@ -16,7 +16,8 @@ from marketplace.supervisor.datafolder import DataFolder, read_json
 from marketplace.supervisor.errors import ExitedError, StartError
 from marketplace.supervisor.group import ProcessGroup, Stage
 from marketplace.supervisor.identity import start_mark
-from marketplace.supervisor.process import ManagedProcess, ProcessSpec
+from marketplace.supervisor.probes import Heartbeat
+from marketplace.supervisor.process import Liveness, ManagedProcess, ProcessSpec
 from tests.support.processes import is_running, wait_until, wait_until_gone
 from tests.support.stack import ROOT
 
@@ -123,6 +124,77 @@ def test_a_process_that_ends_before_it_is_ready_is_reported_with_its_last_words(
 
 async def never() -> bool:
     return False
+
+
+def beating(path: Path, first_after_s: float = 0) -> ProcessSpec:
+    return shell("beating", f"sleep {first_after_s}; while :; do echo beat >> {path}; sleep 0.02; done")
+
+
+def watched(path: Path) -> Liveness:
+    heartbeat = Heartbeat(path)
+
+    async def lives() -> bool:
+        return heartbeat.has_beaten()
+
+    # Far apart enough that a busy machine lets a healthy process beat in between.
+    return Liveness(probe=lives, every_s=0.5, misses=3)
+
+
+def test_a_process_that_hangs_is_started_again_and_counted(group: ProcessGroup, tmp_path: Path) -> None:
+    async def scenario(group: ProcessGroup) -> None:
+        process = await group.start(beating(tmp_path / "beat"), Stage.APPLICATION, watched(tmp_path / "beat"))
+        first = process.status.pid
+        assert first is not None
+        async with asyncio.timeout(30):
+            while not (tmp_path / "beat").exists():
+                await asyncio.sleep(0.02)
+        os.kill(first, signal.SIGSTOP)
+        second = await another_pid(process, than=first)
+        assert is_running(second)
+        assert (process.status.restarts, process.status.hung) == (1, 1)
+        assert "beating has not answered for 2 s; it is started again" in process.log.tail()
+        wait_until_gone([first])
+
+    run(group, scenario)
+
+
+def test_a_process_that_answers_is_left_alone(group: ProcessGroup, tmp_path: Path) -> None:
+    async def scenario(group: ProcessGroup) -> None:
+        process = await group.start(beating(tmp_path / "beat"), Stage.APPLICATION, watched(tmp_path / "beat"))
+        await asyncio.sleep(4)
+        assert (process.status.restarts, process.status.hung) == (0, 0)
+
+    run(group, scenario)
+
+
+def test_a_process_has_its_time_to_get_ready_before_it_counts_as_hung(group: ProcessGroup, tmp_path: Path) -> None:
+    async def scenario(group: ProcessGroup) -> None:
+        slow = beating(tmp_path / "beat", first_after_s=3)
+        process = await group.start(slow, Stage.APPLICATION, watched(tmp_path / "beat"))
+        await asyncio.sleep(4)
+        assert process.status.hung == 0
+        never = replace(shell("never", "exec sleep 1000"), ready_timeout_s=0.1)
+        other = await group.start(never, Stage.APPLICATION, watched(tmp_path / "none"))
+        first = other.status.pid
+        assert first is not None
+        await another_pid(other, than=first)
+        assert other.status.hung == 1
+
+    run(group, scenario)
+
+
+def test_a_hung_process_does_not_hold_up_a_stop(group: ProcessGroup, tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    async def scenario(group: ProcessGroup) -> None:
+        spec = replace(beating(tmp_path / "beat"), stop_grace_s=0.3)
+        process = await group.start(spec, Stage.APPLICATION, watched(tmp_path / "beat"))
+        assert process.status.pid is not None
+        pids.append(process.status.pid)
+        os.kill(process.status.pid, signal.SIGSTOP)
+
+    run(group, scenario)
+    wait_until_gone(pids)
 
 
 def test_a_program_that_does_not_exist_is_a_start_error(group: ProcessGroup) -> None:

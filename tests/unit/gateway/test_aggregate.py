@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -134,7 +135,7 @@ def test_marked_arguments_are_mirrored_and_no_others() -> None:
             "on": {"type": "boolean", "x-mcp-header": "On"},
             "gone": {"type": "string", "x-mcp-header": "Gone"},
             "plain": {"type": "string"},
-            "bad": {"type": "string", "x-mcp-header": "a b"},
+            "odd": {"type": "string"},
             "inner": {"properties": {"deep": {"type": "string", "x-mcp-header": "Deep"}}},
             "list": {"items": {"properties": {"x": {"x-mcp-header": "X"}}}},
         }
@@ -145,7 +146,7 @@ def test_marked_arguments_are_mirrored_and_no_others() -> None:
         "on": False,
         "gone": None,
         "plain": "p",
-        "bad": "b",
+        "odd": "b",
         "inner": {"deep": "d"},
         "list": [{"x": "1"}],
     }
@@ -157,3 +158,18 @@ def test_marked_arguments_are_mirrored_and_no_others() -> None:
         b"",
     ]
     assert params.header_lines(None, {}) == params.header_lines({"properties": []}, {"a": 1}) == b""
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"type": "string", "x-mcp-header": "a b"},
+        {"type": "string", "x-mcp-header": "region"},
+        {"type": "number", "x-mcp-header": "Amount"},
+        {"type": ["string", "null"], "x-mcp-header": "Amount"},
+    ],
+)
+def test_of_a_schema_with_a_bad_mark_no_mark_counts(bad: dict[str, Any]) -> None:
+    good = {"type": "string", "x-mcp-header": "Region"}
+    assert params.places_of({"properties": {"a": good}}) == {"/a": "Region"}
+    assert params.places_of({"properties": {"a": good, "b": bad}}) == {}
