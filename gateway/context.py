@@ -113,7 +113,8 @@ class CallContext:
     modern = False
     protocol = ""
     body = b""
-    request_bytes = response_bytes = 0
+    request_bytes = 0
+    response_bytes = 0
     message: Message | None = None
     tool = ""
     arguments_digest = ""
@@ -143,7 +144,8 @@ class CallContext:
     task_state: TaskState | None = None  # once a task is known that messages may be about
     stream_started = False
     stream_listens = False  # a stream that ends when somebody leaves, not when an answer came
-    url = url_wanted = ""  # the address that admission chose; the one that a session lives at
+    url = ""  # the address that admission chose
+    url_wanted = ""  # the one that a session lives at
     ticket: Ticket | None = None  # of admission
     retry_after_s = 0.0  # what the server asked for
     trace: tuple[str, str, str] | None = None  # gateway.tracing

@@ -7,7 +7,7 @@ its silences, not one per answer. Streams are written as they come, their head a
 
 An application may have a method `direct` that names a shorter way for a request. One that knows this protocol finds the
 `Cycle` in the scope under CYCLE: it takes a body that is there already, and gives a whole answer, without a message of ASGI
-for either.
+for either. Under HEADERS are the headers by name, of equal names the last.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 # All but the tab (RFC 9110 section 5.5).
 _CONTROLS = bytes((*range(9), *range(10, 32), 127))
 _MAX_KEPT_URL = 256
-CYCLE = "marketplace.cycle"
+CYCLE, HEADERS = "marketplace.cycle", "marketplace.headers"
 _NO_BODY = frozenset({204, 304})
 
 
@@ -56,10 +56,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         parser, scope = self.parser, self.scope
@@ -73,6 +70,9 @@ class Protocol(HttpToolsProtocol):
         if self.root_path:
             path, raw_path = self.root_path + path, self.root_path.encode("ascii") + raw_path
         scope["path"], scope["raw_path"], scope["query_string"] = path, raw_path, query
+        headers = scope[HEADERS] = dict(self.headers)  # type: ignore[literal-required]
+        if b"expect" in headers:
+            self.expect_100_continue = headers[b"expect"].lower() == b"100-continue"
         before = self.cycle
         cycle = Cycle(self, keep_alive=version != "1.0" and parser.should_keep_alive())
         self.cycle = cycle  # type: ignore[assignment]

@@ -125,7 +125,7 @@ class Pipeline:
             guard.check_json(headers)
         if call.interface == "mcp":
             guard.check_accept(headers)
-        call.caller = await self._authenticator.authenticate(call)
+        call.caller = self._authenticator.recognise(call) or await self._authenticator.authenticate(call)
         self._used(call)
         call.mark("authenticate")
         cycle = scope.get(CYCLE)
@@ -143,7 +143,8 @@ class Pipeline:
 
     async def decide(self, call: CallContext, method: str, tool: str) -> None:
         """Find the server, refuse what is wrong with the message, and ask the policy engine."""
-        await self._require_current(call)
+        if not self._is_current(call):
+            await self._require_current(call)
         assert call.caller is not None
         if call.interface != "mcp":
             check_audience(call.caller, call.slug)
@@ -210,7 +211,8 @@ class Pipeline:
         if listens:
             self._review.keep_looking(call, call.message.right if call.message is not None else LISTEN)
         try:
-            await self._intents.note(call)
+            if (kept := self._intents.note(call)) is not None:
+                await kept
             result = await relay()
         except BaseException as exc:
             ticket.settle(call, exc)
@@ -242,6 +244,14 @@ class Pipeline:
             raise RefusedError("access.method_unknown")
         call.decision = Decision(True, Reason.ALLOWED, "Shows only what the caller may use.")
         call.mark("decide")
+
+    def _is_current(self, call: CallContext) -> bool:
+        caller = call.caller
+        return (
+            caller is not None
+            and self._feed.is_current()
+            and caller.tenant is self._store.find_tenant(caller.key.key_id)
+        )
 
     async def _require_current(self, call: CallContext) -> None:
         """Raises PolicyUnavailableError while entries may be stale, RefusedError when the key has gone meanwhile."""

@@ -43,7 +43,11 @@ class Watched:
     """One request, as a context manager that turns the watch's cancellation into an exception."""
 
     # What a request begins with.
-    _deadline = _last = _began_at = _end = _said_at = math.inf
+    _deadline = math.inf
+    _last = math.inf
+    _began_at = math.inf
+    _end = math.inf
+    _said_at = math.inf
     _receive: Receive | None = None
     _listener: asyncio.Task[None] | None = None
     _send: Send | None = None

@@ -94,7 +94,9 @@ class Ticket:
         else:
             breaker.succeed(now)
         if not call.stream_listens:
-            self._server.seen.append((now, call.upstream_ms, failed))
+            # A refusal of the server's own is no reason to leave it alone, and nothing that people would call well.
+            is_refusal = isinstance(error, RefusedError) and error.error_code == "upstream.failed"
+            self._server.seen.append((now, call.upstream_ms, failed or is_refusal))
 
 
 def _has_failed(call: CallContext, error: BaseException | None) -> bool | None:
@@ -167,7 +169,7 @@ class Admission:
         if charges:
             moment = time.time()
             for counter, amount in charges:
-                budget = counter.at(moment)
+                budget = counter.budget if moment < counter.ends else counter.at(moment)
                 if budget.lease < amount:
                     return None
                 reserved.append((budget, amount))

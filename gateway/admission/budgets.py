@@ -142,27 +142,27 @@ class Budget:
 class Counter:
     """One quota or cap of one subject; its budget begins again with every day or month."""
 
-    __slots__ = ("_ends", "_name", "_subject", "budget", "rule", "used_at")
+    __slots__ = ("_name", "_subject", "budget", "ends", "rule", "used_at")
 
     def __init__(self, name: str, rule: LimitRule, subject: Subject) -> None:
         self._name, self._subject, self.rule = name, subject, rule
-        self._ends = 0.0
+        self.ends = 0.0  # of the budget, in seconds of the epoch
         self.used_at = 0.0
         self.budget: Budget
 
     def at(self, moment: float) -> Budget:
         """The budget of a moment, in seconds of the epoch."""
-        if moment >= self._ends:
+        if moment >= self.ends:
             window = window_of(self.rule.period, datetime.fromtimestamp(moment, UTC))
             self.budget = Budget(f"{self._name}:{window.name}", self.rule, self._subject, window)
-            self._ends = window.ends_at.timestamp()
+            self.ends = window.ends_at.timestamp()
         return self.budget
 
     def set_rule(self, rule: LimitRule) -> None:
         """The limit was changed; what is used stays used."""
         if rule != self.rule:
             if rule.period is not self.rule.period:
-                self._ends = 0.0
+                self.ends = 0.0
             self.rule = rule
-            if self._ends:
+            if self.ends:
                 self.budget.rule = rule

@@ -54,6 +54,9 @@ class Slots:
 
     def give(self) -> None:
         """Give a slot back."""
+        if not self._line:
+            self.taken -= 1
+            return
         while self._line:
             turn = self._line.popleft()
             if not turn.done():

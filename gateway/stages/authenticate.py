@@ -44,15 +44,28 @@ class Authenticator:
 
     async def authenticate(self, call: CallContext) -> Caller:
         """The caller, checked for this call. Raises RefusedError, or PolicyUnavailableError when it cannot be looked up."""
+        caller = self.recognise(call)
+        if caller is not None:
+            return caller
         token = credential(call.headers)
         digest = hashlib.sha256(token).digest()
+        self._verified.pop(digest, None)
+        caller = await self._verify(token)
+        if len(self._verified) >= _MAX_VERIFIED:
+            self._verified.clear()
+        self._verified[digest] = caller
+        return self._admit(call, caller, digest)
+
+    def recognise(self, call: CallContext) -> Caller | None:
+        """The same where the credential was verified before, and None where it was not. Raises RefusedError."""
+        digest = hashlib.sha256(credential(call.headers)).digest()
         caller = self._verified.get(digest)
         if caller is None or caller.tenant is not self._store.find_tenant(caller.key.key_id):
-            self._verified.pop(digest, None)
-            caller = await self._verify(token)
-            if len(self._verified) >= _MAX_VERIFIED:
-                self._verified.clear()
-            self._verified[digest] = caller
+            return None
+        return self._admit(call, caller, digest)
+
+    def _admit(self, call: CallContext, caller: Caller, digest: bytes) -> Caller:
+        """The caller, if the credential may be used at this moment, from here, and for this."""
         key = caller.key
         if key.expires_at is not None and key.expires_at <= clock.now():
             self._verified.pop(digest, None)

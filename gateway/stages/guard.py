@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config import Limits
+from gateway.http import HEADERS
 from gateway.mcp.errors import RefusedError
 
 Headers = dict[bytes, bytes]
@@ -41,7 +42,7 @@ def seconds(value: bytes) -> float:
 def check(scope: Mapping[str, Any], limits: Limits, host_names: frozenset[str]) -> Headers:
     """The request's headers, each name once. Raises RefusedError."""
     raw = scope["headers"]
-    headers: Headers = dict(raw)
+    headers: Headers = scope.get(HEADERS) or dict(raw)
     if scope["http_version"] not in _VERSIONS:
         raise RefusedError("gateway.headers_invalid", "Only HTTP/1.1 is spoken here.")
     if len(headers) != len(raw):

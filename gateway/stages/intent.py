@@ -5,10 +5,11 @@ And nothing is begun whose outcome would find no place: see `calls.writer.CallWr
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Executor
 
 from calls import intents
-from calls.intents import NoSlotError
+from calls.intents import IntentSlots, NoSlotError
 from calls.journal import Journal
 from calls.writer import CallWriter
 from core import failpoints
@@ -27,17 +28,20 @@ class Intents:
         self._writer, self._journal, self._executor = writer, journal, executor
         self._syncs_all, self._syncs_writes = sync == "all", sync in {"all", "writes"}
 
-    async def note(self, call: CallContext) -> None:
-        """Keep the call's intent. Raises RefusedError, and then the server must not be asked."""
+    def note(self, call: CallContext) -> asyncio.Future[None] | None:
+        """Keep the call's intent; what is given back has to be waited for. Raises RefusedError.
+
+        When this or the wait raises, the server must not be asked.
+        """
         if call.message is None:
             # The listening stream of an old client: nothing is asked, and nothing recorded.
-            return
+            return None
         acts = call.decision is not None and call.decision.side_effect not in _HARMLESS
         costs = call.price is not None and call.price.rate > 0
         if not self._writer.takes(is_risky=acts or costs):
             raise RefusedError("calls.record_unavailable")
         if self._journal is None:
-            return
+            return None
         slots = self._journal.slots
         if slots is None:
             raise RefusedError("calls.record_unavailable", detail="no room for intents")
@@ -45,9 +49,19 @@ class Intents:
             call.slot = slots.put(
                 intents.payload(call.call_id, call.arguments_digest, tracing.trace_of(call)[0], _constant(call))
             )
-            if self._syncs_all or (acts and self._syncs_writes):
-                await slots.synced(self._executor)
         except (NoSlotError, OSError) as exc:
+            raise RefusedError("calls.record_unavailable", detail=type(exc).__name__) from exc
+        if self._syncs_all or (acts and self._syncs_writes):
+            return asyncio.ensure_future(self._sync(call, slots))
+        call.mark("intent")
+        if failpoints.armed:
+            failpoints.reach("after_intent")
+        return None
+
+    async def _sync(self, call: CallContext, slots: IntentSlots) -> None:
+        try:
+            await slots.synced(self._executor)
+        except OSError as exc:
             raise RefusedError("calls.record_unavailable", detail=type(exc).__name__) from exc
         call.mark("intent")
         if failpoints.armed:

@@ -75,10 +75,9 @@ class Upstreams:
 
     async def exchange(self, target: Target, request: bytes) -> Reply:
         """Send one request and wait for the reply's headers; the caller closes the reply. Raises UpstreamBrokenError."""
-        pool = target.pool
-        conn = pool.reusable()
+        conn = target.pool.reusable()
         if conn is None:
-            if pool.full:
+            if target.pool.full:
                 raise ServerBusyError
             conn = await self._connect(target)
         if failpoints.armed:
