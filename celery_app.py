@@ -21,6 +21,7 @@ app.conf.beat_schedule = {
     "make-call-partitions": {"task": "calls.make_partitions", "schedule": crontab(minute=17, hour="*/6")},
     "check-server-health": {"task": "catalog.check_health", "schedule": float(settings.HEALTH_INTERVAL_S)},
     "prune-server-health": {"task": "catalog.prune_health", "schedule": crontab(minute=53, hour="*/6")},
+    "count-server-calls": {"task": "catalog.count_calls", "schedule": crontab(minute="*/15")},
     "refresh-search-words": {"task": "catalog.refresh_words", "schedule": crontab(minute="*/10")},
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
     "sweep-sources": {"task": "repositories.sweep", "schedule": 60.0},

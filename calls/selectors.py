@@ -140,6 +140,19 @@ def billed_since(
     return found["calls"], found["money"]
 
 
+def count_by_server(since: datetime, until: datetime) -> dict[UUID, int]:
+    """Calls of tools that were let through between two moments, by server. Lists and handshakes say nothing of use."""
+    rows = Call.objects.filter(
+        call_id__gte=lowest_at(since),
+        call_id__lt=lowest_at(until),
+        method="tools/call",
+        allowed=True,
+        server_id__isnull=False,
+    ).order_by()
+    found = rows.values("server_id").annotate(calls=Count("pk"))
+    return {row["server_id"]: row["calls"] for row in found if row["server_id"] is not None}
+
+
 def called_servers() -> list[tuple[UUID, str]]:
     """Servers that were ever called, with the name under which they were called last.
 

@@ -33,6 +33,8 @@ from core.models import Record
 from tenants.models.tenant import slug_validator
 
 __all__ = [
+    "CallDay",
+    "CountedDay",
     "HealthCheck",
     "HealthDay",
     "HealthRun",
@@ -161,6 +163,9 @@ class Server(Record):
     prompt_count = models.PositiveIntegerField(null=True, blank=True)
     has_tasks = models.BooleanField(default=False)
     calls_30d = models.PositiveBigIntegerField(default=0, editable=False)
+    trend = models.PositiveBigIntegerField(
+        default=0, editable=False, help_text="Calls of the last 7 days beyond what the mean of 30 days makes of them."
+    )
     installs = models.PositiveIntegerField(default=0, editable=False)
     downloads = models.PositiveBigIntegerField(null=True, blank=True)
     published_at = models.DateTimeField(null=True, blank=True)
@@ -177,6 +182,7 @@ class Server(Record):
         indexes = [
             models.Index(fields=["name"], condition=models.Q(is_featured=True), name="server_featured"),
             models.Index(fields=["name"], condition=models.Q(is_verified=True), name="server_verified"),
+            models.Index(fields=["-trend", "name"], condition=models.Q(trend__gt=0), name="server_trending"),
             # The order of the registry API, and its `updated_since`.
             models.Index(fields=["registry_name", "slug", "id"], name="server_registry_order"),
             models.Index(fields=["entry_changed_at"], name="server_entry_changed"),
@@ -366,6 +372,34 @@ class SourceEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.external_id} {self.version}".strip()
+
+
+class CallDay(models.Model):
+    """How often tools of a server were called on one day (UTC), by everybody together: who called is not kept here."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="call_days")
+    day = models.DateField()
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ["day"]
+        constraints = [models.UniqueConstraint(fields=["day", "server"], name="call_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d} {self.calls}"
+
+
+class CountedDay(models.Model):
+    """A day whose calls were counted in every organisation. Rows may come late, so a count on the day itself is not the last."""
+
+    day = models.DateField(primary_key=True)
+    counted_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["day"]
+
+    def __str__(self) -> str:
+        return f"{self.day:%Y-%m-%d}"
 
 
 class SavedSearch(Record):

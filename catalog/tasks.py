@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 
 from catalog.health import incidents, rounds
-from catalog.services import import_runs, indexing, telling
+from catalog.services import import_runs, indexing, popularity, telling
 from core.jobs import task
 
 log = logging.getLogger(__name__)
@@ -45,3 +45,9 @@ def run_import(*, run_id: str) -> None:
 def refresh_words() -> None:
     """Let corrections and suggestions know the words of what is listed by now."""
     indexing.refresh_words()
+
+
+@task("catalog.count_calls", max_retries=0, time_limit=240)
+def count_calls() -> None:
+    """Count how much servers are called. Days that one run does not reach are counted by the next."""
+    popularity.count_calls()

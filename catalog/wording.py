@@ -76,6 +76,16 @@ def any_of(terms: Iterable[Term]) -> str:
     return " | ".join(term.tsquery for term in terms)
 
 
+def in_names(terms: Iterable[Term]) -> str:
+    """All of the terms, each in what a document calls by name (weight A)."""
+    return " & ".join(
+        "("
+        + " | ".join(f"{word}:{'*' if len(word) >= _PREFIX_CHARS_MIN else ''}A" for word in (term.word, *term.others))
+        + ")"
+        for term in terms
+    )
+
+
 def ranking_of(terms: Iterable[Term]) -> str:
     return " | ".join(term.ranked for term in terms)
 

@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 
 from access.web.connections import came_back
 from marketplace.pages import (
+    adopting,
     development,
     discovery,
     health,
@@ -40,6 +41,7 @@ urlpatterns = [
     path("operations/records/", operations.choose_records, name="operations-records"),
     path("operations/live/", live.operations_live, name="operations-live"),
     path("operations/health/", server_health.operations_health, name="operations-health"),
+    path("operations/adopt/<uuid:listed_id>/", adopting.operations_adopt, name="operations-adopt"),
     path("operations/import/", imports.operations_import, name="operations-import"),
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
     *sources.patterns("operations/sources/", "operations-"),

@@ -46,6 +46,7 @@ class Repository(Record):
     sync_status = models.CharField(max_length=11, choices=SyncStatus.choices, default=SyncStatus.NEVER, editable=False)
     sync_error = models.CharField(max_length=500, blank=True, editable=False)
     failures = models.PositiveSmallIntegerField(default=0, editable=False)  # in a row
+    failing_told_at = models.DateTimeField(null=True, editable=False)  # of the present row of failures
     next_sync = models.DateTimeField(null=True, editable=False)
     server_count = models.PositiveIntegerField(default=0, editable=False)
     # How an unchanged answer is recognised (ETag, Last-Modified), by address; bounded by the fetcher.

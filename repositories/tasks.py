@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 
 from core.jobs import enqueue, task
-from repositories.services import settling, sync
+from repositories.services import settling, sync, telling
 from tenants.context import platform_scope
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,12 @@ def settle(*, repository_id: str) -> None:
         settling.settle(repository_id)
 
 
+@task("repositories.tell_failing")
+def tell_failing(*, repository_id: str) -> None:
+    """Tell who looks after a source that it cannot be read."""
+    telling.tell(repository_id)
+
+
 @task("repositories.sweep", max_retries=0, time_limit=120)
 def sweep() -> None:
     """Go on with what a worker left, begin what is due, and follow the settings. Safe to run twice: runs are claimed."""
@@ -33,6 +39,7 @@ def sweep() -> None:
             enqueue("repositories.sync", run_id=str(run_id))
         for repository_id in settling.unsettled():
             enqueue("repositories.settle", repository_id=str(repository_id))
+        telling.tell_waiting()
 
 
 @task("repositories.prune", max_retries=0)

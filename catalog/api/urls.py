@@ -1,5 +1,6 @@
 from django.urls import path
 
+from catalog.api.searches import SearchAPI, SearchListAPI
 from catalog.api.views import FacetsAPI, ServerDetailAPI, ServerListAPI, ToolListAPI
 
 urlpatterns = [
@@ -7,4 +8,6 @@ urlpatterns = [
     path("servers/<slug:slug>/", ServerDetailAPI.as_view(), name="server-detail"),
     path("tools/", ToolListAPI.as_view(), name="tool-list"),
     path("facets/", FacetsAPI.as_view(), name="facets"),
+    path("searches/", SearchListAPI.as_view(), name="search-list"),
+    path("searches/<uuid:search_id>/", SearchAPI.as_view(), name="search-detail"),
 ]

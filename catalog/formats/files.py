@@ -60,6 +60,9 @@ def read_file(content: bytes, name: str, fmt: str = "") -> Found:
         documents = list(_documents(content, name))
     except UnreadableError as error:
         return [], [Problem(name, "", "", str(error))]
+    why_not = "" if fmt else _why_no_catalog(documents)
+    if why_not:
+        return [], [Problem(name, "", "", why_not)]
     entries: list[Entry] = []
     problems: list[Problem] = []
     for document in documents:
@@ -67,6 +70,18 @@ def read_file(content: bytes, name: str, fmt: str = "") -> Found:
         entries += found
         problems += reported
     return entries, problems
+
+
+def _why_no_catalog(documents: list[Any]) -> str:
+    """What to say of a file none of whose documents can be an entry: once, and not once a line."""
+    if len(documents) < 2 or any(recognise(document) for document in documents):
+        return ""
+    if all(isinstance(each, dict) and isinstance(each.get("tools"), list) for each in documents):
+        return (
+            f"is no catalog: its {len(documents):,} lines list tools of servers, and none says how the server is "
+            "installed or reached"
+        )
+    return f"is no catalog: none of its {len(documents):,} documents is of a known format: {', '.join(FORMATS)}"
 
 
 def read_document(data: Any, name: str, fmt: str = "") -> Found:

@@ -1,8 +1,8 @@
-"""Searching the catalog: words, facets with counts, sorts, suggestions, and the governance that a card needs.
+"""Searching the catalog: words, facets with counts, sorts, and the governance that a card needs.
 
-Pages and the API use `search` (its answer carries page, counts and choices), `count_choices`, `totals`, `suggest`, the lists, and
-`tool_directory.tools`. Everything is counted over documents that the viewer may see, and rows are loaded through `visible_to`,
-so the door is passed twice.
+Pages and the API use `search` (its answer carries page, counts and choices), `count_choices`, `totals`, the lists,
+`suggestions.suggest` and `tool_directory.tools`. Everything is counted over documents that the viewer may see, and rows are
+loaded through `visible_to`, so the door is passed twice.
 
 One statement counts all facets that nothing was chosen of. A facet with a choice is counted by one of its own that leaves out its
 choices and keeps all others.
@@ -63,16 +63,6 @@ class Choice:
     label: str
     count: int
     chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """`kind` is server, tool or tag; `server` the slug of what a server or tool leads to, `hint` who publishes it."""
-
-    kind: str
-    label: str
-    server: str = ""
-    hint: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,17 +241,6 @@ def search(scene: Scene, query: Query) -> Found:
 def count_choices(scene: Scene, query: Query, facet: Facet) -> dict[str, int]:
     """Counts of one facet. Who needs several asks the answer of `search` for them: it counts all at once."""
     return search(scene, query).counts(facet)
-
-
-def suggest(scene: Scene, text: str, most: int = 8) -> list[Suggestion]:
-    """What a search box offers for some letters: servers first, then tags."""
-    text = facets.clean(text)
-    if not wording.terms_of(text):
-        return []
-    found = Found(scene, Query(text=text))[: most - 2]
-    tags = documents.tags_beginning(text.lower(), most - len(found))
-    servers = [Suggestion("server", row.name, row.slug, row.publisher) for row in found]
-    return [*servers, *(Suggestion("tag", tag) for tag in tags)]
 
 
 def totals(viewer: Viewer) -> Totals:

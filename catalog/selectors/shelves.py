@@ -1,4 +1,5 @@
-"""Short lists that lead into the catalog: what operators put forward, what is called most, what changed last."""
+"""Short lists that lead into the catalog: what operators put forward, what is called more than before, what is called
+most, what changed last."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ _SHOWN = (Status.LISTED, Status.APPROVED, Status.DEPRECATED)
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """`query` shows all of what the shelf shows a part of."""
+    """`query` shows all of what the shelf shows a part of; None where no search does."""
 
     name: str
     label: str
-    query: Query
+    query: Query | None
     servers: list[Server]
 
 
@@ -30,7 +31,8 @@ def list_shelves(scene: Scene, most: int) -> list[Shelf]:
     called = [server for server in search(scene, popular)[:most] if server.calls_30d]
     found = [
         Shelf("featured", "Featured", Query(chosen={"featured": ("yes",)}), _marked(scene.viewer, "is_featured", most)),
-        Shelf("trending", "Most called", popular, called),
+        Shelf("trending", "Trending", None, _trending(scene.viewer, most)),
+        Shelf("called", "Most called", popular, called),
         Shelf("updated", "Recently updated", updated, search(scene, updated)[:most]),
         Shelf("verified", "Verified", Query(chosen={"verified": ("yes",)}), _marked(scene.viewer, "is_verified", most)),
     ]
@@ -46,3 +48,9 @@ def count_sources(viewer: Viewer) -> int:
 def _marked(viewer: Viewer, mark: str, most: int) -> list[Server]:
     rows = visible_to(viewer).filter(**{mark: True}, status__in=_SHOWN)
     return list(rows.order_by("name", "pk")[:most])
+
+
+def _trending(viewer: Viewer, most: int) -> list[Server]:
+    """Servers that were called more in the last week than in the weeks before, by how much."""
+    rows = visible_to(viewer).filter(trend__gt=0, status__in=_SHOWN)
+    return list(rows.order_by("-trend", "name", "pk")[:most])

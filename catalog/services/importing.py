@@ -129,7 +129,7 @@ def withdraw(source: SourceRef, names: Collection[str]) -> ImportReport:
     stream = iter(sorted(names))
     while batch := list(islice(stream, BATCH)):
         with platform_scope(), transaction.atomic():
-            _lock()
+            lock()
             rows = _known(source, batch)
             gone = [row for row in rows if row.status != UpstreamStatus.DELETED]
             for row in gone:
@@ -173,7 +173,8 @@ def _check(source: SourceRef) -> None:
         )
 
 
-def _lock() -> None:
+def lock() -> None:
+    """Keep imports out until the transaction ends: they write rows of servers that they have read before."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK)
 
@@ -181,7 +182,7 @@ def _lock() -> None:
 def _take_batch(source: SourceRef, batch: list[Entry]) -> ImportReport:
     report = ImportReport()
     arrivals = _arrivals(source, batch, report)
-    _lock()
+    lock()
     rows = _known(source, {name for name, _ in arrivals})
     by_key = {(row.external_id, row.version): row for row in rows}
     now = clock.now()

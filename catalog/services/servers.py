@@ -184,6 +184,17 @@ def _close_replaced_drifts(server: Server) -> None:
             drift.save(update_fields=["closed_at", "closed_as"])
 
 
+def suggested(definition: dict[str, Any]) -> ToolDeclaration:
+    """What a tool counts as when nobody declares anything: its own hints, and the trust that goes with them."""
+    effect = _hinted_side_effect(definition)
+    return ToolDeclaration(_trust_for(effect), effect)
+
+
+def declared(side_effect: str) -> ToolDeclaration:
+    """A declaration of what a tool does, with the trust that goes with it. Raises ValueError for no side effect."""
+    return ToolDeclaration(_trust_for(side_effect), SideEffect(side_effect).value)
+
+
 def _tool(version: ServerVersion, position: int, definition: dict[str, Any], declared: ToolDeclaration | None) -> Tool:
     declared = declared or ToolDeclaration()
     effect = declared.side_effect or _hinted_side_effect(definition)

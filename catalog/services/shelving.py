@@ -38,7 +38,7 @@ _TOLD_OF_GOVERNED = (
     "license",
     "package_types",
 )
-_SERVER_KEPT = {"id", "created_at", "revision", "calls_30d", "installs", "downloads", "is_featured"}
+_SERVER_KEPT = {"id", "created_at", "revision", "calls_30d", "trend", "installs", "downloads", "is_featured"}
 _SERVER_FIELDS = [each.name for each in Server._meta.concrete_fields if each.name not in _SERVER_KEPT]
 _ENTRY_FIELDS = [each.name for each in SourceEntry._meta.concrete_fields if each.name != "id"]
 _ENTRY_MARKS = ["server", "wins", "is_latest", "audience", "status", "digest"]
@@ -276,6 +276,9 @@ def _servers(place: Place, ids: Collection[UUID], by_key: Mapping[Key, _Listed])
 
 
 def _fits(place: Place, server: Server) -> bool:
+    """Whether the server is for the same people. What everybody sees is one audience, whoever governs it."""
+    if place.visibility == server.visibility == Visibility.PUBLIC:
+        return True
     return (server.owner_tenant_id, server.visibility, server.allowed_teams) == (
         place.owner_tenant_id,
         place.visibility,

@@ -17,6 +17,7 @@ from catalog.choices import SideEffect
 from catalog.models import Server, Tool
 from catalog.selectors import detail, drifts, extras, usable
 from catalog.selectors.extras import ServerPrices
+from catalog.services import adopting
 from catalog.web import about, activity, install, versions
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
@@ -54,6 +55,7 @@ def build(request: MarketRequest, slug: str) -> dict[str, Any]:
         "card": subject.card,
         "health": health_of(subject.server, clock.now()),
         "usable": subject.usable,
+        "governable": adopting.is_governable(subject.server),
         "action": page_action(subject, tab.name),
         "tab": tab.name,
         "tab_template": f"catalog/_tab_{tab.name}.html",

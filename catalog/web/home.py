@@ -92,13 +92,13 @@ def _shelves(scene: Scene) -> list[dict[str, Any]]:
     return [
         {
             "label": shelf.label,
-            "url": shelf.query.url,
+            "url": shelf.query.url if shelf.query is not None else "",
             "servers": [
                 {
                     "name": server.name,
                     "url": reverse("catalog:server", args=[server.slug]),
                     "publisher": server.publisher,
-                    "calls": server.calls_30d if shelf.name == "trending" else None,
+                    "calls": server.calls_30d if shelf.name in {"called", "trending"} else None,
                     "updated_at": server.content_updated_at if shelf.name == "updated" else None,
                 }
                 for server in shelf.servers

@@ -13,13 +13,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from catalog import facets
-from catalog.selectors import detail, search
+from catalog.selectors import detail
+from catalog.selectors.suggestions import Suggestion
+from catalog.selectors.suggestions import suggest as suggestions_for
 from catalog.services import reaching, searches
 from catalog.services.asking import ask_for_access
 from catalog.web import compare as compare_page
 from catalog.web import detail as server_page
 from catalog.web import home as home_page
 from catalog.web import tools as tools_page
+from catalog.web.detail import FIND_CHARS_MAX
 from catalog.web.viewers import scene_of, viewer_of
 from core.errors import ConflictError, InvalidError, NotFoundError
 from tenants.requests import MarketRequest
@@ -50,19 +53,25 @@ def compare(request: MarketRequest) -> HttpResponse:
 
 @require_safe
 def suggest(request: MarketRequest) -> JsonResponse:
-    """What the command palette offers for a few letters: servers, then tags."""
-    found = search.suggest(scene_of(request), request.GET.get("q", ""), SUGGESTIONS_MAX)
-    items = [
-        {"label": each.label, "url": _suggested_url(each), "kind": each.hint or each.kind.capitalize()}
-        for each in found
-    ]
+    """What the command palette offers for a few letters: servers, then tools, then tags."""
+    found = suggestions_for(scene_of(request), request.GET.get("q", ""), SUGGESTIONS_MAX)
+    items = [{"label": each.label, "url": _suggested_url(each), "kind": _suggested_as(each)} for each in found]
     return JsonResponse({"items": items})
 
 
-def _suggested_url(suggestion: search.Suggestion) -> str:
-    if suggestion.server:
-        return reverse("catalog:server", args=[suggestion.server])
-    return f"{reverse('catalog:home')}?{urlencode({'q': suggestion.label})}"
+def _suggested_as(suggestion: Suggestion) -> str:
+    if suggestion.kind == "tool":
+        return f"Tool of {suggestion.hint}"
+    return suggestion.hint or suggestion.kind.capitalize()
+
+
+def _suggested_url(suggestion: Suggestion) -> str:
+    if not suggestion.server:
+        return f"{reverse('catalog:home')}?{urlencode({'q': suggestion.label})}"
+    page = reverse("catalog:server", args=[suggestion.server])
+    if suggestion.kind == "tool":
+        return f"{page}?{urlencode({'tab': 'tools', 'find': suggestion.label[:FIND_CHARS_MAX]})}"
+    return page
 
 
 @require_POST

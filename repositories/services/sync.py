@@ -28,7 +28,7 @@ from repositories.adapters.registry import Batch, Reading
 from repositories.choices import OPEN_STATES, RunReason, RunState, SyncStatus
 from repositories.errors import SourceBusyError, SourceInvalidError, SourceLaterError, SourceRefusedError
 from repositories.models import Repository, SeenName, SyncRun
-from repositories.services import credentials, rules
+from repositories.services import credentials, rules, telling
 from repositories.services.audience import source_ref
 
 log = logging.getLogger(__name__)
@@ -308,6 +308,10 @@ def _end(run: SyncRun, repository: Repository, state: RunState, error: str) -> N
     interval = rules.interval_of(repository)
     is_good = state == RunState.SUCCESS
     repository.failures = 0 if is_good else min(repository.failures + 1, 1000)
+    if is_good:
+        repository.failing_told_at = None
+    elif repository.failures >= telling.FAILURES_MIN and repository.failing_told_at is None:
+        enqueue("repositories.tell_failing", repository_id=str(repository.pk))
     repository.sync_status = SyncStatus.SUCCESS if is_good else SyncStatus.FAILED
     repository.sync_error = error[:500]
     repository.next_sync = now + (interval if is_good else rules.pause_after(repository.failures, interval))

@@ -114,6 +114,8 @@ EXPECTED: dict[str, Row] = {
     "operations-records": OPERATORS,
     "operations-quarantine": OPERATORS,
     "operations-import": OPERATORS,
+    # The server of the paths is acme's own, and operators govern listings of the shared catalog.
+    "operations-adopt": Row(404, 404, 404, 302, 404),
     "operations-health": OPERATORS,
     "operations-live": OPERATORS,
     "operations-sources": OPERATORS,

@@ -101,6 +101,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         parameters={
             "org": tenant.slug,
             "slug": server.slug,
+            "listed_id": server.pk,
             "registry_name": name_of(server),
             "registry_version": "latest",
             "call_id": call,

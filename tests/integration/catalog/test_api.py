@@ -144,3 +144,64 @@ def test_the_published_document_is_json_and_open_to_everybody(client, db):
 
     assert answer.status_code == 200
     assert answer.json()["openapi"].startswith("3.")
+
+
+class TestSearches:
+    PATH = "/api/v1/searches/"
+
+    @pytest.fixture
+    def send(self, cast, client):
+        text = api_keys.issue(tenant=cast.acme, name="bob's", scopes=[Scope.CATALOG_READ], actor=cast.bob).text
+
+        def call(method, path=self.PATH, body=None):
+            headers = {"authorization": f"Bearer {text}"}
+            sent = {} if body is None else {"data": body, "content_type": "application/json"}
+            return getattr(client, method)(path, headers=headers, **sent)
+
+        return call
+
+    def test_a_search_is_kept_listed_and_forgotten(self, send, settings):
+        settings.PUBLIC_URL = "https://market.example"
+        made = send("post", body={"name": "Low", "query": "?q=invoices&trust=low"})
+
+        assert made.status_code == 201
+        kept = made.json()
+        assert (kept["name"], kept["query"]) == ("Low", "q=invoices&trust=low")
+        assert kept["url"] == "https://market.example/?q=invoices&trust=low"
+        assert send("get").json() == {"searches": [kept]}
+        assert send("get", f"{self.PATH}{kept['id']}/").json() == kept
+        assert send("delete", f"{self.PATH}{kept['id']}/").status_code == 204
+        assert send("get").json() == {"searches": []}
+        assert send("delete", f"{self.PATH}{kept['id']}/").status_code == 404
+
+    def test_it_is_the_one_that_the_home_page_keeps(self, cast, send, signed_in):
+        send("post", body={"name": "From a program", "query": "q=invoices"})
+
+        assert "From a program" in signed_in(cast.bob).get("/").content.decode()
+        assert "From a program" not in signed_in(cast.alice).get("/").content.decode()
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"query": "trust=enormous"}, "trust"),
+            ({"query": 7}, "query"),
+            ({"query": "q=" + "x" * 2100}, "query"),
+            ({"query": "&" * 1999}, "query"),
+            ({"name": ["a"], "query": "q=x"}, "name"),
+            ({"name": "\ud800", "query": "q=x"}, "name"),
+            (["q=x"], "name"),
+        ],
+    )
+    def test_what_cannot_be_kept_is_said(self, send, body, field):
+        answer = send("post", body=body)
+
+        assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+    def test_nothing_and_too_many_are_refused(self, send):
+        assert send("post", body={"query": "page=2"}).status_code == 400
+        for number in range(30):
+            assert send("post", body={"name": f"Search {number}", "query": "q=x"}).status_code == 201
+        assert send("post", body={"name": "One more", "query": "q=x"}).status_code == 409
+
+    def test_a_key_that_nobody_made_has_no_searches(self, cast, asking):
+        assert asking(cast.acme)(self.PATH).status_code == 403

@@ -20,7 +20,16 @@ from tenants.choices import Scope
 from tenants.services import api_keys
 
 EXAMPLES = 15
-OPERATIONS = ("servers_list", "servers_retrieve", "tools_list", "facets_retrieve")
+OPERATIONS = (
+    "servers_list",
+    "servers_retrieve",
+    "tools_list",
+    "facets_retrieve",
+    "searches_list",
+    "searches_create",
+    "searches_retrieve",
+    "searches_destroy",
+)
 
 
 @pytest.fixture
@@ -35,7 +44,7 @@ def described(cast):
 
 def _described(cast):
     document = SchemaGenerator().get_schema(request=None, public=True)
-    key = api_keys.issue(tenant=cast.acme, name="described", scopes=[Scope.CATALOG_READ], actor=None).text
+    key = api_keys.issue(tenant=cast.acme, name="described", scopes=[Scope.CATALOG_READ], actor=cast.alice).text
     return schemathesis.openapi.from_dict(document), {"Authorization": f"Bearer {key}"}
 
 

@@ -12,6 +12,7 @@ from catalog.models import Provider, Server, ToolDrift
 from catalog.selectors import documents, search, tool_directory
 from catalog.selectors.listing import visible_to
 from catalog.selectors.search import Scene
+from catalog.selectors.suggestions import suggest
 from catalog.services import indexing, servers
 from catalog.types import PUBLIC_VIEWER, Viewer
 from core import clock
@@ -98,7 +99,8 @@ class TestRights:
             indexing.refresh_words()
         acme, globex = Scene(Viewer(cast.acme.pk)), Scene(Viewer(cast.globex.pk))
         with viewer(cast.acme.pk):
-            assert search.suggest(acme, "zanzi") == []
+            assert suggest(acme, "zanzi") == []
+            assert {one.server for one in suggest(acme, "list_invoices") if one.kind == "tool"} == {"vault", "payments"}
             assert search.search(acme, Query()).counts(facets.CATEGORY)["security"] == 0
             assert "globex" not in search.search(acme, Query()).counts(facets.BY_NAME["namespace"])
             assert documents.similar_words(["zanzibra"]) == {}
@@ -176,13 +178,18 @@ class TestWords:
     def test_odd_text_is_no_failure(self, text):
         found(PUBLIC, text)
         tools(PUBLIC, text)
-        search.suggest(PUBLIC, text)
+        suggest(PUBLIC, text)
+
+    def test_tools_are_suggested_by_their_names_with_the_server_that_has_them(self, cast):
+        offered = [(one.label, one.server, one.hint) for one in suggest(PUBLIC, "refund inv") if one.kind == "tool"]
+        assert offered == [("refund_invoice", "payments", "Payments")]
+        assert [one for one in suggest(PUBLIC, "pay") if one.kind == "tool"] == []
 
     def test_suggestions_are_servers_and_tags(self, cast):
         with platform_scope():
             make_server(cast.initech, "tagged", "Ledger", tags=("bookkeeping",), tools=[])
             indexing.refresh_words()
-        assert [(one.kind, one.label) for one in search.suggest(PUBLIC, "book")] == [
+        assert [(one.kind, one.label) for one in suggest(PUBLIC, "book")] == [
             ("server", "Ledger"), ("tag", "bookkeeping"),
         ]  # fmt: skip
 

@@ -54,6 +54,14 @@ class TestSharedFiles:
         assert "7 files, 5 entries: 4 created, 1 updated, 0 unchanged, 4 servers added" in said
         assert len(re.findall(r"not taken: governed-agent/deploy/(grant|session)\.yaml: .+", said)) == 2
 
+    def test_lists_of_tools_are_told_from_catalogs(self):
+        if not SHARED.is_dir():
+            pytest.skip("The shared data is not beside the project.")
+        said = run(SHARED / "metorial-tools.jsonl.gz")
+
+        assert "is no catalog: its 1,434 lines list tools of servers" in said
+        assert "1 file, 0 entries" in said
+
 
 class TestFiles:
     def test_what_is_not_taken_is_told_with_file_entry_field_and_reason(self, tmp_path):
@@ -65,6 +73,16 @@ class TestFiles:
         assert re.search(r"not taken: a\.json: com\.example/old: version: .+", said)
         assert re.search(r"not taken: b\.yaml: .+", said)
         assert "2 files, 1 entries: 1 created" in said
+
+    def test_a_file_that_is_no_catalog_says_so_once(self, tmp_path):
+        lines = [json.dumps({"identifier": f"a/{number}", "tools": [{"name": "x"}]}) for number in range(50)]
+        (tmp_path / "tools.jsonl").write_text("\n".join(lines))
+        (tmp_path / "other.jsonl").write_text('{"a": 1}\n{"b": 2}\n')
+        said = run(tmp_path)
+
+        assert "tools.jsonl: is no catalog: its 50 lines list tools of servers" in said
+        assert "other.jsonl: is no catalog: none of its 2 documents is of a known format" in said
+        assert said.count("not taken:") == 2
 
     def test_links_that_lead_outside_are_not_followed(self, tmp_path):
         outside = tmp_path / "outside.json"
