@@ -16,6 +16,7 @@ from catalog.models import Server
 from core.errors import InvalidError
 from tenants.choices import ListForm
 from tenants.models import Tenant, User
+from tenants.oauth import client_keys
 from tenants.services import api_keys, consents
 from tenants.services.api_keys import IssuedKey
 from tenants.services.consents import MachineClient
@@ -35,6 +36,7 @@ class Wish:
     max_trust: str = "low"
     side_effects: Sequence[str] = (SideEffect.READ,)
     list_form: str = ListForm.ALL  # of keys; an OAuth client lists all tools
+    public_keys: str = ""  # of an OAuth client that signs in place of keeping a secret: a set, or its address
 
 
 def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
@@ -53,8 +55,11 @@ def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
 def connect_client(*, tenant: Tenant, actor: User, **wishes: Any) -> MachineClient:
     """The same with an OAuth client in place of a key: to grants, its consent is a key like any other."""
     wish = Wish(**wishes)
+    keys = (
+        client_keys.of_text(wish.public_keys) if wish.public_keys else None
+    )  # an address is asked, before anything is locked
     with transaction.atomic():
-        made = consents.make_machine(tenant=tenant, actor=actor, **_credential(wish))
+        made = consents.make_machine(tenant=tenant, actor=actor, keys=keys, **_credential(wish))
         _grant(tenant, wish, Subject(SubjectKind.KEY, str(made.consent.pk), made.consent.name), actor)
     return made
 

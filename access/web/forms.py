@@ -25,6 +25,7 @@ from tenants.choices import ListForm, Scope
 # More than fit a page; further servers are reached from their own page.
 SERVERS_SHOWN = 60
 TOOLS_SHOWN = 500
+PUBLIC_KEYS_MAX = 16 * 1024
 
 _SCOPE_LABELS = [
     (Scope.INVOKE.value, "Call servers"),
@@ -77,10 +78,20 @@ class KeyForm(ServiceForm):
         choices=[
             ("key", "An API key, sent with every call"),
             ("client", "An OAuth client: its id and secret get tokens that live for ten minutes"),
+            ("signing", "An OAuth client that signs with a key of its own: no secret is shared with us"),
         ],
         initial="key",
         widget=forms.RadioSelect,
         required=False,
+    )
+    public_keys = forms.CharField(
+        required=False,
+        max_length=PUBLIC_KEYS_MAX,
+        label="Its public keys",
+        widget=forms.Textarea(
+            attrs={"rows": 3, "placeholder": "https://agent.example/jwks.json", "spellcheck": "false", "class": "mono"}
+        ),
+        help_text="For a client that signs: the https address of its JWK set, or the set, or one public key as JWK or PEM.",
     )
     lists = forms.ChoiceField(
         label="At one address for all servers it lists",
@@ -120,6 +131,15 @@ class KeyForm(ServiceForm):
         field.queryset = servers
         sizes = definition_sizes(self.offered)
         field.choices = [(server.pk, _server_label(server, *sizes.get(server.pk, (0, 0)))) for server in self.offered]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        signs, keys = data.get("kind") == "signing", data.get("public_keys", "")
+        if signs and not keys and "public_keys" not in self.errors:
+            self.add_error("public_keys", "A client that signs needs its public keys.")
+        if keys and not signs:
+            self.add_error("kind", "Public keys are for a client that signs. Choose that, or leave the keys out.")
+        return data
 
     def clean_networks(self) -> list[str]:
         try:

@@ -64,7 +64,7 @@ def key_list(request: OrganisationRequest, org: str) -> HttpResponse:
         "rows": _rows(request, list(page.object_list)),
         "states": [{"label": label, "url": f"?state={name}", "active": name == state} for name, label in _STATES],
         "any": keys.exists(),
-        "applications": consents.live(request.organisation).select_related("user"),
+        "applications": consents.live(request.organisation).select_related("user", "client__keys"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_KEYS),
     }
@@ -162,7 +162,7 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey | MachineCl
         # The key comes with grants, and giving access is a right of its own.
         require(request.membership, Right.MANAGE_ACCESS)
     level = LEVELS[data["level"]]
-    is_client = data["kind"] == "client"
+    is_client = data["kind"] in {"client", "signing"}
     make = connect_client if is_client else connect
     # Which tools there are to choose is known once the key has its grants.
     lists = ListForm.SEARCH if data["lists"] == ListForm.CHOSEN else data["lists"] or ListForm.ALL
@@ -179,6 +179,7 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey | MachineCl
         max_trust=level.trust.word,
         side_effects=level.side_effects,
         list_form=ListForm.ALL if is_client else lists,
+        public_keys=data["public_keys"],
     )
 
 
@@ -194,7 +195,8 @@ def _created(request: OrganisationRequest, form: KeyForm, issued: IssuedKey | Ma
         "next_url": reverse("org:keys", args=[request.organisation.slug]),
     }
     if isinstance(issued, MachineClient):
-        template, context["token_url"] = "access/client_created.html", f"{settings.PUBLIC_URL}/oauth/token"
+        template = "access/client_created.html"
+        context |= {"token_url": f"{settings.PUBLIC_URL}/oauth/token", "issuer": settings.PUBLIC_URL}
     else:
         template = "access/key_created.html"
         if form.cleaned_data["lists"] == ListForm.CHOSEN:

@@ -1,6 +1,7 @@
 """Who is there: organisations, people, keys, and what they set. One file per aggregate."""
 
 from tenants.models.api_key import APIKey
+from tenants.models.client_keys import ClientKeys, UsedAssertion
 from tenants.models.consent import Consent
 from tenants.models.membership import Invitation, Membership
 from tenants.models.setting import SettingValue
@@ -10,6 +11,7 @@ from tenants.models.vault import DataKey, SigningKey
 
 __all__ = [
     "APIKey",
+    "ClientKeys",
     "Consent",
     "DataKey",
     "Domain",
@@ -20,5 +22,6 @@ __all__ = [
     "SigningKey",
     "Team",
     "Tenant",
+    "UsedAssertion",
     "User",
 ]

@@ -64,6 +64,13 @@ class Consent(Record):
         return f"{KEY_PREFIX}{self.pk.hex}"
 
     @property
+    def proof(self) -> str:
+        """How its client proves itself: keys | secret | none."""
+        if hasattr(self.client, "keys"):
+            return "keys"
+        return "secret" if self.client.type == Client.Type.CONFIDENTIAL else "none"
+
+    @property
     def state(self) -> str:
         if self.revoked_at:
             return "revoked"

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import JsonResponse
 
-from tenants.oauth import redirects
+from tenants.oauth import client_keys, redirects
 from tenants.oauth.scopes import SCOPES
 
 GRANTS = ("authorization_code", "refresh_token")
@@ -37,6 +37,12 @@ class OAuthAdapter(DefaultOIDCAdapter):
         except ValidationError as error:
             answer = {"error": "invalid_redirect_uri", "error_description": str(error.message)}
             raise ImmediateHttpResponse(JsonResponse(answer, status=400)) from error
+        if client_metadata.get("token_endpoint_auth_method") == client_keys.METHOD:
+            try:
+                client_keys.of_metadata(client_metadata)
+            except client_keys.KeysRefusedError as error:
+                raise ValidationError(f"{error.message} {error.next_step}") from error
+            client_keys.forbid_secret(client)
         shape(client)
 
 

@@ -8,11 +8,7 @@ library's own fetching is not used. What was fetched is kept as its cache header
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import re
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -20,25 +16,18 @@ from allauth.core import context
 from allauth.core.internal import ratelimit
 from allauth.idp.oidc.internal import cimd
 from allauth.idp.oidc.models import Client
-from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
+from django.db import transaction
 
-from core import clock, http
-from core.egress import parse_allow_list
+from core import clock
 from core.errors import MarketplaceError
-from tenants.oauth import redirects
+from tenants.oauth import client_keys, documents, redirects
 from tenants.oauth.adapter import shape
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 16 * 1024
-DEADLINE_S = 5.0
-_KEEP_S = (60, 24 * 3600)  # bounds of what cache headers say
-_KEEP_DEFAULT_S = 3600
 _FAILED_S = 30
-_POOL = ThreadPoolExecutor(4, thread_name_prefix="client-metadata")
-_MAX_AGE = re.compile(r"max-age=(\d{1,9})")
 
 
 def find(client_id: str | None, *, may_fetch: bool = False) -> Client | None:
@@ -64,55 +53,33 @@ def _fetched(client_id: str, *, known: bool) -> Client:
         raise ValidationError("It failed a moment ago.")
     if not ratelimit.consume(context.request, action="cimd_fetch", app="allauth.idp.oidc", limit_get=True):
         raise ValidationError("Too many descriptions were fetched from this address.")
-    try:
-        # Headers may drip in for ever, which no timeout of a single read ends.
-        document, keep_s = _POOL.submit(fetch, client_id).result(DEADLINE_S + 1)
-    except TimeoutError as error:
-        raise ValidationError("The description took too long.") from error
+    document, keep_s = documents.fetch_in_time(client_id)
     client = validated(cimd.validate_metadata(client_id, parsed, document), document)
     client.data["fresh_until"] = int(clock.now().timestamp()) + keep_s
-    client.save(force_update=known)
+    with transaction.atomic():
+        client.save(force_update=known)
+        if client.type == Client.Type.CONFIDENTIAL:
+            client_keys.keep(client, client_keys.of_metadata(document))
+        else:
+            client_keys.forget(client)
     return client
 
 
 def validated(client: Client, document: dict[str, Any]) -> Client:
     """Raises ValidationError for a description that promises what we do not do, or holds what must not be public."""
-    if "client_secret" in document or document.get("token_endpoint_auth_method", "none") != "none":
-        raise ValidationError("A client with a public description has no secret, so its method is none.")
+    method = document.get("token_endpoint_auth_method", "none")
+    if "client_secret" in document or method not in ("none", client_keys.METHOD):
+        raise ValidationError(
+            f"A client with a public description has no secret: its method is none or {client_keys.METHOD}."
+        )
+    if method == client_keys.METHOD:
+        client_keys.of_metadata(document)
+        client_keys.forbid_secret(client)
     redirects.check_all(client.get_redirect_uris(), application_type=document.get("application_type"))
     if not client.name.isprintable():
         raise ValidationError("The name holds characters that cannot be shown.")
     shape(client)
     return client
-
-
-def fetch(url: str) -> tuple[Any, int]:
-    """The document and for how many seconds to keep it. Raises ValidationError, MarketplaceError, ValueError or HTTPError."""
-    ends, body = time.monotonic() + DEADLINE_S, b""
-    with (
-        http.client(parse_allow_list(settings.EGRESS_ALLOW), timeout=DEADLINE_S, max_reply_bytes=MAX_BYTES) as client,
-        client.stream("GET", url, headers={"accept": "application/json"}) as response,
-    ):
-        if response.status_code != 200:
-            raise ValidationError(f"The description answered with status {response.status_code}.")
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json"):
-            raise ValidationError("The description is not JSON.")
-        for chunk in response.iter_bytes():
-            body += chunk
-            if time.monotonic() > ends:
-                raise ValidationError("The description took too long.")
-    try:
-        return json.loads(body), _keep_s(response.headers.get("cache-control", ""))
-    except RecursionError as error:
-        raise ValidationError("The description is nested too deeply.") from error
-
-
-def _keep_s(header: str) -> int:
-    if "no-store" in header or "no-cache" in header:
-        return _KEEP_S[0]
-    found = _MAX_AGE.search(header)
-    return min(max(int(found[1]), _KEEP_S[0]), _KEEP_S[1]) if found else _KEEP_DEFAULT_S
 
 
 def _failed(client_id: str) -> str:

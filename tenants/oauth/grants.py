@@ -17,7 +17,7 @@ from allauth.idp.oidc.models import Client, Token
 from django.db import transaction
 
 from core import clock
-from tenants.models import Consent, Membership
+from tenants.models import Consent, Membership, UsedAssertion
 from tenants.services import consents
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ def clear() -> int:
     """Remove what has expired, and registrations that nobody ever used."""
     with transaction.atomic():
         over, _ = Token.objects.filter(expires_at__lte=clock.now()).delete()
+        UsedAssertion.objects.filter(expires_at__lte=clock.now()).delete()
         idle = Client.objects.filter(consents=None, created_at__lte=clock.now() - REFRESH_LIFE, data__dcr=True)
         idle.delete()
     return over

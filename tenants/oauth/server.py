@@ -20,7 +20,8 @@ from oauthlib.oauth2.rfc6749.grant_types.authorization_code import code_challeng
 
 from core.tokens import TokenRefusedError
 from tenants.models import Consent
-from tenants.oauth import access_tokens, clients, grants, redirects, resources, scopes
+from tenants.oauth import access_tokens, assertions, client_keys, clients, grants, redirects, resources, scopes
+from tenants.oauth.assertions import Proof
 from tenants.oauth.grants import Held
 from tenants.selectors import consents as selectors
 from tenants.services import consents
@@ -38,12 +39,30 @@ class CodeGrant(LibraryCodeGrant):
 class Validator(OAuthLibRequestValidator):
     """The library's answers about clients; our own about codes, scopes and tokens."""
 
-    def __init__(self, *, wanted_resources: Iterable[str] = (), may_fetch: bool = False) -> None:
+    def __init__(
+        self, *, wanted_resources: Iterable[str] = (), may_fetch: bool = False, proof: Proof | None = None
+    ) -> None:
         super().__init__()
-        self._wanted, self._may_fetch = list(wanted_resources), may_fetch
+        self._wanted, self._may_fetch, self._proof = list(wanted_resources), may_fetch, proof
         self._held: Held | None = None
         self._consent: Consent | None = None
         self._audience: list[str] = []
+
+    # Who the client is
+
+    def client_authentication_required(self, request: Request, *args: Any, **kwargs: Any) -> bool:
+        return self._proof is not None or super().client_authentication_required(request, *args, **kwargs)
+
+    def authenticate_client(self, request: Request, *args: Any, **kwargs: Any) -> bool:
+        """By the signed proof that it brought, or by its secret: a client that has keys has no secret."""
+        if self._proof is None:
+            is_known = super().authenticate_client(request, *args, **kwargs)
+            return is_known and not client_keys.has_any(request.client.pk)
+        client = self._lookup_client(request, self._proof.client_id)
+        if client is None or not assertions.spend(self._proof):
+            return False
+        self._use_client(request, client)
+        return True
 
     # The authorization request
 

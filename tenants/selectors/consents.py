@@ -21,7 +21,7 @@ def of_person(user: User) -> QuerySet[Consent]:
     return (
         _live()
         .filter(user=user, kind=Consent.Kind.PERSON, tenant__memberships__user=user, tenant__suspended_at=None)
-        .select_related("tenant", "client")
+        .select_related("tenant", "client__keys")
     )
 
 

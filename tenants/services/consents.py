@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from core.errors import ForbiddenError, InvalidError, NotFoundError
 from tenants.choices import Scope
 from tenants.context import tenant_scope
 from tenants.models import Consent, Membership, Tenant, User
+from tenants.oauth import client_keys
+from tenants.oauth.client_keys import Offered
 from tenants.services import endings, revisions
 
 # A person is asked again after this time, however often the client stays signed in by refresh tokens.
@@ -27,10 +29,10 @@ MACHINE_GRANT = Client.GrantType.CLIENT_CREDENTIALS
 
 @dataclass(frozen=True, slots=True)
 class MachineClient:
-    """A machine client and its secret: the only moment at which the secret exists as text."""
+    """A machine client and its secret: the only moment at which the secret exists as text. One with keys has none."""
 
     consent: Consent
-    secret: str
+    secret: str = field(repr=False)
 
 
 def give(*, membership: Membership, client: Client, scopes: Sequence[str], resources: Sequence[str]) -> Consent:
@@ -64,8 +66,9 @@ def make_machine(
     server_ids: Sequence[UUID] = (),
     networks: Sequence[str] = (),
     expires_at: datetime | None = None,
+    keys: Offered | None = None,
 ) -> MachineClient:
-    """A client for an agent, which gets tokens with its own secret. Raises InvalidError."""
+    """A client for an agent, which gets tokens with its own secret, or with its own keys where given. Raises InvalidError."""
     name = name.strip()
     if not name:
         raise InvalidError("A client needs a name.", code="tenants.client_name_missing", field="name")
@@ -73,14 +76,8 @@ def make_machine(
         raise InvalidError("Choose at least one scope.", code="tenants.client_scope_unknown", field="scopes")
     if expires_at is not None and expires_at <= clock.now():
         raise InvalidError("The expiry must be in the future.", code="tenants.client_expiry_past", field="expiry")
-    secret = get_adapter().generate_client_secret()
     with transaction.atomic():
-        client = Client(name=name[:100], type=Client.Type.CONFIDENTIAL, owner=None, data={"machine": True})
-        client.set_secret(secret)
-        client.set_grant_types([MACHINE_GRANT])
-        client.set_response_types([])
-        client.set_scopes(sorted(set(scopes)))
-        client.save(force_insert=True)
+        client, secret = _machine(name, scopes, keys)
         consent = Consent.objects.create(
             kind=Consent.Kind.MACHINE,
             tenant=tenant,
@@ -94,7 +91,9 @@ def make_machine(
             resources=[settings.PUBLIC_URL],
             expires_at=expires_at,
         )
-        _audit("tenants:machine_client:created", actor, consent, {"scopes": consent.scopes, "client_id": client.pk})
+        proof = client_keys.METHOD if keys else "client_secret"
+        data = {"scopes": consent.scopes, "client_id": client.pk, "proof": proof}
+        _audit("tenants:machine_client:created", actor, consent, data)
         revisions.touch(tenant.pk)
     return MachineClient(consent, secret)
 
@@ -124,6 +123,23 @@ def end_for_member(tenant: Tenant, user: User) -> int:
     for consent in found:
         _end(consent)
     return len(found)
+
+
+def _machine(name: str, scopes: Sequence[str], keys: Offered | None) -> tuple[Client, str]:
+    """The library's row, stored, and the secret; empty with keys."""
+    client = Client(name=name[:100], type=Client.Type.CONFIDENTIAL, owner=None, data={"machine": True})
+    secret = "" if keys else get_adapter().generate_client_secret()
+    if keys:
+        client_keys.forbid_secret(client)
+    else:
+        client.set_secret(secret)
+    client.set_grant_types([MACHINE_GRANT])
+    client.set_response_types([])
+    client.set_scopes(sorted(set(scopes)))
+    client.save(force_insert=True)
+    if keys:
+        client_keys.keep(client, keys)
+    return client, secret
 
 
 def _end(consent: Consent) -> None:

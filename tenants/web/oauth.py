@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from allauth.account.internal.decorators import login_not_required
 from allauth.core.internal import ratelimit
 from allauth.core.internal.httpkit import add_query_params
+from allauth.idp.oidc.forms import ClientRegistrationForm
 from allauth.idp.oidc.models import Client
 from allauth.idp.oidc.views import ClientRegistrationView
 from django import forms
@@ -25,8 +26,9 @@ from oauthlib.common import Request
 from oauthlib.oauth2.rfc6749.errors import FatalClientError, OAuth2Error
 
 from tenants.models import Membership, User
-from tenants.oauth import grants, redirects, resources
+from tenants.oauth import client_keys, grants, redirects, resources
 from tenants.oauth.adapter import GRANTS, MAX_METADATA_BYTES
+from tenants.oauth.assertions import proof_of
 from tenants.oauth.scopes import OFFLINE, SCOPES
 from tenants.oauth.server import AuthorizationServer, Validator, is_challenge
 from tenants.requests import MarketRequest
@@ -89,11 +91,12 @@ def authorize(request: MarketRequest) -> HttpResponse:
 @login_not_required
 @require_POST
 def token(request: HttpRequest) -> HttpResponse:
-    """Exchange a code, a refresh token or a client's secret for an access token."""
+    """Exchange a code, a refresh token, or a client's secret or signature for an access token."""
     if not ratelimit.consume(request, action="token", app="allauth.idp.oidc"):
         return _error("temporarily_unavailable", "Too many requests. Wait a minute.", status=429)
-    validator = Validator(wanted_resources=request.POST.getlist("resource"))
     try:
+        proof = proof_of(request.POST, request.headers.get("Authorization", ""))
+        validator = Validator(wanted_resources=request.POST.getlist("resource"), proof=proof)
         with transaction.atomic():
             headers, body, status = AuthorizationServer(validator).create_token_response(*_parts(request))
     except OAuth2Error as error:
@@ -108,9 +111,21 @@ def revoke(request: HttpRequest) -> HttpResponse:
     """RFC 7009. The answer is the same whether there was such a token or not."""
     if not ratelimit.consume(request, action="token", app="allauth.idp.oidc"):
         return _error("temporarily_unavailable", "Too many requests. Wait a minute.", status=429)
-    with transaction.atomic():
-        headers, body, status = AuthorizationServer(Validator()).create_revocation_response(*_parts(request))
+    try:
+        validator = Validator(proof=proof_of(request.POST, request.headers.get("Authorization", "")))
+        with transaction.atomic():
+            headers, body, status = AuthorizationServer(validator).create_revocation_response(*_parts(request))
+    except OAuth2Error as error:
+        headers, body, status = dict(error.headers), error.json, error.status_code
     return _answer(headers, body, status)
+
+
+class RegistrationForm(ClientRegistrationForm):
+    """The library's, with clients that sign."""
+
+    def clean_token_endpoint_auth_method(self) -> str:
+        method = self.cleaned_data.get("token_endpoint_auth_method")
+        return client_keys.METHOD if method == client_keys.METHOD else super().clean_token_endpoint_auth_method()
 
 
 @method_decorator(csrf_exempt, name="dispatch")
@@ -123,14 +138,34 @@ class RegistrationView(ClientRegistrationView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if len(request.body) > MAX_METADATA_BYTES:
             return _error("invalid_client_metadata", "The registration is too large.", status=400)
-        response = super().post(request, *args, **kwargs)
+        response = self._register()
         response["Cache-Control"] = "no-store"
         return response
 
+    def _register(self) -> HttpResponse:
+        """The library's own steps, with a form that knows one way more for a client to prove itself."""
+        bearer_token, token, refusal = self._authorize()
+        if refusal:
+            return refusal
+        metadata = self._get_client_metadata()
+        if metadata is None:
+            return _error("invalid_client_metadata", "The registration is not a JSON object.", status=400)
+        form = RegistrationForm(data=metadata)
+        if not form.is_valid():
+            return self._form_invalid(form)
+        return self._form_valid(form, client_metadata=metadata, bearer_token=bearer_token, token=token)
+
     def _serialize_client(self, client: Client, form: Any, secret: str) -> dict[str, Any]:
+        """What the client is told. It has just been stored, and the transaction is still open: its keys are stored here."""
         data = super()._serialize_client(client, form, secret)
-        if kind := (client.data or {}).get("client_metadata", {}).get("application_type"):
+        metadata = (client.data or {}).get("client_metadata", {})
+        if kind := metadata.get("application_type"):
             data["application_type"] = kind
+        if form.cleaned_data["token_endpoint_auth_method"] == client_keys.METHOD:
+            offered = client_keys.of_metadata(metadata)
+            client_keys.keep(client, offered)
+            data |= {"jwks_uri": offered.address} if offered.address else {"jwks": offered.jwks}
+            del data["client_secret"], data["client_secret_expires_at"]
         return data
 
 
@@ -139,7 +174,8 @@ class RegistrationView(ClientRegistrationView):
 def metadata(request: HttpRequest) -> HttpResponse:
     """RFC 8414, and the same document where OpenID Connect clients look for it."""
     base = settings.PUBLIC_URL
-    methods = ["none", "client_secret_basic", "client_secret_post"]
+    methods = ["none", "client_secret_basic", "client_secret_post", client_keys.METHOD]
+    algorithms = sorted(client_keys.ALGORITHMS)
     response = JsonResponse(
         {
             "issuer": base,
@@ -153,7 +189,9 @@ def metadata(request: HttpRequest) -> HttpResponse:
             "response_modes_supported": ["query"],
             "grant_types_supported": [*GRANTS, "client_credentials"],
             "token_endpoint_auth_methods_supported": methods,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "revocation_endpoint_auth_methods_supported": methods,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
             "client_id_metadata_document_supported": True,

@@ -17,8 +17,9 @@ from core import keys
 from core.ids import uuid7
 from gateway.services.entries import tenant_entry
 from tenants.context import tenant_scope
-from tenants.models import APIKey
+from tenants.models import APIKey, Consent
 from tests.support.cast import PAYMENTS_TOOLS
+from tests.support.signing import ec_pair
 
 LIST, NEW = "/o/acme/keys/", "/o/acme/keys/new/"
 TEXT = re.compile(r"mk_test_[0-9A-Za-z]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}")
@@ -171,6 +172,42 @@ class TestCreate:
 
         assert answer.status_code == 403
         assert "alice@acme.example" in answer.content.decode()
+        assert not APIKey.objects.filter(tenant=cast.acme).exists()
+
+
+class TestSigningClient:
+    def test_it_is_made_with_public_keys_and_shows_no_secret(self, alice, cast):
+        answer = alice.post(NEW, form(cast, kind="signing", public_keys=ec_pair().public_pem))
+        page = answer.content.decode()
+        consent = Consent.objects.get(tenant=cast.acme)
+
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert consent.client_id in page
+        assert "private_key_jwt" in page
+        assert "Client secret" not in page
+        assert "By signing" in alice.get(LIST).content.decode()
+
+    def test_a_client_with_a_secret_is_told_apart(self, alice, cast):
+        assert "Client secret" in alice.post(NEW, form(cast, kind="client")).content.decode()
+        assert "By its secret" in alice.get(LIST).content.decode()
+
+    @pytest.mark.parametrize(
+        ("kind", "keys", "words"),
+        [
+            ("signing", "", "needs its public keys"),
+            ("signing", "nonsense", "https address"),
+            ("signing", "http://127.0.0.1:1/jwks.json", "https address"),
+            ("signing", ec_pair().private_pem, "private key"),
+            ("signing", "x" * 20_000, "at most 16384"),
+            ("key", ec_pair().public_pem, "for a client that signs"),
+        ],
+    )
+    def test_what_proves_nothing_is_named_and_makes_nothing(self, alice, cast, kind, keys, words):
+        answer = alice.post(NEW, form(cast, kind=kind, public_keys=keys))
+
+        assert answer.status_code == 200
+        assert words in answer.content.decode()
+        assert not Consent.objects.filter(tenant=cast.acme).exists()
         assert not APIKey.objects.filter(tenant=cast.acme).exists()
 
 

@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 
 from core.egress import EgressRefusedError
 from core.errors import MarketplaceError
-from tenants.oauth import clients
+from tenants.oauth import clients, documents
 
 ID = "https://client.example/oauth.json"
 GOOD: dict[str, Any] = {
@@ -131,7 +131,7 @@ class TestFetching:
             ("cache-control: no-store", 60),
             ("x-none: 1", 3600),
         ):
-            assert clients.fetch(hostile(http_answer(body, header))) == (GOOD, kept)
+            assert documents.fetch(hostile(http_answer(body, header))) == (GOOD, kept)
 
     @pytest.mark.parametrize(
         "answer",
@@ -142,7 +142,7 @@ class TestFetching:
             http_answer(b"{"),
             http_answer(b"\xff\xfe"),
             http_answer(b"[" * 9000),
-            http_answer(b" " * (clients.MAX_BYTES + 1)),
+            http_answer(b" " * (documents.MAX_BYTES + 1)),
             http_answer(b"{}", "content-encoding: gzip"),
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{}",
             b"nonsense",
@@ -150,13 +150,13 @@ class TestFetching:
     )
     def test_a_hostile_answer_is_an_error_and_no_more(self, hostile, answer):
         with pytest.raises((ValidationError, MarketplaceError, httpx.HTTPError, ValueError)):
-            clients.fetch(hostile(answer))
+            documents.fetch(hostile(answer))
 
     def test_a_server_that_never_finishes_is_given_up(self, db, hostile, monkeypatch):
         """Its headers drip, so that no single read takes long."""
-        monkeypatch.setattr(clients, "DEADLINE_S", 0.2)
+        monkeypatch.setattr(documents, "DEADLINE_S", 0.2)
         gone = threading.Event()
-        monkeypatch.setattr(clients, "fetch", lambda url: gone.wait(30))
+        monkeypatch.setattr(documents, "fetch", lambda url: gone.wait(30))
         began = time.monotonic()
         try:
             assert clients.find("https://slow.example/oauth.json", may_fetch=True) is None
@@ -170,7 +170,7 @@ class TestFetching:
             canary.settimeout(0.2)
             client_id = f"https://{host}:{canary.getsockname()[1]}/oauth.json"
             with pytest.raises(EgressRefusedError):
-                clients.fetch(client_id)
+                documents.fetch(client_id)
             assert clients.find(client_id, may_fetch=True) is None
             with pytest.raises(TimeoutError):
                 canary.accept()
@@ -182,7 +182,7 @@ class TestFetching:
             asked.append(url)
             return GOOD, 60
 
-        monkeypatch.setattr(clients, "fetch", fetch)
+        monkeypatch.setattr(documents, "fetch", fetch)
         assert clients.find(ID) is None  # the token endpoint never fetches
         assert clients.find(ID, may_fetch=True).name == "Good client"
         assert clients.find(ID, may_fetch=True).name == "Good client"

@@ -10,15 +10,21 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.extensions.client_credentials import (
+    ClientCredentialsOAuthProvider,
+    PrivateKeyJWTOAuthProvider,
+    SignedJWTParameters,
+)
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
 from calls.models import Call
 from tenants.context import tenant_scope
 from tenants.models import Consent
+from tenants.oauth import client_keys
 from tenants.services import consents
 from tests.integration.oauth.conftest import REDIRECT, Product, query_of
+from tests.support.signing import SIGNERS
 
 
 class Storage:
@@ -127,6 +133,33 @@ def test_an_agent_signs_in_with_its_own_secret(product: Product, method: Any) ->
         client_id=made.consent.client_id,
         client_secret=made.secret,
         token_endpoint_auth_method=method,
+        scope="invoke",
+        issuer=product.base,
+    )
+    assert with_client(product, auth, "auto", add) == {"result": 42}
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_an_agent_signs_in_with_its_own_key_pair(product: Product, algorithm: str) -> None:
+    signer = SIGNERS[algorithm]
+    made = consents.make_machine(
+        tenant=product.tenant,
+        name="Robot",
+        scopes=["invoke"],
+        actor=product.person,
+        agent="robot",
+        keys=client_keys.of_text(signer.public_pem),
+    )
+    assert made.secret == ""
+    client_id = made.consent.client_id
+    signed = SignedJWTParameters(
+        issuer=client_id, subject=client_id, signing_key=signer.private_pem, signing_algorithm=algorithm
+    )
+    auth = PrivateKeyJWTOAuthProvider(
+        server_url=f"{product.base}/mcp/{product.server.slug}",
+        storage=Storage(),
+        client_id=client_id,
+        assertion_provider=signed.create_assertion_provider(),
         scope="invoke",
         issuer=product.base,
     )
