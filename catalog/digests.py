@@ -6,10 +6,16 @@ import hashlib
 import json
 from typing import Any
 
+# Made once: catalogs hash hundreds of thousands of definitions.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
 
 def of_json(value: Any) -> str:
     """SHA-256 of the JSON with sorted keys and no spaces, as hex."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return of_text(_encode(value))
+
+
+def of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 
 from catalog.choices import (
@@ -350,7 +349,9 @@ class SourceEntry(models.Model):
     digest = models.CharField(max_length=64)
     manifest = models.JSONField(default=dict)
     identity = ArrayField(
-        models.CharField(max_length=64), default=list, help_text="Digests by which duplicates are found."
+        models.CharField(max_length=64),
+        default=list,
+        help_text="Digests by which duplicates are found; triggers keep a row for each.",
     )
     says_latest = models.BooleanField(null=True, help_text="The source's own flag; None when it has none.")
     is_latest = models.BooleanField(default=False)
@@ -368,7 +369,6 @@ class SourceEntry(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["source_id", "external_id", "version"], name="source_entry_unique"),
         ]
-        indexes = [GinIndex(fields=["identity"], name="source_entry_identity")]
 
     def __str__(self) -> str:
         return f"{self.external_id} {self.version}".strip()

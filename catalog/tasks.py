@@ -43,7 +43,8 @@ def run_import(*, run_id: str) -> None:
 
 @task("catalog.refresh_words", max_retries=0, time_limit=240)
 def refresh_words() -> None:
-    """Let corrections and suggestions know the words of what is listed by now."""
+    """Let corrections and suggestions know the words of what is listed by now, and search what an import left behind."""
+    indexing.build_documents()
     indexing.refresh_words()
 
 

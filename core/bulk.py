@@ -12,7 +12,16 @@ from typing import Any
 
 from django.db import connection, models
 
+Values = Mapping[str, Any]
+
 ROWS_PER_STATEMENT = 2_000
+_encode = json.JSONEncoder(default=str, ensure_ascii=False).encode
+
+
+class Json(str):
+    """JSON text as the value of a JSON field: stored as it is, which spares writing down again what was written already."""
+
+    __slots__ = ()
 
 
 def insert(rows: Sequence[models.Model], *, update: Iterable[str] = ()) -> None:
@@ -20,11 +29,17 @@ def insert(rows: Sequence[models.Model], *, update: Iterable[str] = ()) -> None:
 
     Values are taken as they are: no validation, no `save`, no `auto_now`. Text must be storable (no NUL, no lone surrogates).
     """
+    if rows:
+        insert_values(type(rows[0]), [row.__dict__ for row in rows], update=update)
+
+
+def insert_values(model: type[models.Model], rows: Sequence[Values], *, update: Iterable[str] = ()) -> None:
+    """The same for rows of which there are no instances: the value of every field by its name, keys of others as `..._id`."""
     if not rows:
         return
-    meta = type(rows[0])._meta
-    fields = {str(each.column): each.attname for each in meta.concrete_fields if not each.generated}
-    columns = ", ".join(map(_quote, fields))
+    meta = model._meta
+    fields = [each for each in meta.concrete_fields if not each.generated]
+    columns = ", ".join(_quote(each.column) for each in fields)
     changed = ", ".join(f"{name} = EXCLUDED.{name}" for name in _columns(meta, update))
     conflict = f" ON CONFLICT (id) DO UPDATE SET {changed}" if changed else ""
     source = f"SELECT {columns} FROM {_rows_of(meta)}"  # noqa: S608 - names of a model
@@ -36,23 +51,36 @@ def update(rows: Sequence[models.Model], names: Iterable[str]) -> None:
     if not rows:
         return
     meta = type(rows[0])._meta
-    wanted: list[Any] = [meta.get_field(name) for name in ("id", *names)]
-    fields = {str(each.column): str(each.attname) for each in wanted}
     changed = ", ".join(f"{name} = given.{name}" for name in _columns(meta, names))
     table = _quote(meta.db_table)
     _run(
         f"UPDATE {table} SET {changed} FROM {_rows_of(meta)} given WHERE {table}.id = given.id",  # noqa: S608
-        rows,
-        fields,
+        [row.__dict__ for row in rows],
+        [meta.get_field(name) for name in ("id", *names)],
     )
 
 
-def _run(statement: str, rows: Sequence[models.Model], fields: Mapping[str, str]) -> None:
+def _run(statement: str, rows: Sequence[Values], fields: Sequence[Any]) -> None:
+    names = {str(each.column): str(each.attname) for each in fields}
+    texts = [str(each.column) for each in fields if isinstance(each, models.JSONField)]
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
             part = rows[start : start + ROWS_PER_STATEMENT]
-            values = [{column: row.__dict__[name] for column, name in fields.items()} for row in part]
-            cursor.execute(statement, [json.dumps(values, default=str, ensure_ascii=False)])
+            values = [{column: row[name] for column, name in names.items()} for row in part]
+            cursor.execute(statement, [_text(values, texts)])
+
+
+def _text(rows: list[dict[str, Any]], json_columns: Sequence[str]) -> str:
+    if not any(isinstance(row[column], Json) for row in rows for column in json_columns):
+        return _encode(rows)
+    return f"[{','.join(_row_text(row, json_columns) for row in rows)}]"
+
+
+def _row_text(row: dict[str, Any], json_columns: Sequence[str]) -> str:
+    """The row's key is always there, so that something stands before what is added."""
+    written = {column: row.pop(column) for column in json_columns if isinstance(row[column], Json)}
+    added = "".join(f',"{column}":{text}' for column, text in written.items())
+    return f"{_encode(row)[:-1]}{added}}}"
 
 
 def _rows_of(meta: Any) -> str:

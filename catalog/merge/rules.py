@@ -5,7 +5,7 @@ A claim is one entry of one source. What comes out depends on the set of claims 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -69,10 +69,14 @@ def group(claims: Collection[Claim]) -> list[Group]:
     claims rank best when there are several. One source never lists a server twice, so its claims stay apart.
     """
     groups = _named(claim for claim in claims if claim.registry_name)
+    by_key: dict[str, list[Group]] = {}
+    for each in groups:
+        _file(each, by_key)
     for claim in sorted((claim for claim in claims if not claim.registry_name), key=lambda claim: claim.rank):
-        home = _home(claim, groups)
+        home = _home(claim, by_key)
         if home is None:
             groups.append(Group([claim], claim.keys, {claim.source_id}))
+            _file(groups[-1], by_key)
         else:
             home.claims.append(claim)
             home.sources.add(claim.source_id)
@@ -91,10 +95,15 @@ def _named(claims: Iterable[Claim]) -> list[Group]:
     ]
 
 
-def _home(claim: Claim, groups: list[Group]) -> Group | None:
+def _file(group: Group, by_key: dict[str, list[Group]]) -> None:
+    for key in group.keys:
+        by_key.setdefault(key, []).append(group)
+
+
+def _home(claim: Claim, by_key: Mapping[str, list[Group]]) -> Group | None:
     for stage in _STAGES:
-        keys = {key for key in claim.keys if key.startswith(stage)}
-        found = [each for each in groups if keys & each.keys and claim.source_id not in each.sources]
+        near = (each for key in claim.keys if key.startswith(stage) for each in by_key.get(key, ()))
+        found = [each for each in near if claim.source_id not in each.sources]
         if found:
             return min(found, key=lambda each: (not each.registry_name, each.claims[0].rank))
     return None

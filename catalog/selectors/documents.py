@@ -208,11 +208,16 @@ def values_of(viewer: Viewer, column: str, match: Match, where: Sql, most: int) 
     ]
 
 
-def sums(viewer: Viewer) -> tuple[int, int]:
-    """How many servers and tools there are."""
+def sums(viewer: Viewer) -> tuple[int, int, int]:
+    """How many servers and tools there are, and how many sources list some of them. A source's name is unique for its owner."""
     source = readable(viewer)
-    servers, tools = rows(f"SELECT count(*), coalesce(sum(d.tool_count), 0) FROM {source.text}", source.values)[0]
-    return int(servers), int(tools)
+    servers, tools, sources = rows(
+        "SELECT coalesce(sum(servers), 0), coalesce(sum(tools), 0), count(*) FILTER (WHERE repository <> '') FROM ("
+        "SELECT d.repository, d.owner_tenant_id, count(*) AS servers, sum(d.tool_count) AS tools"
+        f" FROM {source.text} GROUP BY 1, 2) t",
+        source.values,
+    )[0]
+    return int(servers), int(tools), int(sources)
 
 
 def all_of(parts: Iterable[Sql]) -> Sql:

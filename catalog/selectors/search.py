@@ -53,6 +53,7 @@ class Totals:
     servers: int
     tools: int
     providers: int
+    sources: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +245,10 @@ def count_choices(scene: Scene, query: Query, facet: Facet) -> dict[str, int]:
 
 
 def totals(viewer: Viewer) -> Totals:
-    """What there is for this viewer; providers are organisations that publish here."""
+    """What there is for this viewer; providers are organisations that publish here, sources list what others publish."""
     providers = visible_to(viewer).filter(provider__isnull=False).aggregate(found=Count("provider", distinct=True))
-    servers, tools = documents.sums(viewer)
-    return Totals(servers, tools, providers["found"])
+    servers, tools, sources = documents.sums(viewer)
+    return Totals(servers, tools, providers["found"], sources)
 
 
 def list_usable(scene: Scene, most: int) -> QuerySet[Server]:

@@ -39,12 +39,6 @@ def list_shelves(scene: Scene, most: int) -> list[Shelf]:
     return [shelf for shelf in found if shelf.servers]
 
 
-def count_sources(viewer: Viewer) -> int:
-    """Sources of which the viewer sees at least one listing."""
-    rows = visible_to(viewer).filter(source_id__isnull=False).order_by()
-    return rows.values("source_id").distinct().count()
-
-
 def _marked(viewer: Viewer, mark: str, most: int) -> list[Server]:
     rows = visible_to(viewer).filter(**{mark: True}, status__in=_SHOWN)
     return list(rows.order_by("name", "pk")[:most])

@@ -8,21 +8,21 @@ import that stops is taken up by running it again, and what did not change costs
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
+from catalog import digests
 from catalog.choices import SourceKind, SourceTrust, UpstreamStatus, Visibility
 from catalog.formats.normal import Entry, Problem
-from catalog.merge.identity import keys_of
 from catalog.models import SourceEntry
-from catalog.services import shelving
+from catalog.services import indexing, shelving
+from catalog.services.words import Words
 from core import clock
 from core.errors import InvalidError
 from core.ids import uuid7
@@ -99,9 +99,17 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    entry: Entry
-    manifest: dict[str, Any]
+    words: Words
     digest: str
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The storable entries of a batch by name and version; of two with the same the later one counts."""
+
+    is_full: bool
+    arrivals: dict[tuple[str, str], _Arrival] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def take(
@@ -113,13 +121,20 @@ def take(
     """
     _check(source)
     report = ImportReport()
-    stream = iter(entries)
-    while batch := list(islice(stream, BATCH)):
-        with platform_scope(), transaction.atomic():
-            taken = _take_batch(source, batch)
-        report.add(taken)
-        if on_batch is not None:
-            on_batch(taken)
+
+    def is_fresh() -> bool:
+        return report.unchanged * 2 <= report.taken
+
+    with indexing.Builder() as builder:
+        for batch in _batches(source, iter(entries), is_fresh):
+            with platform_scope(), transaction.atomic():
+                if batch.is_full:
+                    builder.put_off()
+                taken = _take_batch(source, batch)
+            builder.build()
+            report.add(taken)
+            if on_batch is not None:
+                on_batch(taken)
     return report
 
 
@@ -179,16 +194,48 @@ def lock() -> None:
         cursor.execute(_LOCK)
 
 
-def _take_batch(source: SourceRef, batch: list[Entry]) -> ImportReport:
-    report = ImportReport()
-    arrivals = _arrivals(source, batch, report)
+def _batches(source: SourceRef, stream: Iterator[Entry], is_fresh: Callable[[], bool]) -> Iterator[_Batch]:
+    """What a source lists in batches. Of a long list the next batch is worked out by a thread while one is being stored.
+
+    `is_fresh` tells whether most entries are not known yet: then everything that will be stored of them is worked out.
+    """
+    entries = list(islice(stream, BATCH))
+    if len(entries) < BATCH:
+        yield _arrivals(source, entries)
+        return
+    failure: Exception | None = None
+    with ThreadPoolExecutor(1, "import") as pool:
+        ahead = pool.submit(_work_out, source, entries, is_fresh())
+        while entries:
+            try:
+                entries = list(islice(stream, BATCH))
+            except Exception as error:  # noqa: BLE001 - what came before it is stored first
+                entries, failure = [], error
+            batch = ahead
+            if entries:
+                ahead = pool.submit(_work_out, source, entries, is_fresh())
+            yield batch.result()
+    if failure is not None:
+        raise failure
+
+
+def _work_out(source: SourceRef, entries: list[Entry], is_fresh: bool) -> _Batch:
+    batch = _arrivals(source, entries)
+    for arrival in batch.arrivals.values() if is_fresh else ():
+        arrival.words.work_out()
+    return batch
+
+
+def _take_batch(source: SourceRef, batch: _Batch) -> ImportReport:
+    report = ImportReport(problems=batch.problems)
+    arrivals = batch.arrivals
     lock()
     rows = _known(source, {name for name, _ in arrivals})
     by_key = {(row.external_id, row.version): row for row in rows}
     now = clock.now()
     changed: list[SourceEntry] = []
     same: list[UUID] = []
-    entries: dict[UUID, Entry] = {}
+    words: dict[UUID, Words] = {}
     for key, arrival in arrivals.items():
         row = by_key.get(key)
         if row is not None and row.digest == arrival.digest:
@@ -202,10 +249,10 @@ def _take_batch(source: SourceRef, batch: list[Entry]) -> ImportReport:
             report.updated += 1
         _fill(row, source, arrival, now)
         changed.append(row)
-        entries[row.pk] = arrival.entry
+        words[row.pk] = arrival.words
     report.unchanged = len(same)
     SourceEntry.objects.filter(pk__in=same).update(seen_at=now)
-    outcome = shelving.shelve(source, rows, changed, entries)
+    outcome = shelving.shelve(source, rows, changed, words)
     report.servers, report.merged, report.removed = outcome.created, outcome.merged, outcome.removed
     return report
 
@@ -215,29 +262,27 @@ def _known(source: SourceRef, names: Collection[str]) -> list[SourceEntry]:
     return list(rows.defer("manifest").order_by("pk"))
 
 
-def _arrivals(source: SourceRef, batch: list[Entry], report: ImportReport) -> dict[tuple[str, str], _Arrival]:
-    """The storable entries of a batch by name and version; of two with the same the later one counts."""
+def _arrivals(source: SourceRef, entries: list[Entry]) -> _Batch:
     mark = f"{source.name}|{source.kind}|{source.trust}|{source.priority}|{source.audience}|{source.proves}|"
-    found: dict[tuple[str, str], _Arrival] = {}
-    for entry in batch:
-        manifest = entry.to_dict()
+    batch = _Batch(len(entries) == BATCH)
+    for entry in entries:
+        words = Words(entry)
         try:
-            text = _storable(entry, manifest)
+            text = _storable(words)
         except ValueError as error:
-            report.problems.append(Problem(source.name, entry.name[:NAME_CHARS], "", str(error)))
+            batch.problems.append(Problem(source.name, entry.name[:NAME_CHARS], "", str(error)))
             continue
-        digest = hashlib.sha256((mark + text).encode()).hexdigest()
-        found[entry.name, entry.version] = _Arrival(entry, manifest, digest)
-    return found
+        batch.arrivals[entry.name, entry.version] = _Arrival(words, digests.of_text(mark + text))
+    return batch
 
 
-def _storable(entry: Entry, manifest: dict[str, Any]) -> str:
+def _storable(words: Words) -> str:
     """The entry as JSON text. Raises ValueError, saying why, for what Postgres cannot hold as it is."""
-    if not 0 < len(entry.name) <= NAME_CHARS:
+    if not 0 < len(words.entry.name) <= NAME_CHARS:
         raise ValueError(f"The name must have 1 to {NAME_CHARS} characters.")
-    if len(entry.version) > VERSION_CHARS:
+    if len(words.entry.version) > VERSION_CHARS:
         raise ValueError(f"The version has more than {VERSION_CHARS} characters.")
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = words.manifest
     if len(text) > MANIFEST_BYTES:
         raise ValueError(f"The entry is larger than {MANIFEST_BYTES // 1024} KiB.")
     try:
@@ -250,12 +295,12 @@ def _storable(entry: Entry, manifest: dict[str, Any]) -> str:
 
 
 def _fill(row: SourceEntry, source: SourceRef, arrival: _Arrival, now: datetime) -> None:
-    entry = arrival.entry
+    entry = arrival.words.entry
     row.source_name, row.source_kind, row.source_trust = source.name[:100], source.kind, source.trust
     row.source_priority, row.audience = source.priority, source.audience
     row.registry_name = entry.registry_name
-    row.digest, row.manifest = arrival.digest, arrival.manifest
-    row.identity = keys_of(entry)
+    row.digest, row.manifest = arrival.digest, arrival.words.manifest
+    row.identity = arrival.words.keys
     row.is_proven = bool(entry.registry_name) and source.proves
     row.status = entry.status if entry.status in UpstreamStatus.values else UpstreamStatus.ACTIVE
     row.says_latest, row.published_at, row.seen_at = entry.is_latest, entry.published_at, now

@@ -1,14 +1,26 @@
-"""What search knows of all documents together: the words for mistyped ones, and the tags for suggestions.
+"""What search knows of all documents together, and the documents of many servers that come at once.
 
-Only public documents count, so that nothing of an organisation can be learnt from a correction. The documents themselves are kept
-by triggers; these two tables follow within minutes: a table that every listing writes would make writers wait for each other.
+Documents are kept by triggers. A long import puts those of its servers off (`Builder`) and makes them on a connection of its own
+while it goes on; which servers wait for theirs is stored with them, so that none is forgotten when an import breaks off.
+
+The words for mistyped ones and the tags for suggestions follow within minutes: a table that every listing writes would make
+writers wait for each other. Only public documents count, so that nothing of an organisation can be learnt from a correction.
 """
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from django.db import DatabaseError, connection, transaction
 
 from tenants.context import platform_scope
+
+log = logging.getLogger(__name__)
+
+SERVERS_AT_ONCE = 2_000
 
 # Letters and digits of a length that can be mistyped; longer "words" are identifiers that nobody types.
 _WORDS = """
@@ -54,3 +66,62 @@ def refresh_words() -> None:
         if row is not None and row[0]:
             cursor.execute(_WORDS)
             cursor.execute(_TAGS)
+
+
+def build_documents() -> None:
+    """Make the documents that were put off, but for those of servers that another transaction is changing right now."""
+    made = 1
+    while made:
+        with platform_scope(), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT public.catalog_build_documents(%s)", [SERVERS_AT_ONCE])
+            made = cursor.fetchone()[0]
+
+
+class Builder:
+    """Makes documents that transactions put off while the caller goes on; all of them are there when the block is left.
+
+    Inside of a transaction nothing is put off: whoever opened it relies on what it sees.
+    """
+
+    def __init__(self) -> None:
+        self._may_put_off = not connection.in_atomic_block
+        self._waits = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        self._pool.shutdown()
+        if error is None:
+            build_documents()
+
+    def put_off(self) -> None:
+        """Of servers that come in the present transaction."""
+        if self._may_put_off:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('marketplace.documents', 'later', true)")
+            self._waits = True
+
+    def build(self) -> None:
+        """To be called after the commit. Waits for the documents of the transaction before, so that few are ever missing."""
+        if not self._waits:
+            return
+        if self._running is not None:
+            self._running.result()
+        self._pool = self._pool or ThreadPoolExecutor(1, "documents")
+        self._running, self._waits = self._pool.submit(_build_apart), False
+
+
+def _build_apart() -> None:
+    try:
+        build_documents()
+    except DatabaseError:
+        log.warning("documents are made later", exc_info=True)
+    finally:
+        connection.close()

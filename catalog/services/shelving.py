@@ -12,14 +12,15 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 
-from catalog import digests
-from catalog.choices import Badge, Origin, Seen, Status, UpstreamStatus, Visibility
+from catalog.choices import Badge, Origin, Status, UpstreamStatus, Visibility
 from catalog.formats.normal import Entry
 from catalog.merge import listings, rules, versions
 from catalog.merge.identity import NAME
 from catalog.models import Server, ServerVersion, SourceEntry, Tool
+from catalog.services.words import Words
 from core import bulk, clock
 from core.ids import uuid7
 from tenants.context import platform_scope
@@ -27,8 +28,6 @@ from tenants.context import platform_scope
 Key = tuple[UUID, str]
 
 _CLOSURE_ROUNDS = 8
-# What the publisher may say of a release later; everything else belongs to the release.
-_SAID_LATER = ("status", "status_message", "is_latest", "updated_at")
 _TOLD_OF_GOVERNED = (
     "publisher_name",
     "website_url",
@@ -107,7 +106,7 @@ class _Shelf:
     server: Server
     is_new: bool
     begins: bool  # the winner was not the winner, or not of this server
-    entry: Entry | None = None
+    words: Words | None = None
     # Version rows of this server by label and content.
     stored: dict[tuple[str, str], ServerVersion] = field(default_factory=dict)
 
@@ -121,7 +120,7 @@ class _Shelf:
 
 
 def shelve(
-    place: Place, rows: Sequence[SourceEntry], changed: Collection[SourceEntry], entries: Mapping[UUID, Entry]
+    place: Place, rows: Sequence[SourceEntry], changed: Collection[SourceEntry], words: Mapping[UUID, Words]
 ) -> Outcome:
     """Give each changed entry its server and store both. `rows` are all known versions of their names, the changed included."""
     if not changed:
@@ -134,14 +133,14 @@ def shelve(
     by_key = {_key(each): each for each in [*listed, *met]}
     groups = rules.group([each.claim for each in by_key.values()])
     shelves = _shelves(place, groups, by_key, outcome)
-    _load_words(shelves, entries)
+    _load_words(shelves, words)
     _load_versions(shelves)
     for shelf in shelves:
         was_listed = not shelf.is_new and shelf.server.status == Status.LISTED
         _fill(place, shelf)
         outcome.removed += was_listed and shelf.server.status == Status.REMOVED
     _name(place, shelves)
-    _write(shelves, entries)
+    _write(shelves, words)
     _store_entries(shelves, changed, old)
     left = {old[row.pk][0] for each in by_key.values() for row in each.versions if old[row.pk][0] != row.server_id} - {
         None
@@ -206,16 +205,20 @@ def _met(audience: str, listed: Iterable[_Listed]) -> list[_Listed]:
         wanted = Q(server_id__in=servers) if servers else Q(pk__in=[])
         wide = sorted({key for key, of_named in keys if not of_named or key.startswith(NAME)})
         narrow = sorted({key for key, of_named in keys if of_named and not key.startswith(NAME)})
-        if wide:
-            wanted |= Q(identity__overlap=wide)
-        if narrow:
-            wanted |= Q(identity__overlap=narrow, registry_name="")
+        wanted |= Q(pk__in=_having(wide)) | Q(pk__in=_having(narrow), registry_name="")
         latest = [row for row in rows.filter(wanted) if (row.source_id, row.external_id) not in ours | found.keys()]
         found |= {(row.source_id, row.external_id): _Listed([row], row) for row in latest}
         servers = set()
         if not latest:
             break
     return list(found.values())
+
+
+def _having(keys: list[str]) -> list[UUID]:
+    """The entries that have one of these keys. A table of keys, because of the array no index is used behind row policies."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT entry_id FROM public.catalog_entrykey WHERE key = ANY(%s)", [keys])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _shelves(
@@ -296,18 +299,20 @@ def _home(
     return next(iter(named or found), None)
 
 
-def _load_words(shelves: Iterable[_Shelf], entries: Mapping[UUID, Entry]) -> None:
+def _load_words(shelves: Iterable[_Shelf], given: Mapping[UUID, Words]) -> None:
     """What each server is to say: the winner's latest entry, with another source's tools when the winner names none."""
     wanted = [row.latest for shelf in shelves for row in (shelf.listed if len(shelf.listed) > 1 else [shelf.winner])]
-    missing = [row.pk for row in wanted if row.pk not in entries]
-    words = dict(entries) | {
-        pk: Entry.from_dict(manifest)
-        for pk, manifest in SourceEntry.objects.filter(pk__in=missing).values_list("pk", "manifest")
-    }
+    words = dict(given) | _stored_words([row.pk for row in wanted if row.pk not in given])
     for shelf in shelves:
         said = [words[each.latest.pk] for each in shelf.listed]
-        tools = next((entry.tools for entry in said if entry.tools), ())
-        shelf.entry = replace(said[0], tools=tools) if tools and not said[0].tools else said[0]
+        tools = next((each.entry.tools for each in said if each.entry.tools), ())
+        best = said[0]
+        shelf.words = Words(replace(best.entry, tools=tools)) if tools and not best.entry.tools else best
+
+
+def _stored_words(ids: Collection[UUID]) -> dict[UUID, Words]:
+    rows = SourceEntry.objects.filter(pk__in=ids).values_list("pk", "manifest")
+    return {pk: Words(Entry.from_dict(manifest)) for pk, manifest in rows} if ids else {}
 
 
 def _load_versions(shelves: Iterable[_Shelf]) -> None:
@@ -321,10 +326,9 @@ def _load_versions(shelves: Iterable[_Shelf]) -> None:
 
 def _fill(place: Place, shelf: _Shelf) -> None:
     """Let the server's row say what the winner says."""
-    server, row, entry = shelf.server, shelf.winner.latest, shelf.entry
-    assert entry is not None
-    said = listings.columns(entry)
-    for name, value in said.items():
+    assert shelf.words is not None
+    server, row, entry = shelf.server, shelf.winner.latest, shelf.words.entry
+    for name, value in shelf.words.columns.items():
         if not shelf.is_governed or name in _TOLD_OF_GOVERNED:
             setattr(server, name, value)
     server.source_id, server.source_name = row.source_id, row.source_name
@@ -393,55 +397,49 @@ def _name(place: Place, shelves: Iterable[_Shelf]) -> None:
         taken[shelf.server.slug] = pk
 
 
-def _write(shelves: Sequence[_Shelf], entries: Mapping[UUID, Entry]) -> None:
+def _write(shelves: Sequence[_Shelf], words: Mapping[UUID, Words]) -> None:
     """Servers, their releases and the releases' tools. Keys between servers and versions are checked at the commit."""
     fresh: list[ServerVersion] = []
-    tools: list[Tool] = []
-    earlier = _earlier_entries(shelves, entries)
+    tools: list[dict[str, Any]] = []
+    earlier = _earlier_words(shelves, words)
     for shelf in shelves:
-        assert shelf.entry is not None
+        assert shelf.words is not None
         latest = shelf.winner.latest
-        shown = _release(shelf, latest, shelf.entry, entries.get(latest.pk), fresh, tools)
+        shown = _release(shelf, latest, shelf.words, fresh, tools)
         if fresh and fresh[-1] is shown:
             shown.is_latest = not shelf.is_governed
         for row in shelf.winner.versions:
             if row is not latest and row.pk in earlier:
-                _release(shelf, row, earlier[row.pk], earlier[row.pk], fresh, tools)
+                _release(shelf, row, earlier[row.pk], fresh, tools)
         if not shelf.is_governed:
             shelf.server.current_version_id = shown.pk
     kept = [shelf.server for shelf in shelves if not shelf.is_new]
     # Tools before their servers, so that search makes the documents of a server once.
     bulk.insert(fresh)
-    bulk.insert(tools)
+    bulk.insert_values(Tool, tools)
     bulk.insert([shelf.server for shelf in shelves if shelf.is_new])
     bulk.insert(kept, update=_SERVER_FIELDS)
     _mark_latest(shelves)
 
 
-def _earlier_entries(shelves: Iterable[_Shelf], entries: Mapping[UUID, Entry]) -> dict[UUID, Entry]:
+def _earlier_words(shelves: Iterable[_Shelf], words: Mapping[UUID, Words]) -> dict[UUID, Words]:
     """Versions before the latest that the server may not have yet: those that came along, and all of one that begins to win."""
-    found: dict[UUID, Entry] = {}
+    found: dict[UUID, Words] = {}
     missing: list[UUID] = []
     for shelf in shelves:
         for row in shelf.winner.versions:
-            if row.pk in entries:
-                found[row.pk] = entries[row.pk]
+            if row.pk in words:
+                found[row.pk] = words[row.pk]
             elif shelf.begins:
                 missing.append(row.pk)
-    rows = SourceEntry.objects.filter(pk__in=missing).values_list("pk", "manifest")
-    return found | {pk: Entry.from_dict(manifest) for pk, manifest in rows}
+    return found | _stored_words(missing)
 
 
 def _release(
-    shelf: _Shelf, row: SourceEntry, entry: Entry, own: Entry | None, fresh: list[ServerVersion], tools: list[Tool]
+    shelf: _Shelf, row: SourceEntry, words: Words, fresh: list[ServerVersion], tools: list[dict[str, Any]]
 ) -> ServerVersion:
     """The stored version with this content, or one more."""
-    # What was stored of the entry itself spares writing it down again; words from several sources are a text of their own.
-    manifest = row.__dict__.get("manifest") if entry is own else None
-    if manifest is None:
-        manifest = entry.to_dict()
-    digest = digests.of_json({key: value for key, value in manifest.items() if key not in _SAID_LATER})
-    label = row.version
+    entry, label, digest = words.entry, row.version, words.digest
     version = shelf.stored.get((label, digest))
     if version is not None:
         message = entry.status_message[:500]
@@ -449,17 +447,16 @@ def _release(
             version.upstream_status, version.status_message = row.status, message
             version.save(update_fields=["upstream_status", "status_message"])
         return version
-    declared = list(listings.tool_columns(entry))
     version = ServerVersion(
         id=uuid7(),
         server_id=shelf.server.pk,
         version=label,
         inventory_digest=digest,
-        tool_count=len(declared) or None,
+        tool_count=len(words.tools) or None,
         resource_count=len(entry.resources) or None,
         prompt_count=len(entry.prompts) or None,
         capabilities=_capabilities(entry),
-        manifest=manifest,
+        manifest=words.manifest,
         released_at=entry.published_at or entry.updated_at,
         upstream_status=row.status,
         status_message=entry.status_message[:500],
@@ -467,16 +464,7 @@ def _release(
     )
     shelf.stored[label, digest] = version
     fresh.append(version)
-    tools += [
-        Tool(
-            id=uuid7(),
-            version_id=version.pk,
-            seen=Seen.DECLARED,
-            definition_digest=digests.of_tool(each["definition"]),
-            **each,
-        )
-        for each in declared
-    ]
+    tools += [each | {"id": uuid7(), "version_id": version.pk} for each in words.tools]
     return version
 
 

@@ -14,7 +14,7 @@ from catalog.facets import Query
 from catalog.models import Server
 from catalog.selectors import extras, search, usage
 from catalog.selectors.search import Found, Scene
-from catalog.selectors.shelves import count_sources, list_shelves
+from catalog.selectors.shelves import list_shelves
 from catalog.services import searches
 from catalog.web import faceting
 from catalog.web.viewers import scene_of, standing_of
@@ -47,7 +47,6 @@ def build(request: MarketRequest) -> dict[str, Any]:
         "sorts": faceting.sorts(query, facets.SORTS),
         **faceting.neighbours(query, page),
         "totals": search.totals(scene.viewer),
-        "sources": count_sources(scene.viewer),
         "calls_today": _calls_today(request),
         "shelves": _shelves(scene) if not query.narrowed and page.number == 1 and not query.sort else [],
         **_saved(request, query),

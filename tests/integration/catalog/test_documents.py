@@ -8,12 +8,14 @@ from django.db import connection
 from catalog import facets
 from catalog.choices import Origin, Status, Visibility
 from catalog.facets import Query
+from catalog.formats.normal import Entry, ToolClaim
 from catalog.models import Provider, Server, ToolDrift
 from catalog.selectors import documents, search, tool_directory
 from catalog.selectors.listing import visible_to
 from catalog.selectors.search import Scene
 from catalog.selectors.suggestions import suggest
-from catalog.services import indexing, servers
+from catalog.services import importing, indexing, servers
+from catalog.services.importing import SourceRef
 from catalog.types import PUBLIC_VIEWER, Viewer
 from core import clock
 from core.ids import uuid7
@@ -240,3 +242,67 @@ class TestHealth:
             servers.record_health(server=cast.payments, health="down")
         assert found(PUBLIC, health="down") == ["payments"]
         assert found(PUBLIC, "refund", health="down") == ["payments"]
+
+
+def arriving(word: str, count: int) -> list[Entry]:
+    return [
+        Entry(f"com.{word}/one-{number}", "server_json", title=f"{word} {number}", tools=(ToolClaim(f"{word}_go"),))
+        for number in range(count)
+    ]
+
+
+def put_off() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('marketplace.documents', 'later', true)")
+
+
+class TestManyAtOnce:
+    def test_a_long_import_ends_with_every_document_made(self, durable_db, monkeypatch):
+        monkeypatch.setattr(importing, "BATCH", 3)
+        source, word = SourceRef(uuid7(), "Many", "http"), f"many{uuid7().hex[-12:]}"
+        waiting: list[int] = []
+        with monkeypatch.context() as patched:
+            build = indexing.build_documents
+            patched.setattr(indexing, "build_documents", lambda: waiting.append(pending()) or build())
+            report = importing.take(source, arriving(word, 8))
+        try:
+            assert report.created == 8
+            assert any(waiting), "nothing was put off"
+            assert (pending(), len(found(PUBLIC, word)), len(tools(PUBLIC, word))) == (0, 8, 8)
+        finally:
+            importing.withdraw(source, [entry.name for entry in arriving(word, 8)])
+
+    def test_what_an_import_left_behind_is_found_once_it_is_made(self, db):
+        put_off()
+        importing.take(SourceRef(uuid7(), "Left", "http"), arriving("leftover", 3))
+
+        assert (pending(), found(PUBLIC, "leftover")) == (3, [])
+        indexing.build_documents()
+        assert (pending(), len(found(PUBLIC, "leftover")), len(tools(PUBLIC, "leftover"))) == (0, 3, 3)
+
+    def test_what_was_hidden_before_its_documents_were_made_stays_hidden(self, db, cast):
+        put_off()
+        importing.take(SourceRef(uuid7(), "Left", "http"), arriving("leftover", 2))
+        with platform_scope():
+            hidden, moved = Server.objects.filter(registry_name__startswith="com.leftover/").order_by("pk")
+            Server.objects.filter(pk=hidden.pk).update(status=Status.REMOVED)
+            Server.objects.filter(pk=moved.pk).update(owner_tenant=cast.globex, visibility=Visibility.ORG)
+        indexing.build_documents()
+
+        assert found(PUBLIC, "leftover") == found(Scene(Viewer(cast.acme.pk)), "leftover") == []
+        assert found(Scene(Viewer(cast.globex.pk)), "leftover") == [moved.slug]
+
+    def test_documents_go_with_their_server(self, db, cast):
+        with platform_scope():
+            made = Server.objects.create(
+                name="Shortlived", slug="shortlived", status=Status.LISTED, visibility=Visibility.PUBLIC,
+                origin=Origin.IMPORTED, required_trust="",
+            )  # fmt: skip
+            assert found(PUBLIC, "shortlived") == ["shortlived"]
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM catalog_server WHERE id = %s", [made.pk])
+        assert documents.rows("SELECT FROM catalog_searchdocument WHERE server_id = %(pk)s", {"pk": made.pk}) == []
+
+
+def pending() -> int:
+    return int(documents.rows("SELECT count(*) FROM public.catalog_searchpending", {})[0][0])

@@ -122,6 +122,18 @@ class TestTaking:
         assert [problem.entry[:15] for problem in report.problems] == [each.name[:15] for each in bad]
         assert all(problem.reason for problem in report.problems)
 
+    def test_what_came_before_a_list_broke_off_is_stored(self, monkeypatch):
+        monkeypatch.setattr(importing, "BATCH", 2)
+
+        def broken():
+            for number in range(5):
+                yield replace(MAIL, name=f"com.example/mail-{number}", repository=None, remotes=())
+            raise ConnectionError("gone")
+
+        with pytest.raises(ConnectionError):
+            importing.take(OFFICIAL, broken())
+        assert [server.registry_name for server in listed()] == [f"com.example/mail-{number}" for number in range(4)]
+
     def test_names_in_paths_stay_apart(self, cast):
         names = ["com.example/mail", "org.example.acme/mail", "net.acme/mail", "com.example/payments"]
         importing.take(OFFICIAL, [replace(MAIL, name=name, repository=None, remotes=()) for name in names])

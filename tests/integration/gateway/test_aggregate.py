@@ -421,7 +421,9 @@ def test_a_subscription_hears_of_resources_that_may_be_read_and_of_no_others(all
     assert heard[1]["params"]["uri"] == uris[0]
     assert all_servers.alpha.asked[-1]["params"]["notifications"] == {"resourceSubscriptions": ["test://one"]}
     # Others may still be asking it for what they listen to.
-    listened = [one["params"]["notifications"] for one in all_servers.beta.asked if one["method"] == "subscriptions/listen"]
+    listened = [
+        one["params"]["notifications"] for one in all_servers.beta.asked if one["method"] == "subscriptions/listen"
+    ]
     assert not any("resourceSubscriptions" in notifications for notifications in listened)
 
 
