@@ -39,7 +39,7 @@ def insert_values(model: type[models.Model], rows: Sequence[Values], *, update: 
         return
     meta = model._meta
     fields = [each for each in meta.concrete_fields if not each.generated]
-    columns = ", ".join(_quote(each.column) for each in fields)
+    columns = ", ".join(_quote(str(each.column)) for each in fields)
     changed = ", ".join(f"{name} = EXCLUDED.{name}" for name in _columns(meta, update))
     conflict = f" ON CONFLICT (id) DO UPDATE SET {changed}" if changed else ""
     source = f"SELECT {columns} FROM {_rows_of(meta)}"  # noqa: S608 - names of a model
