@@ -57,6 +57,7 @@ def build(request: MarketRequest, slug: str) -> dict[str, Any]:
         "usable": subject.usable,
         "governable": adopting.is_governable(subject.server),
         "action": page_action(subject, tab.name),
+        "settings_url": _settings_url(subject),
         "tab": tab.name,
         "tab_template": f"catalog/_tab_{tab.name}.html",
         "tabs": [_tab_link(subject, each, open_tab=tab.name) for each in tabs],
@@ -97,6 +98,14 @@ def page_action(subject: Subject, tab: str) -> Action | None:
     if subject.usable or tab == "access":
         return None
     return Action("Request access", f"{card.url}?tab=access", primary=True)
+
+
+def _settings_url(subject: Subject) -> str:
+    """Where its own organisation changes how it is served; empty for everybody else."""
+    organisation = subject.request.organisation
+    if organisation is None or subject.server.owner_tenant_id != organisation.pk or not subject.may(Right.PUBLISH):
+        return ""
+    return reverse("org:server-settings", args=[organisation.slug, subject.server.slug])
 
 
 def _overview(subject: Subject) -> dict[str, Any]:

@@ -90,6 +90,22 @@ class TestPrimaryAction:
         assert "page-head__actions" not in page
 
 
+class TestSettings:
+    def test_who_may_publish_is_led_to_the_settings_of_an_own_server(self, cast, signed_in):
+        assert "/o/acme/servers/vault/settings/" in text_of(signed_in(cast.alice).get("/servers/vault/"))
+
+    def test_nobody_else_is(self, cast, signed_in, client):
+        assert "/settings/" not in text_of(client.get(PAGE))
+        for person, page in (
+            (cast.bob, "/servers/vault/"),
+            (cast.alice, PAGE),
+            (cast.charlie, PAGE),
+            (cast.olga, PAGE),
+        ):
+            assert "/servers/vault/settings/" not in text_of(signed_in(person).get(page))
+            assert "/servers/payments/settings/" not in text_of(signed_in(person).get(page))
+
+
 class TestTools:
     def test_each_tool_shows_what_it_does_and_needs(self, cast, client):
         page = text_of(client.get(PAGE, {"tab": "tools"}))
