@@ -27,6 +27,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from core.errors import UnavailableError
+from gateway import valkey
 from gateway.mcp import lossless
 from gateway.mcp.errors import KINDS, RefusedError
 
@@ -107,16 +108,11 @@ class Bus:
 
     async def stop(self) -> None:
         self._stopping = True
-        pending: set[asyncio.Task[Any]] = {*self._tasks, *self._served.values(), *self._background}
-        while pending:
-            # Again and again: a client library that times out at the same moment swallows a cancellation.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=0.5)
+        await valkey.end([*self._tasks, *self._served.values(), *self._background])
         if self._tasks:
             with contextlib.suppress(Exception):
                 await self.command("DEL", _HEARTBEAT + self.process)
-            await self._client.aclose()
+            await valkey.close(self._client)
 
     @property
     def is_connected(self) -> bool:
@@ -298,7 +294,7 @@ class Bus:
                 await pubsub.subscribe(PREFIX + self.process, _EVERYBODY)
                 await self._receive(pubsub)
         finally:
-            await client.aclose()
+            await valkey.close(client)
 
     async def _receive(self, pubsub: Any) -> None:
         heard, subscribed = self._loop.time(), 0

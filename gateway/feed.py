@@ -15,7 +15,7 @@ from uuid import UUID
 
 import redis.asyncio as redis
 
-from gateway import codec, pushed
+from gateway import codec, pushed, valkey
 from gateway.entries import ServerEntry, TenantEntry
 from gateway.ports import Loader
 from gateway.pushed import CHANNEL
@@ -57,12 +57,7 @@ class Feed:
 
     async def stop(self) -> None:
         self._stopping = True
-        pending = set(self._tasks)
-        while pending:
-            # Again and again: a client library that times out at the same moment swallows a cancellation.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=0.5)
+        await valkey.end(self._tasks)
 
     @property
     def is_pushed(self) -> bool:
@@ -144,7 +139,7 @@ class Feed:
                 self._signing_changed()
                 await self._receive(channel)
         finally:
-            await client.aclose()
+            await valkey.close(client)
 
     async def _receive(self, channel: Any) -> None:
         heard = self._loop.time()

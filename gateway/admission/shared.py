@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 
 from access.limits import LimitKind, LimitRule
 from core import clock
+from gateway import valkey
 from gateway.admission import scripts
 from gateway.admission.budgets import Budget, Subject
 from gateway.admission.rates import Bucket
@@ -99,10 +100,7 @@ class Shared:
 
     async def stop(self) -> None:
         """Give everything back that is not in use."""
-        for task in (self._task, *self._background):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*(t for t in (self._task, *self._background) if t is not None), return_exceptions=True)
+        await valkey.end(task for task in (self._task, *self._background) if task is not None)
         with contextlib.suppress(redis.RedisError, OSError, TimeoutError):
             for bucket in self._buckets:
                 bucket.used_at = 0.0
@@ -115,8 +113,8 @@ class Shared:
         self._finish_owed(reached=False)
         if not self._next.done():
             self._next.set_result(False)
-        await self._client.aclose()
-        await self._reader.aclose()
+        await valkey.close(self._client)
+        await valkey.close(self._reader)
 
     # Of one call
 

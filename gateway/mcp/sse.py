@@ -24,28 +24,34 @@ class EventCutter:
     """Feed chunks, get complete events (each with its final blank line)."""
 
     def __init__(self, max_event_bytes: int) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._max = max_event_bytes
         self._scanned = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Raises EventTooLargeError."""
-        buffer = self._buffer + chunk if self._buffer else chunk
+        """Raises EventTooLargeError. What an event costs grows with its size, however many chunks it comes in."""
+        buffer: bytes | bytearray = chunk
+        if self._buffer:
+            self._buffer += chunk
+            buffer = self._buffer
         events, start, search = [], 0, max(0, self._scanned - 4)
         # A lone CR at the end may be the first half of CRLF: it is decided when the next chunk is there.
         usable = len(buffer) - 1 if buffer.endswith(b"\r") else len(buffer)
         while (match := _END.search(buffer, max(search, start), usable)) is not None:
-            events.append(buffer[start : match.end()])
+            events.append(bytes(buffer[start : match.end()]))
             start = search = match.end()
-        self._buffer = buffer[start:]
+        if buffer is chunk:
+            self._buffer += chunk[start:]
+        else:
+            del self._buffer[:start]
         self._scanned = len(self._buffer)
-        if len(self._buffer) > self._max:
+        if self._scanned > self._max:
             raise EventTooLargeError
         return events
 
     def finish(self) -> list[bytes]:
         """At the end of the stream: an event that a lone CR ends. Bytes of an unfinished event are no event."""
-        rest, self._buffer = self._buffer, b""
+        rest, self._buffer = bytes(self._buffer), bytearray()
         return [rest] if rest and _END.search(rest) is not None else []
 
 

@@ -73,7 +73,8 @@ def valkey():
     assert listener.ready.wait(5)
     yield listener
     listener.done.set()
-    redis.Redis.from_url(os.environ["REDIS_URL"]).echo("the-end-of-the-test")
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.echo("the-end-of-the-test")
     listener.join(5)
 
 
@@ -91,7 +92,8 @@ def test_a_secret_is_nowhere_but_in_its_sealed_column(cast, settings, valkey, ca
         kept = UpstreamCredential.objects.get(pk=row.pk)
         opened = vault.unseal(vault.place_of(kept, "secret", cast.acme), bytes(kept.secret))
     publish.publish_tenant(cast.acme.pk)
-    redis.Redis.from_url(os.environ["REDIS_URL"]).echo("the-end-of-the-test")
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.echo("the-end-of-the-test")
     valkey.join(5)
 
     assert seen_in(opened)  # the search would find it

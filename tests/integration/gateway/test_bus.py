@@ -169,9 +169,8 @@ def test_a_process_that_dies_in_the_middle_ends_the_exchange() -> None:
             assert await anext(exchange) == {"begun": True}
             # No goodbye reaches Valkey, as when a machine is switched off: the heartbeat runs out instead.
             relay.hang()
-            client = redis.from_url(url_of())
-            await client.delete(f"gateway:v1:process:{there.process}")
-            await client.aclose()
+            async with redis.from_url(url_of()) as client:
+                await client.delete(f"gateway:v1:process:{there.process}")
             with pytest.raises(ProcessGoneError):
                 await anext(exchange)
             relay.go_on()

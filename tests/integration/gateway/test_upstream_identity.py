@@ -313,7 +313,8 @@ def _announce(stage: Stage) -> None:
 
     import redis
 
-    redis.Redis.from_url(os.environ["REDIS_URL"]).publish(pushed.CHANNEL, pushed.mark(SESSION_KEY, {"kind": "signing"}))
+    with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        client.publish(pushed.CHANNEL, pushed.mark(SESSION_KEY, {"kind": "signing"}))
     kid = stage.world.loader.signing_entry.kid
     for _ in range(100):
         stage.call("ok")
