@@ -137,7 +137,7 @@ class CallContext:
     status = 0
     error = ""
     attempts = 0
-    upstream_ms = 0.0
+    upstream_ms = upstream_before_ms = 0.0  # in all, and in what was asked before the present request
     upstream_began_ns = 0
     is_complete = True  # false when the result asks for more input: such a round is not billed
     tasks: Tasks | None = None  # the stage, from the decision on
@@ -183,13 +183,18 @@ class CallContext:
 
     @property
     def upstream_elapsed_ms(self) -> float:
-        """How long the server has been asked for."""
+        """How long the server has been asked for, the present request included."""
         began = self.upstream_began_ns
-        return (time.perf_counter_ns() - began) / 1_000_000 if began else 0.0
+        return self.upstream_before_ms + (time.perf_counter_ns() - began) / 1_000_000 if began else 0.0
+
+    def ask_upstream(self) -> None:
+        """The server is asked from here on: of another era than before, its time adds up."""
+        self.upstream_before_ms = self.upstream_ms
+        self.upstream_began_ns = time.perf_counter_ns()
 
     def note_upstream(self) -> None:
-        """Take the time that the server has needed so far."""
-        self.upstream_ms = (time.perf_counter_ns() - self.upstream_began_ns) / 1_000_000
+        """Take the time that the server has needed so far, in all that it was asked for this call."""
+        self.upstream_ms = self.upstream_elapsed_ms
 
     @property
     def request_id(self) -> Any:

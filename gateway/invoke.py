@@ -72,7 +72,8 @@ class Invoker:
 
     async def _relay(self, call: CallContext, receive: Receive, send: Send) -> None:
         deadlines = self._config.deadlines
-        call.watched.phase(deadlines.total, receive, total=deadlines.total)
+        first = (call.server.timeout_s if call.server is not None else None) or deadlines.total
+        call.watched.phase(first, receive, total=deadlines.total)
         message = await self._ask(call)
         call.watched.settle()
         # This interface has no revision of its own: what is stored is the one that was spoken with the server.

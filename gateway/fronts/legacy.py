@@ -174,7 +174,8 @@ class LegacyFront:
 
     async def _bridge(self, call: CallContext, peer: Peer, send: Send, session: OwnSession, state: State) -> None:
         deadlines = self._config.deadlines
-        call.watched.phase(deadlines.first_byte, total=deadlines.total)
+        first_byte = (call.server.timeout_s if call.server is not None else None) or deadlines.first_byte
+        call.watched.phase(first_byte, total=deadlines.total)
         requests.modernise(call, session, state.level)
         ask = requests.ask_of(call)
         with self._running.noting(session.name, call):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +57,7 @@ class LegacyPeer:
 
     async def ask(self, call: CallContext, request: Ask) -> AsyncGenerator[Json, None]:
         """As `Peer.ask`. Raises NotLegacyError too, before anything was yielded."""
-        call.upstream_began_ns = time.perf_counter_ns()
+        call.ask_upstream()
         is_endless = request.method == "subscriptions/listen"
         idle = self._config.deadlines.stream if is_endless else self._config.deadlines.idle
         try:
@@ -72,10 +71,13 @@ class LegacyPeer:
 
     async def opens(self, call: CallContext, request: Ask) -> bool:
         """Whether the server of the call can be spoken to by handshake; a session is open then."""
+        call.ask_upstream()
         try:
             self._pool.release(await self._pool.lease(call, request))
         except (NotLegacyError, SessionLostError, UpstreamBrokenError, MarketplaceError):
             return False
+        finally:
+            call.note_upstream()
         return True
 
     def reap(self) -> None:

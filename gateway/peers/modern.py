@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
 from collections.abc import AsyncGenerator
 
 from gateway.config import GatewayConfig
@@ -41,9 +40,8 @@ class ModernPeer:
         assert call.server is not None
         deadlines = self._config.deadlines
         idle = deadlines.stream if request.method in ENDLESS else deadlines.idle
-        call.upstream_began_ns = time.perf_counter_ns()
         with await self._lasting(call, request):
-            reply = await attempts.first_reply(self._upstreams, call, functools.partial(self._request, request))
+            reply = await self._first_reply(call, request)
             try:
                 call.watched.extend(idle)
                 if wire.is_event_stream(reply) and reply.status == 200:
@@ -53,16 +51,27 @@ class ModernPeer:
                         message = read_event(event)
                         if message is None or _is_foreign(message, request):
                             continue
+                        call.note_upstream()
                         yield message
                         if "method" not in message:
                             return
                     if request.method in ENDLESS:
                         return
                     raise RefusedError("upstream.failed", detail="the stream ended without an answer")
-                yield await self._document(reply, request)
+                document = await self._document(reply, request)
+                call.note_upstream()
+                yield document
             finally:
                 reply.close()
                 call.note_upstream()
+
+    async def _first_reply(self, call: CallContext, request: Ask) -> Reply:
+        call.ask_upstream()
+        try:
+            return await attempts.first_reply(self._upstreams, call, functools.partial(self._request, request))
+        except BaseException:
+            call.note_upstream()
+            raise
 
     async def _lasting(self, call: CallContext, request: Ask) -> contextlib.AbstractContextManager[None]:
         """The place of a stream without a natural end; nothing for other requests."""

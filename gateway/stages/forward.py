@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import functools
 import re
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -128,7 +127,7 @@ class Forwarder:
         assert call.server is not None
         assert call.message is not None
         deadlines, method = self._config.deadlines, call.message.method
-        call.upstream_began_ns = time.perf_counter_ns()
+        call.ask_upstream()
         is_endless = method in ENDLESS
         total = deadlines.stream if is_endless else deadlines.total
         first_byte = call.server.timeout_s or deadlines.first_byte

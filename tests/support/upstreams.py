@@ -293,6 +293,13 @@ async def _handshake_only(request: Received, writer: Writer) -> None:
         writer.write(http(202 if method else 200, b""))
 
 
+async def _slow_refusal(request: Received, writer: Writer) -> None:
+    """The same, and what it does not know it refuses after 0.3 s."""
+    if request.header("mcp-session-id") is None and request.message.get("method") != "initialize":
+        await asyncio.sleep(0.3)
+    await _handshake_only(request, writer)
+
+
 BEHAVIOURS: dict[str, Callable[[Received, Writer], Awaitable[None]]] = {
     name[1:].replace("_", "-"): function
     for name, function in list(globals().items())
@@ -350,7 +357,7 @@ def misbehaving_upstream() -> Iterator[Upstream]:
 
 async def _behave(upstream: Upstream, reader: asyncio.StreamReader, writer: Writer, request: Received) -> bytes:
     """Behave as the path says, unless the client leaves first; what came of the next request meanwhile."""
-    behaviour = BEHAVIOURS[request.path.strip("/")]
+    behaviour = BEHAVIOURS[request.path.partition("?")[0].strip("/")]
     acting = asyncio.ensure_future(behaviour(request, writer))
     # A well-behaved client sends nothing while it waits, so a byte or an end here is its end.
     leaving = asyncio.ensure_future(reader.read(1))

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.config import Deadlines
 from gateway.entries import KeyEntry, ServerEntry, TenantEntry
 from tests.support.gateways import (
     GatewayProcess,
@@ -118,7 +119,8 @@ def build_stage(urls: tuple[str, str], sdk_port: int) -> Iterator[Callable[..., 
         token, key = world.key(acme)
         foreign_token, _ = world.key(globex)
         make_call_tables(urls[0], world.schemas)
-        servers = {name: world.server(name, upstream.url(name), initech) for name in BEHAVIOURS}
+        servers = {name: world.server(name, upstream.url(name), initech) for name in BEHAVIOURS if name != "hang"}
+        servers["hang"] = world.server("hang", upstream.url("hang"), initech, timeout_s=2)
         servers["sdk"] = world.server("sdk", f"http://127.0.0.1:{sdk_port}/mcp", initech)
         for server in servers.values():
             world.grant(acme, server, key)
@@ -145,7 +147,9 @@ def build_stage(urls: tuple[str, str], sdk_port: int) -> Iterator[Callable[..., 
 @pytest.fixture(scope="module")
 def stage(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int) -> Iterator[Stage]:
     make, world, upstream = build_stage()
-    config = config_for(*urls, upstream.port, sdk_port)
+    # A busy machine must not look like a slow server: only what is to time out has little time.
+    deadlines = Deadlines(first_byte=10.0, idle=2.0, total=20.0, request_body=2.0, connect=5.0)
+    config = config_for(*urls, upstream.port, sdk_port, deadlines=deadlines)
     with running_gateway(config, world.loader) as base:
         yield make(base)
 

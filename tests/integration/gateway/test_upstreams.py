@@ -92,6 +92,26 @@ def test_a_stream_is_passed_on_with_comments_and_progress(stage: Stage) -> None:
     assert row["upstream_ms"] > 0
 
 
+@pytest.mark.parametrize("interface", ["call", "invoke"])
+def test_the_time_of_every_era_that_was_tried_is_the_server_s(stage: Stage, interface: str) -> None:
+    # An address for each, as what is known of a server is known of its address.
+    url = f"{stage.upstream.url('slow-refusal')}?{interface}"
+    server = stage.world.server(f"slow-{interface}", url, stage.globex)
+    stage.world.grant(stage.acme, server, stage.key)
+    row: dict[str, Any] = {}
+
+    def called() -> bool:
+        response = getattr(stage, interface)(server.slug)
+        if response.status_code == 200:
+            row.update(stage.row(response))
+        return response.status_code == 200
+
+    wait_until(called, "the gateway to know of the grant")
+    assert row["upstream_protocol"] == "2025-06-18"
+    # The tool in the modern revision, and what was asked when that was refused: 0.3 s each.
+    assert 600 <= row["upstream_ms"] <= row["latency_ms"]
+
+
 def test_an_answer_cut_into_bytes_and_lines_is_still_seen(stage: Stage) -> None:
     response = stage.call("split-stream")
     assert "done" in response.text
