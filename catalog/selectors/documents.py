@@ -128,15 +128,17 @@ def count(viewer: Viewer, usable: Iterable[UUID], match: Match, where: Sql, fres
     a, b, c = _MASKS
     # Without words to search for everything matches, and so many different texts are counted faster apart (`values_of`).
     texts = "d.publisher, d.namespace" if match.text else "NULL::text AS publisher, NULL::text AS namespace"
+    # Most servers are like many others in all that is left then: they are put together before they are counted seven ways.
+    number, alike = ("1", "") if match.text else ("count(*)", " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8")
     found = rows(
         "SELECT kind, a, b, c, health, usable, ours, team, repository, publisher, namespace, number FROM ("
         "SELECT y.*, row_number() OVER (PARTITION BY y.kind ORDER BY y.number DESC, y.publisher, y.namespace) AS place"
-        f" FROM (SELECT GROUPING({_GROUPED}) AS kind, {_GROUPED}, x.usable, x.ours, x.team, count(*) AS number"
+        f" FROM (SELECT GROUPING({_GROUPED}) AS kind, {_GROUPED}, x.usable, x.ours, x.team, sum(x.number)::bigint AS number"
         f" FROM (SELECT d.mask & {a} AS a, d.mask & {b} AS b, d.mask & {c} AS c, {health.text} AS health,"
         " d.server_id = ANY(%(usable)s::uuid[]) AS usable,"
         " coalesce(d.owner_tenant_id = %(ours)s::uuid, FALSE) AS ours,"
         " CASE WHEN d.owner_tenant_id = %(ours)s::uuid THEN d.owner_team_id END AS team,"
-        f" d.repository, {texts} FROM {source.text} WHERE {wanted.text} AND {where.text}) x"
+        f" d.repository, {texts}, {number} AS number FROM {source.text} WHERE {wanted.text} AND {where.text}{alike}) x"
         " GROUP BY GROUPING SETS ((x.a), (x.b), (x.c), (x.health, x.usable, x.ours, x.team), (x.repository),"
         " (x.publisher), (x.namespace))) y) z WHERE place <= %(most)s OR kind NOT IN (%(publisher)s, %(namespace)s)",
         {"usable": list(usable), "ours": viewer.tenant_id, "most": facets.OPEN_OFFERED_MAX + 1}
