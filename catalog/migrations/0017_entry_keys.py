@@ -4,7 +4,8 @@ Overlapping arrays are no leakproof operator, so the table's row policy kept its
 read all entries. Equality is leakproof, and only the platform recognises entries.
 """
 
-from django.db import migrations
+import django.contrib.postgres.fields
+from django.db import migrations, models
 
 KEYS = """
 CREATE TABLE public.catalog_entrykey (
@@ -68,4 +69,14 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(KEYS, NO_KEYS),
         migrations.RemoveIndex(model_name="sourceentry", name="source_entry_identity"),
+        migrations.AlterField(
+            model_name="sourceentry",
+            name="identity",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.CharField(max_length=64),
+                default=list,
+                help_text="Digests by which duplicates are found; triggers keep a row for each.",
+                size=None,
+            ),
+        ),
     ]
