@@ -351,7 +351,7 @@ class SourceEntry(models.Model):
     identity = ArrayField(
         models.CharField(max_length=64),
         default=list,
-        help_text="Digests by which duplicates are found.",
+        help_text="Digests by which duplicates are found; triggers keep a row for each.",
     )
     says_latest = models.BooleanField(null=True, help_text="The source's own flag; None when it has none.")
     is_latest = models.BooleanField(default=False)
