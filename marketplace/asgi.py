@@ -108,8 +108,7 @@ def _settle_memory() -> None:
     """Take what was loaded at the start out of the garbage collector's sight: it stays, and walking it costs every call."""
     gc.collect()
     gc.freeze()
-    # A call makes a few hundred objects, and hardly any of them in circles.
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(10_000, 20, 20)
 
 
 async def _lifespan(gateway: Gateway | None, receive: Receive, send: Send) -> None:

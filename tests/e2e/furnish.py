@@ -73,7 +73,7 @@ def _connect(page) -> None:
 def _make_client(page) -> None:
     page.goto("/o/acme/keys/new/?server=payments")
     page.get_by_label("Name", exact=True).fill("Reporting agent")
-    page.get_by_label(re.compile("An OAuth client")).check()
+    page.get_by_label(re.compile("An OAuth client: its id")).check()
     page.get_by_role("button", name="Create key").click()
     page.get_by_role("heading", name="OAuth client created").wait_for()
     page.get_by_role("heading", name="Copy the client secret of “Reporting agent”").wait_for()

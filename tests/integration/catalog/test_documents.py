@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from catalog import facets
 from catalog.choices import Origin, Status, Visibility
@@ -270,7 +270,7 @@ class TestManyAtOnce:
             assert any(waiting), "nothing was put off"
             assert (pending(), len(found(PUBLIC, word)), len(tools(PUBLIC, word))) == (0, 8, 8)
         finally:
-            importing.withdraw(source, [entry.name for entry in arriving(word, 8)])
+            forget(word)
 
     def test_what_an_import_left_behind_is_found_once_it_is_made(self, db):
         put_off()
@@ -302,6 +302,27 @@ class TestManyAtOnce:
             with connection.cursor() as cursor:
                 cursor.execute("DELETE FROM catalog_server WHERE id = %s", [made.pk])
         assert documents.rows("SELECT FROM catalog_searchdocument WHERE server_id = %(pk)s", {"pk": made.pk}) == []
+
+
+def forget(word: str) -> None:
+    """Take out what a test committed, so that no other test counts it; releases refuse that in the product."""
+    guarded = ("catalog_serverversion", "catalog_tool")
+    chosen = "SELECT id FROM catalog_server WHERE registry_name LIKE %(name)s"
+    releases = f"SELECT id FROM catalog_serverversion WHERE server_id IN ({chosen})"
+    name = {"name": f"com.{word}/%"}
+    with platform_scope(), connection.cursor() as cursor:
+        for table in guarded:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        try:
+            with transaction.atomic():
+                cursor.execute(f"UPDATE catalog_server SET current_version_id = NULL WHERE id IN ({chosen})", name)
+                cursor.execute(f"DELETE FROM catalog_sourceentry WHERE server_id IN ({chosen})", name)
+                cursor.execute(f"DELETE FROM catalog_tool WHERE version_id IN ({releases})", name)
+                cursor.execute(f"DELETE FROM catalog_serverversion WHERE server_id IN ({chosen})", name)
+                cursor.execute(f"DELETE FROM catalog_server WHERE id IN ({chosen})", name)
+        finally:
+            for table in guarded:
+                cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
 def pending() -> int:
