@@ -177,11 +177,13 @@ class Pipeline:
             return False
         if call.message is not None and call.message.defect is not None:
             return False
-        call.route, call.server, call.url = route, route.server, route.server.url
+        call.server, call.url = route.server, route.server.url
         call.examine, call.tasks = self._pins.examine, self._tasks
-        call.price, call.decision, call.upstream_auth = route.price, route.decision, route.identity.name
         if call.interface == "mcp" and call.session is None and not call.modern:
+            # Before the decision, as on the long way: whoever names a session that is not theirs was not allowed anything.
             self._open_session(call)
+        call.route, call.price, call.decision = route, route.price, route.decision
+        call.upstream_auth = route.identity.name
         return True
 
     def _keep_route(self, call: CallContext, server: ServerEntry, tool: str) -> None:

@@ -248,6 +248,7 @@ def _open(content: bytes) -> zipfile.ZipFile:
     _judge_end(content)
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
+    # A damaged directory, one whose numbers point nowhere, a version that the library does not read, a record that is cut off.
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
         raise UnreadableError("is no ZIP archive") from error
     _judge_members(archive.infolist())
@@ -300,6 +301,7 @@ def _unpack(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
             data = member.read(most + 1)
     except KeyError as error:
         raise UnreadableError(f"has no {name[:80]!r}") from error
+    # Wrong sum, damaged or cut-off stream, unknown method, encrypted (RuntimeError), offsets outside of the archive.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         raise UnreadableError(f"{name[:80]} cannot be unpacked") from error
     if len(data) > most:

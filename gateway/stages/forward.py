@@ -368,7 +368,8 @@ async def _send_note(call: CallContext, message: dict[str, Any] | None, event: b
         await answers.send_event(call, passed)
 
 
-@functools.lru_cache(maxsize=1024)
+# Few, because a client may send as many names as its headers may be long.
+@functools.lru_cache(maxsize=128)
 def _may_pass(names: tuple[bytes, ...], modern: bool) -> tuple[bytes, ...]:
     """Of the names of a request's headers, those that go on; clients send the same ones again and again."""
     allowed = _MODERN if modern else _LEGACY

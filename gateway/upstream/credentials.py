@@ -41,6 +41,7 @@ TOKEN_S = 60
 TOKEN_HEADER = b"x-marketplace-token"
 _MODEL, _FIELD = "access.upstreamcredential", "secret"
 _REPORTED_MAX = 4096
+_KEPT_NAME = 64  # characters of a method; names of tools are bounded before
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -135,7 +136,7 @@ class UpstreamCredentials:
             now,
             now + TOKEN_S,
             call.call_id_text,
-            _subject(call.message.method if call.message is not None else "", call.tool),
+            subject(call.message.method if call.message is not None else "", call.tool),
             b2a_base64(hashlib.sha256(body).digest(), newline=False).translate(_URL_SAFE).rstrip(b"="),
         )
         return self._keyring.signer.sign(claims)
@@ -212,9 +213,13 @@ class UpstreamCredentials:
         return header_lines(json.loads(secret))
 
 
+def subject(method: str, tool: str) -> bytes:
+    """What is called, as members of the claims. Names of usual length are kept; a client may send one of a megabyte."""
+    return _kept_subject(method, tool) if len(method) <= _KEPT_NAME else _kept_subject.__wrapped__(method, tool)
+
+
 @lru_cache(maxsize=4096)
-def _subject(method: str, tool: str) -> bytes:
-    """What is called, as members of the claims."""
+def _kept_subject(method: str, tool: str) -> bytes:
     return b'"method":%b,"tool":%b' % (orjson.dumps(method), orjson.dumps(tool))
 
 

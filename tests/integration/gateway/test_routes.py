@@ -15,7 +15,7 @@ import pytest
 from access.types import Trust
 from core import clock
 from gateway.entries import Price, ServerEntry
-from tests.integration.gateway.conftest import Stage
+from tests.integration.gateway.conftest import Stage, body_of
 from tests.support.gateways import config_for, make_call_tables, running_gateway
 from tests.support.processes import wait_until
 
@@ -77,6 +77,17 @@ def test_an_invocation_and_a_call_of_the_same_tool_share_no_row(stage: Stage) ->
         assert stage.row(_call(stage))["interface"] == "mcp"
         assert stage.invoke(_server(stage).slug).status_code == 200
     assert sorted(row["interface"] for row in stage.rows()) == ["invoke", "invoke", "mcp", "mcp"]
+
+
+def test_a_foreign_session_is_no_allowed_call_on_a_way_that_is_known(stage: Stage) -> None:
+    _grant(stage)
+    assert _call(stage).status_code == 200
+    content = body_of("tools/call", {"name": "echo", "arguments": {}}, modern=False)
+    headers = stage.headers(mcp_protocol_version="2025-11-25", mcp_session_id="somebody.elses")
+    refused = httpx.post(f"{stage.base}/mcp/{_server(stage).slug}", content=content, headers=headers, timeout=10)
+    assert refused.json()["error"]["data"]["code"] == "gateway.session_unknown"
+    row = stage.row(refused)
+    assert (row["outcome"], row["allowed"], row["reason"]) == ("denied", False, "")
 
 
 def test_a_new_price_is_what_the_next_call_costs(stage: Stage) -> None:
