@@ -1,0 +1,22 @@
+"""Rows of access, one module a subject. All of them live in the organisation's schema."""
+
+from access.models.connection import (
+    ConnectAttempt,
+    CredentialKind,
+    CredentialStatus,
+    OAuthClient,
+    UpstreamCredential,
+)
+from access.models.grant import TRUST_CHOICES, Grant
+from access.models.limit import Limit
+
+__all__ = [
+    "TRUST_CHOICES",
+    "ConnectAttempt",
+    "CredentialKind",
+    "CredentialStatus",
+    "Grant",
+    "Limit",
+    "OAuthClient",
+    "UpstreamCredential",
+]
