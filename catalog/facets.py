@@ -99,6 +99,7 @@ BY_NAME: dict[str, Facet] = {facet.name: facet for facet in ALL}
 SORTS: Choices = (
     ("relevance", "Best match"),
     ("popularity", "Most used"),
+    ("trend", "Rising"),
     ("rating", "Best rated"),
     ("updated", "Recently updated"),
     ("name", "Name"),

@@ -226,7 +226,13 @@ class Found(Sequence[Server]):
         return Sql(_ORDERS.get(self.query.order, _ORDERS["name"]))
 
 
+# One reading of the index of what trends most, looked up by each document; everything else follows by its popularity.
+_TRENDS = (
+    "(SELECT coalesce(jsonb_object_agg(s.id::text, s.trend), '{}') FROM (SELECT id, trend FROM public.catalog_server"
+    " WHERE trend > 0 ORDER BY trend DESC, name LIMIT 1000) s)"
+)
 _ORDERS = {
+    "trend": f"coalesce(({_TRENDS} ->> d.server_id::text)::bigint, 0) DESC, d.popularity DESC, d.name_key, d.server_id",
     "name": "d.name_key, d.server_id",
     "updated": "d.changed_at DESC NULLS LAST, d.name_key, d.server_id",
     "popularity": "d.popularity DESC, d.name_key, d.server_id",

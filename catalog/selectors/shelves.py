@@ -31,7 +31,7 @@ def list_shelves(scene: Scene, most: int) -> list[Shelf]:
     called = [server for server in search(scene, popular)[:most] if server.calls_30d]
     found = [
         Shelf("featured", "Featured", Query(chosen={"featured": ("yes",)}), _marked(scene.viewer, "is_featured", most)),
-        Shelf("trending", "Trending", None, _trending(scene.viewer, most)),
+        Shelf("trending", "Trending", Query(sort="trend"), _trending(scene.viewer, most)),
         Shelf("called", "Most called", popular, called),
         Shelf("updated", "Recently updated", updated, search(scene, updated)[:most]),
         Shelf("verified", "Verified", Query(chosen={"verified": ("yes",)}), _marked(scene.viewer, "is_verified", most)),

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from catalog.cards import HealthReading, health_of
+from catalog.choices import Visibility
 from catalog.health.models import HealthRun
 from catalog.models import Server
 from catalog.selectors import health
@@ -39,7 +40,9 @@ def operations_health(request: MarketRequest) -> HttpResponse:
         found = health.overview()
     now = clock.now()
     rounds = [_round(run) for run in found.runs]
+    shown = [*found.worst, *(incident.server for incident in found.incidents)]
     context = {
+        "private_shown": any(server.visibility != Visibility.PUBLIC for server in shown),
         "counts": found.counts,
         "lines": [_line(server, now) for server in found.worst],
         "incidents": found.incidents,

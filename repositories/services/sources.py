@@ -114,6 +114,32 @@ def release(keeper: Keeper, repository_id: UUID) -> Repository:
     return row
 
 
+def verify(repository_id: UUID, operator: audit.Party) -> Repository:
+    """Let an organisation's source count as verified: an operator of the platform has looked at it.
+
+    Both sides keep the fact. Raises NotFoundError, and SourceInvalidError for a source that is verified already.
+    """
+    with platform_scope(), transaction.atomic():
+        row = (
+            Repository.objects.select_related("owner_tenant")
+            .select_for_update(of=("self",))
+            .filter(pk=repository_id, removed_at=None)
+            .first()
+        )
+        if row is None:
+            raise NotFoundError("There is no such source.")
+        if row.trust_level == TrustLevel.VERIFIED:
+            raise SourceInvalidError(f"{row.name} is verified already.", next_step="Nothing is left to do.")
+        before, row.trust_level = row.trust_level, TrustLevel.VERIFIED
+        row.save(update_fields=["trust_level", "updated_at"])
+        changed: dict[str, object] = {"trust_level": {"from": before, "to": row.trust_level}}
+        keepers = {None, row.owner_tenant}
+        for tenant in keepers:
+            _record(Keeper(operator, tenant), row, "verified", changed)
+        _follow_up(row, moved=True, was_enabled=row.enabled)
+    return row
+
+
 def ask(keeper: Keeper, repository_id: UUID, *, full: bool = False) -> SyncRun:
     """Read a source out of turn. Raises NotFoundError, SourceBusyError, SourceInvalidError."""
     row = find(keeper, repository_id)

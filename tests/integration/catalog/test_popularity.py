@@ -14,6 +14,7 @@ from core import clock
 from tenants.context import platform_scope, viewer
 from tests.integration.catalog.test_importing import MAIL, MIRROR
 from tests.support.calls import add_call, add_refusal
+from tests.support.cast import make_server
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -138,6 +139,15 @@ class TestTrend:
         page = text_of(client.get("/"))
         assert "Trending" in page
         assert "12 calls in 30 days" in page
+
+    def test_results_can_be_ordered_by_it(self, cast, client):
+        with platform_scope():
+            make_server(cast.initech, "aardvark", "Aardvark")
+        call(cast.acme, cast.payments, 12)
+        popularity.count_calls()
+
+        page = text_of(client.get("/", {"sort": "trend"}))
+        assert page.index(">Payments<") < page.index(">Aardvark<")
 
     def test_a_private_server_stands_on_no_shelf_of_others(self, cast, client, signed_in):
         call(cast.acme, cast.vault, 12)

@@ -280,6 +280,23 @@ class TestOperators:
         assert olga.get(reverse("operations-source", args=[source.pk])).status_code == 404
         assert b"Private things" in olga.get(reverse("admin:repositories_repository_changelist")).content
 
+    def test_operators_raise_an_organisations_source_to_verified_and_both_sides_keep_it(self, olga, cast, official):
+        source = add("official", official.url, keeper=keeper_of(cast.acme), name="Looked at")
+        chosen = {"action": "verify", "_selected_action": [str(source.pk)]}
+
+        page = olga.post(reverse("admin:repositories_repository_changelist"), chosen, follow=True).content.decode()
+
+        assert "Looked at is verified" in page
+        with platform_scope():
+            source.refresh_from_db()
+            assert source.trust_level == "verified"
+            assert AuditEvent.objects.get(action="repositories:source:verified").data["trust_level"] == {
+                "from": "enterprise",
+                "to": "verified",
+            }
+        with tenant_scope(cast.acme):
+            assert AuditEvent.objects.get(action="repositories:source:verified").actor_label == cast.olga.email
+
     def test_the_admin_shows_no_credential(self, olga, official):
         source = add("official", official.url, auth_type="token", secret={"token": "very-secret-token"})
 
