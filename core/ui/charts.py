@@ -42,10 +42,14 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`runs` are the unbroken stretches, each an SVG points attribute; `area` closes the single run, if there is one."""
+    """`runs` are the unbroken stretches, each an SVG points attribute; `area` closes the single run, if there is one.
+
+    `dots` are values between two gaps, as runs without length, which a round cap makes visible.
+    """
 
     width: int
     runs: tuple[str, ...]
+    dots: tuple[str, ...]
     area: str
     top: str
     summary: str
@@ -101,8 +105,9 @@ def line(points: Sequence[Point]) -> Line:
             runs[-1].append(f"{index * STEP},{round(y, 2):g}")
     width = max(len(points) - 1, 1) * STEP
     drawn = tuple(" ".join(run) for run in runs if len(run) > 1)
+    dots = tuple(f"{run[0]} {run[0]}" for run in runs if len(run) == 1)
     area = f"0,{HEIGHT} {drawn[0]} {width},{HEIGHT}" if len(known) == len(points) and drawn else ""
-    return Line(width, drawn, area, compact_number(top), _summary(points, known))
+    return Line(width, drawn, dots, area, compact_number(top), _summary(points, known))
 
 
 def _summary(points: Sequence[Point], known: Sequence[Number]) -> str:

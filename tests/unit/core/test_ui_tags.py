@@ -106,6 +106,12 @@ class TestCharts:
             (0.0, 25.0, "a: 1 denied"),
         ]
 
+    def test_a_value_between_gaps_is_drawn_as_a_dot(self):
+        points = [("a", None), ("b", 4), ("c", None), ("d", 2), ("e", 1)]
+        line = charts.line(points)
+        assert (line.runs, line.dots) == (("30,50 40,75",), ("10,0 10,0",))
+        assert 'chart__dot" points="10,0 10,0"' in draw('{% line_chart p "Calls" %}', p=points)
+
     def test_nothing_to_draw_is_no_error(self):
         assert charts.bars([]).segments == ()
         assert charts.line([]).summary == "no data"
