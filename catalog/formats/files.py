@@ -72,6 +72,11 @@ def read_file(content: bytes, name: str, fmt: str = "") -> Found:
     return entries, problems
 
 
+def read_documents(content: bytes, name: str) -> list[Any]:
+    """The parsed documents of a file, packed by gzip or not. Raises UnreadableError."""
+    return list(_documents(_unzipped(content) if content[:2] == b"\x1f\x8b" else content, name))
+
+
 def _why_no_catalog(documents: list[Any]) -> str:
     """What to say of a file none of whose documents can be an entry: once, and not once a line."""
     if len(documents) < 2 or any(recognise(document) for document in documents):

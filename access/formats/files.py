@@ -1,0 +1,160 @@
+"""Files that may say anything about access: several documents, several kinds, YAML or JSON. Never raises for content. Pure.
+
+What describes servers (`MCPServer`, `.mcp/*.yaml`) is read by the catalog's readers; of it the policy is taken here, and the
+listing goes the catalog's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from access.formats import manifests
+from access.formats.entries import GrantEntry, PolicyEntry, SessionEntry
+from catalog.formats import files as catalog
+from catalog.formats import mcp_metadata, mcp_server_manifest
+from catalog.formats.normal import Entry as ServerEntry
+from catalog.formats.normal import Problem
+from catalog.formats.reading import Node, Reading, UnreadableError, tame
+
+ENTRIES_MAX = 10_000
+_SERVER_FORMATS = {mcp_server_manifest.FORMAT, mcp_metadata.FORMAT}
+_ORDER = {
+    manifests.OWN_POLICY: 0,
+    manifests.GRANT: 1,
+    manifests.OWN_GRANT: 1,
+    manifests.SESSION: 2,
+    manifests.OWN_SESSION: 2,
+}
+
+
+@dataclass(slots=True)
+class Found:
+    """What files say. `places` names the file of each entry, by kind, namespace and name."""
+
+    grants: list[GrantEntry] = field(default_factory=list)
+    sessions: list[SessionEntry] = field(default_factory=list)
+    policies: list[PolicyEntry] = field(default_factory=list)
+    servers: list[ServerEntry] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    places: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return len(self.grants) + len(self.sessions) + len(self.policies) + len(self.servers)
+
+
+def read_files(contents: Iterable[tuple[str, bytes]]) -> Found:
+    """Every entry of files given as name and content. The same name twice is a problem, whichever file it is in."""
+    found = Found()
+    for name, content in contents:
+        try:
+            documents = catalog.read_documents(content, name)
+        except UnreadableError as error:
+            found.problems.append(Problem(name, "", "", str(error)))
+            continue
+        for document in documents:
+            if found.count >= ENTRIES_MAX:
+                found.problems.append(Problem(name, "", "", f"holds more than {ENTRIES_MAX:,} entries; split it"))
+                break
+            _take(found, document, name)
+    return found
+
+
+def _take(found: Found, document: Any, file: str) -> None:
+    if isinstance(document, list):
+        for each in document[:ENTRIES_MAX]:
+            _take_one(found, each, file)
+    else:
+        _take_one(found, document, file)
+
+
+def _take_one(found: Found, data: Any, file: str) -> None:
+    kind = data.get("kind") if isinstance(data, dict) else None
+    is_access = isinstance(kind, str) and kind in manifests.KINDS
+    if not is_access and catalog.recognise(data) in _SERVER_FORMATS and kind in (None, mcp_server_manifest.KIND):
+        _take_servers(found, data, file)
+        return
+    if not is_access:
+        reading = Reading(file)
+        if (root := reading.begin(data, name_keys=())) is not None:
+            _refuse_kind(root)
+        found.problems += reading.problems
+        return
+    entry, problems = manifests.read(data, file)
+    found.problems += problems
+    if isinstance(entry, GrantEntry):
+        _add(found, found.grants, entry, (manifests.GRANT, entry.namespace, entry.name), file)
+    elif isinstance(entry, SessionEntry):
+        _add(found, found.sessions, entry, (manifests.SESSION, entry.namespace, entry.name), file)
+    elif entry is not None:
+        _add(found, found.policies, entry, (manifests.OWN_POLICY, entry.namespace, entry.server), file)
+
+
+def _refuse_kind(root: Node) -> None:
+    kind = root.text("kind", most=200)
+    what = f"kind {kind[:60]!r}" if kind else "this document"
+    root.report(
+        "kind", f"{what} is not taken; write {', '.join([*manifests.KINDS, mcp_server_manifest.KIND])}, or servers: […]"
+    )
+
+
+def _add(found: Found, rows: list[Any], entry: Any, place: tuple[str, str, str], file: str) -> None:
+    if place in found.places:
+        kind, namespace, name = place
+        where = f"{namespace}/{name}" if namespace else name
+        found.problems.append(
+            Problem(file, name, "metadata.name", f"{kind} {where} is in {found.places[place] or 'the file'} already")
+        )
+        return
+    found.places[place] = file
+    rows.append(entry)
+
+
+def _take_servers(found: Found, data: Any, file: str) -> None:
+    entries, problems = catalog.read_document(data, file)
+    found.problems += problems
+    for entry in entries:
+        found.servers.append(entry)
+        policy = policy_of(entry, data)
+        if policy is not None and not policy.says_nothing:
+            _add(found, found.policies, policy, (manifests.OWN_POLICY, policy.namespace, policy.server), file)
+
+
+def policy_of(entry: ServerEntry, data: Any = None) -> PolicyEntry | None:
+    """The policy in the description of a server: what its blocks say, and their defaults where a block stands."""
+    spec = entry.extra.get("spec", {})
+    reading = Reading("", entry.name)
+    root = reading.begin(tame(spec))
+    if root is None:
+        return None
+    namespace = str(spec.get("namespace") or entry.extra.get("metadata", {}).get("namespace") or "")
+    auth = spec.get("auth")
+    return PolicyEntry(
+        server=entry.name,
+        namespace=namespace,
+        **manifests.policy_fields(root.node("policy"), root.node("session")),
+        auth_mode=entry.auth_mode or None if auth else None,
+    )
+
+
+def write_files(grants: Iterable[GrantEntry], sessions: Iterable[SessionEntry], policies: Iterable[PolicyEntry]) -> str:
+    """One YAML stream, always the same for the same entries: policies, grants, sessions, each by namespace and name."""
+    entries: list[manifests.Entry] = [*policies, *grants, *sessions]
+    documents = [manifests.write(entry) for entry in entries]
+    documents.sort(key=_position)
+    return (
+        yaml.safe_dump_all(
+            documents, sort_keys=False, default_flow_style=False, allow_unicode=True, width=120, explicit_start=True
+        )
+        if documents
+        else ""
+    )
+
+
+def _position(document: dict[str, Any]) -> tuple[int, str, str, str]:
+    metadata = document["metadata"]
+    return _ORDER[document["kind"]], metadata.get("namespace", ""), metadata["name"], document["kind"]
