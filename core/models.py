@@ -19,3 +19,14 @@ class Record(models.Model):
 
     class Meta:
         abstract = True
+
+
+class SealedField(models.BinaryField):
+    """A secret sealed by `tenants.services.vault`; rotation of data keys finds the columns by this class.
+
+    The model's table lives in an organisation's schema, or its rows belong to the platform, or to who `owner_tenant` says.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs["editable"] = False
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]

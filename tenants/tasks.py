@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from core import jobs
 from core.jobs import task
-from tenants.jobs import each_tenant
+from notifications.services import webhooks as queue
+from tenants.context import tenant_scope
+from tenants.jobs import each_tenant, tenant_task
+from tenants.models import Tenant
 from tenants.oauth import grants
-from tenants.services import endings, signing
+from tenants.services import endings, signing, webhook_delivery
 
 
 @task("tenants.keep_signing_keys", max_retries=3, time_limit=60)
@@ -23,3 +27,27 @@ def tell_ended_applications() -> None:
     """Tell people that the time of an application of theirs is over. Safe to run twice: each is told of once."""
     for tenant in each_tenant():
         endings.tell_expired(tenant)
+
+
+@tenant_task("tenants.deliver_webhooks", max_retries=0, time_limit=110)
+def deliver_webhooks(tenant: Tenant) -> None:
+    """Send what waits for an organisation's webhooks. Safe to run twice: each event is taken by one sender at a time."""
+    webhook_delivery.deliver_due(tenant)
+
+
+@task("tenants.sweep_webhooks", max_retries=0, time_limit=120)
+def sweep_webhooks() -> None:
+    """Have sent what is due again, or whose job was lost, by a job for each organisation."""
+    for tenant in each_tenant():
+        with tenant_scope(tenant):
+            waits = queue.due().exists()
+        if waits:
+            jobs.enqueue("tenants.deliver_webhooks", tenant_id=str(tenant.pk))
+
+
+@task("tenants.prune_webhooks", max_retries=0, time_limit=120)
+def prune_webhooks() -> None:
+    """Forget deliveries of more than a month ago."""
+    for tenant in each_tenant():
+        with tenant_scope(tenant):
+            queue.prune()

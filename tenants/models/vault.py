@@ -6,19 +6,10 @@ from django.db import models
 
 from core import clock
 from core.ids import uuid7
-from core.models import Record
+from core.models import Record, SealedField
 from tenants.models.tenant import Tenant
 
-
-class SealedField(models.BinaryField):
-    """A secret sealed by `tenants.services.vault`; rotation of data keys finds the columns by this class.
-
-    The model's table lives in an organisation's schema, or its rows belong to the platform, or to who `owner_tenant` says.
-    """
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        kwargs["editable"] = False
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+__all__ = ["DataKey", "SealedField", "SigningKey"]
 
 
 class DataKey(models.Model):

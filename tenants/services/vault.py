@@ -16,10 +16,10 @@ from django.db import connection, models, transaction
 
 from core import clock, vault
 from core.ids import uuid7
+from core.models import SealedField
 from core.vault import Keychain, MasterKeys, Place
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import DataKey, Tenant
-from tenants.models.vault import SealedField
 
 # How long a retired key is kept after its secrets were sealed anew: longer than any transaction that began before.
 _KEEP_RETIRED = timedelta(hours=1)
@@ -115,6 +115,7 @@ def _reseal(rows: models.QuerySet, fields: list[str], tenant: Tenant | None, new
 
 def _sealed_rows(tenant: Tenant | None) -> Iterator[tuple[models.QuerySet, list[str]]]:
     """What an owner's keys have sealed: its schema's rows, or the platform's, and its own rows of tables that all share."""
+    homes = settings.TENANT_APPS if tenant else settings.SHARED_APPS
     for model in apps.get_models():
         names = {field.name for field in model._meta.fields}
         fields = [field.name for field in model._meta.fields if isinstance(field, SealedField)]
@@ -122,7 +123,7 @@ def _sealed_rows(tenant: Tenant | None) -> Iterator[tuple[models.QuerySet, list[
             continue
         if OWNER_FIELD in names:
             yield model._default_manager.filter(**{OWNER_FIELD: tenant}), fields
-        elif (model._meta.app_label in settings.SHARED_APPS) == (tenant is None):
+        elif model._meta.app_config.name in homes:
             yield model._default_manager.all(), fields
 
 

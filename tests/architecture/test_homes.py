@@ -33,8 +33,18 @@ class TestForeignKeys:
     def test_none_points_from_the_platform_into_an_organisation(self):
         assert [key for home, key, to in foreign_keys() if home not in TENANT_ONLY and to in TENANT_ONLY] == []
 
-    def test_apps_that_live_in_both_point_nowhere(self):
-        assert [key for home, key, to in foreign_keys() if home in IN_BOTH or to in IN_BOTH] == []
+    def test_apps_that_live_in_both_point_nowhere_but_within_themselves(self):
+        assert [k for home, k, to in foreign_keys() if home != to and (home in IN_BOTH or to in IN_BOTH)] == []
+
+    def test_what_they_point_to_is_in_the_same_schema(self, cast):
+        """The same table is in every schema: a key of an organisation's that leads to the platform's would never fit."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT DISTINCT c.connamespace = f.relnamespace FROM pg_constraint c JOIN pg_class f ON f.oid = c.confrelid"
+                " WHERE c.contype = 'f' AND f.relname = ANY(%s)",
+                [[model._meta.db_table for model in apps.get_models() if home_of(model) in IN_BOTH]],
+            )
+            assert cursor.fetchall() == [(True,)]
 
     def test_each_app_of_an_organisation_is_one_of_the_product(self):
         assert {"audit", "notifications", "calls", "access"} == TENANT_ONLY | IN_BOTH
