@@ -162,3 +162,21 @@ class ImportState(models.TextChoices):
     RUNNING = "running", "Running"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
+
+
+class ClaimState(models.TextChoices):
+    """Where an organisation's claim of a listing stands."""
+
+    WAITING = "waiting", "Waiting for proof"
+    PROVEN = "proven", "Proven"
+    REFUSED = "refused", "Refused"
+    ENDED = "ended", "Given up"
+
+
+class ProofMethod(models.TextChoices):
+    """How it is known that an organisation holds a namespace."""
+
+    DNS = "dns", "TXT record"
+    FILE = "file", "File on the web server"
+    EARLIER = "earlier", "Proven with another listing"
+    OPERATOR = "operator", "Confirmed by an operator"

@@ -25,6 +25,7 @@ from catalog.choices import (
     UpstreamStatus,
     Visibility,
 )
+from catalog.claims.models import ListingClaim
 from catalog.health.models import HealthCheck, HealthDay, HealthRun, Incident
 from core import clock
 from core.ids import uuid7
@@ -38,6 +39,7 @@ __all__ = [
     "HealthDay",
     "HealthRun",
     "Incident",
+    "ListingClaim",
     "Provider",
     "Server",
     "ServerVersion",
@@ -358,6 +360,7 @@ class SourceEntry(models.Model):
     is_proven = models.BooleanField(
         default=False, help_text="The source proves that the publisher holds the namespace."
     )
+    is_vouched = models.BooleanField(default=False, help_text="An organisation here proved that the entry is its own.")
     wins = models.BooleanField(default=False)
     status = models.CharField(max_length=10, choices=UpstreamStatus.choices, default=UpstreamStatus.ACTIVE)
     published_at = models.DateTimeField(null=True, blank=True)

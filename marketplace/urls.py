@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from access.web.connections import came_back
 from marketplace.pages import (
     adopting,
+    claims,
     development,
     discovery,
     health,
@@ -42,6 +43,7 @@ urlpatterns = [
     path("operations/live/", live.operations_live, name="operations-live"),
     path("operations/health/", server_health.operations_health, name="operations-health"),
     path("operations/adopt/<uuid:listed_id>/", adopting.operations_adopt, name="operations-adopt"),
+    path("operations/claims/", claims.operations_claims, name="operations-claims"),
     path("operations/import/", imports.operations_import, name="operations-import"),
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
     *sources.patterns("operations/sources/", "operations-"),

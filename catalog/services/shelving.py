@@ -40,7 +40,7 @@ _TOLD_OF_GOVERNED = (
 _SERVER_KEPT = {"id", "created_at", "revision", "calls_30d", "trend", "installs", "downloads", "is_featured"}
 _SERVER_FIELDS = [each.name for each in Server._meta.concrete_fields if each.name not in _SERVER_KEPT]
 _ENTRY_FIELDS = [each.name for each in SourceEntry._meta.concrete_fields if each.name != "id"]
-_ENTRY_MARKS = ["server", "wins", "is_latest", "audience", "status", "digest"]
+_ENTRY_MARKS = ["server", "wins", "is_latest", "audience", "status", "digest", "is_vouched"]
 
 
 class Place(Protocol):
@@ -91,7 +91,7 @@ class _Listed:
             registry_name=row.registry_name,
             keys=frozenset(row.identity),
             priority=row.source_priority,
-            is_proven=row.is_proven,
+            is_proven=row.is_proven or row.is_vouched,
             published_at=row.published_at,
             is_alive=row.status != UpstreamStatus.DELETED,
         )
@@ -151,6 +151,19 @@ def shelve(
     return outcome
 
 
+def vouch(source_id: UUID, external_id: str, *, is_vouched: bool) -> None:
+    """Let an entry of a source count as proven by its publisher, or no more. The caller keeps imports out (`importing.lock`)."""
+    rows = list(SourceEntry.objects.filter(source_id=source_id, external_id=external_id).defer("manifest"))
+    if not rows:
+        return
+    SourceEntry.objects.filter(pk__in=[row.pk for row in rows]).update(is_vouched=is_vouched)
+    for row in rows:
+        row.is_vouched = is_vouched
+    server = Server.objects.get(pk=rows[0].server_id)
+    where = _PlaceOf(rows[0].audience, server.owner_tenant_id, server.visibility, server.allowed_teams)
+    shelve(where, rows, [row for row in rows if row.is_latest], {})
+
+
 def make_room(slug: str, owner_tenant_id: UUID) -> None:
     """A name that a provider registers is not kept from it by an entry that is only listed: that one gets another name."""
     with platform_scope():
@@ -180,8 +193,9 @@ def _taken(place: Place, rows: Iterable[SourceEntry], names: Collection[Key]) ->
         ]
         latest = members[versions.latest(candidates)]
         stored = next((row for row in members if row.server_id is not None), latest)
+        is_vouched = any(row.is_vouched for row in members)
         for row in members:
-            row.server_id, row.wins = stored.server_id, stored.wins
+            row.server_id, row.wins, row.is_vouched = stored.server_id, stored.wins, is_vouched
             row.is_latest, row.audience = row is latest, place.audience
         found.append(_Listed(members, latest, is_taken=True))
     return found
@@ -333,7 +347,7 @@ def _fill(place: Place, shelf: _Shelf) -> None:
             setattr(server, name, value)
     server.source_id, server.source_name = row.source_id, row.source_name
     server.source_kind, server.source_trust = row.source_kind, row.source_trust
-    server.namespace_proven = row.is_proven
+    server.namespace_proven = row.is_proven or row.is_vouched
     is_alive = row.status != UpstreamStatus.DELETED
     if not shelf.is_governed:
         server.owner_tenant_id, server.visibility, server.allowed_teams = (
@@ -342,7 +356,7 @@ def _fill(place: Place, shelf: _Shelf) -> None:
             place.teams,
         )
         server.registry_name = shelf.group.registry_name
-        server.is_verified = row.is_proven
+        server.is_verified = server.namespace_proven
         _set_status(server, is_alive=is_alive)
     server.upstream_status = row.status
     moments = [each.published_at for each in shelf.winner.versions]

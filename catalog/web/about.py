@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from catalog.choices import Origin
+from catalog.choices import ClaimState, Origin, ProofMethod
 from catalog.formats.normal import Entry
-from catalog.models import Server, ServerVersion
+from catalog.models import ListingClaim, Server, ServerVersion
 from catalog.selectors import detail, health
 
 SCREENSHOTS_MAX = 12
 REQUIREMENTS_MAX = 20
 _WORD_LENGTH = 200
+_PROOFS: dict[str, str] = {
+    ProofMethod.DNS: "proved by a TXT record that it holds {claim.domain}",
+    ProofMethod.FILE: "proved by a file on its web server that it holds {claim.domain}",
+    ProofMethod.EARLIER: "proved with another listing that it holds {claim.domain}",
+    ProofMethod.OPERATOR: "is its publisher, confirmed by an operator",
+}
 
 
 def build(server: Server) -> dict[str, Any]:
@@ -56,6 +62,9 @@ def _links(server: Server) -> list[tuple[str, str]]:
 
 def _proof(server: Server) -> tuple[bool, str]:
     """Whether it is known who publishes the server, and how."""
+    claim = ListingClaim.objects.select_related("tenant").filter(server=server, state=ClaimState.PROVEN).first()
+    if claim is not None:
+        return True, f"{claim.tenant.name} {_PROOFS[claim.method].format(claim=claim)}, {claim.proven_at:%-d %B %Y}"
     if server.provider is not None:
         if server.provider.verified_at is not None:
             return True, f"verified by the operator on {server.provider.verified_at:%-d %B %Y}"

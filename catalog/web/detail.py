@@ -17,7 +17,7 @@ from catalog.choices import SideEffect
 from catalog.models import Server, Tool
 from catalog.selectors import detail, drifts, extras, usable
 from catalog.selectors.extras import ServerPrices
-from catalog.services import adopting
+from catalog.services import adopting, claiming
 from catalog.web import about, activity, install, versions
 from catalog.web.viewers import scene_of, standing_of
 from core import clock
@@ -57,6 +57,7 @@ def build(request: MarketRequest, slug: str) -> dict[str, Any]:
         "usable": subject.usable,
         "governable": adopting.is_governable(subject.server),
         "action": page_action(subject, tab.name),
+        "claim_url": _claim_url(subject),
         "settings_url": _settings_url(subject),
         "tab": tab.name,
         "tab_template": f"catalog/_tab_{tab.name}.html",
@@ -106,6 +107,14 @@ def _settings_url(subject: Subject) -> str:
     if organisation is None or subject.server.owner_tenant_id != organisation.pk or not subject.may(Right.PUBLISH):
         return ""
     return reverse("org:server-settings", args=[organisation.slug, subject.server.slug])
+
+
+def _claim_url(subject: Subject) -> str:
+    """Where somebody who publishes says that a listing is theirs; empty once it is known whose it is."""
+    server = subject.server
+    if not subject.may(Right.PUBLISH) or server.owner_tenant_id is not None or not claiming.is_claimable(server):
+        return ""
+    return _org_url(subject, "org:claim-create")
 
 
 def _overview(subject: Subject) -> dict[str, Any]:

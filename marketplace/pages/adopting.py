@@ -102,6 +102,7 @@ def _review(request: MarketRequest, server: Server, refused: AdoptForm | None) -
     digest = adopting.digest_of(found)
     form = refused or AdoptForm(
         initial={
+            "organisation": request.GET.get("organisation", "").replace("\x00", ""),
             "slug": server.slug,
             "required_trust": server.required_trust or TrustLevel.LOW,
             "auth_mode": server.auth_mode or AuthMode.NONE,

@@ -11,7 +11,7 @@ from django.urls import path
 
 from access.web import connections, explain, grants, keys, limits
 from audit.web import views as audit
-from catalog.web import serving
+from catalog.web import claims, serving
 from marketplace.pages import calls, live
 from notifications.web import views as notifications
 from repositories.web import urls as sources
@@ -60,6 +60,10 @@ urlpatterns = [
     path("servers/", serving.server_list, name="servers"),
     path("servers/<slug:slug>/settings/", serving.server_settings, name="server-settings"),
     path("servers/<slug:slug>/gateway/", serving.server_gateway, name="server-gateway"),
+    path("claims/", claims.claim_list, name="claims"),
+    path("claims/new/", claims.claim_create, name="claim-create"),
+    path("claims/<uuid:claim_id>/", claims.claim_detail, name="claim"),
+    path("claims/<uuid:claim_id>/give-up/", claims.claim_give_up, name="claim-give-up"),
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),
     path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),

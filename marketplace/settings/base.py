@@ -234,6 +234,12 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Loopback and private addresses that servers of this installation may have, as host:port.
+DNS_SERVERS = env.items(
+    "MARKETPLACE_DNS_SERVERS",
+    "Name servers (address or address:port, over TCP) that are asked for proofs of domains; the machine's own when empty.",
+)
+# Where a domain's web server is asked for the proof; tests serve it elsewhere.
+DOMAIN_PROOF_URL = "https://{domain}/.well-known/mcp-marketplace-verification"
 EGRESS_ALLOW = env.items("MARKETPLACE_EGRESS_ALLOW", "host:port pairs that may be loopback or private addresses.")
 SOURCE_FOLDERS = env.items(
     "MARKETPLACE_SOURCE_FOLDERS", "Folders, as full paths, below which operators may read listings from files."

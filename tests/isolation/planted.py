@@ -20,7 +20,7 @@ from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
 from catalog.facets import Query
 from catalog.formats.normal import Entry
-from catalog.models import Server
+from catalog.models import ListingClaim, Server
 from catalog.registry.names import name_of
 from catalog.services import importing, searches
 from core import clock
@@ -114,6 +114,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "registration_id": registration.pk,
             "invitation_id": invited.invitation.pk,
             "source_id": source.pk,
+            "claim_id": _claim(actor, server, word).pk,
             "team_id": team.pk,
             "membership_id": colleague.pk,
             "notification_id": notification.pk,
@@ -126,6 +127,21 @@ def _consent(membership: Membership, word: str) -> Consent:
     client = Client.objects.create(name=f"{word} application", type=Client.Type.PUBLIC)
     return consents.give(
         membership=membership, client=client, scopes=[Scope.INVOKE], resources=["https://marketplace.example"]
+    )
+
+
+def _claim(actor: Membership, server: Server, word: str) -> ListingClaim:
+    """Of a server that nobody could claim; what counts is whose the row is."""
+    return ListingClaim.objects.create(
+        tenant=actor.tenant,
+        server=server,
+        namespace=f"com.{word}",
+        domain=f"{word}.com",
+        token=word,
+        source_id=uuid7(),
+        source_name=f"{word} source",
+        external_id=f"com.{word}/server",
+        requested_by=f"{word}@elsewhere.example",
     )
 
 
