@@ -8,4 +8,5 @@ app_name = "api"
 urlpatterns = [
     path("", include("catalog.api.urls")),
     path("", include("calls.api.urls")),
+    path("", include("tenants.api.urls")),
 ]

@@ -16,7 +16,7 @@ from marketplace.pages import calls, live
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
-from tenants.web import people, renaming, settings
+from tenants.web import people, renaming, settings, webhooks
 from tenants.web.guards import needs
 
 app_name = "org"
@@ -74,6 +74,19 @@ urlpatterns = [
     path("people/<uuid:membership_id>/remove/", people.member_remove, name="member-remove"),
     path("settings/", settings.organisation_settings, name="settings"),
     path("settings/rename/", renaming.rename, name="rename"),
+    path("settings/webhooks/", webhooks.webhook_list, name="webhooks"),
+    path("settings/webhooks/new/", webhooks.webhook_create, name="webhook-create"),
+    path("settings/webhooks/<uuid:webhook_id>/", webhooks.webhook_detail, name="webhook"),
+    path("settings/webhooks/<uuid:webhook_id>/change/", webhooks.webhook_change, name="webhook-change"),
+    path("settings/webhooks/<uuid:webhook_id>/secret/", webhooks.webhook_secret, name="webhook-secret"),
+    path("settings/webhooks/<uuid:webhook_id>/remove/", webhooks.webhook_remove, name="webhook-remove"),
+    path("settings/webhooks/<uuid:webhook_id>/switch/", webhooks.webhook_switch, name="webhook-switch"),
+    path("settings/webhooks/<uuid:webhook_id>/test/", webhooks.webhook_test, name="webhook-test"),
+    path(
+        "settings/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/again/",
+        webhooks.webhook_again,
+        name="webhook-again",
+    ),
     path("audit/", needs(Right.VIEW_AUDIT)(audit.audit_log), name="audit"),
     path("notifications/", notifications.inbox, name="notifications"),
 ]

@@ -223,7 +223,7 @@ def _tell(tenant: Tenant, endpoint: WebhookEndpoint) -> None:
             title=f"The webhook “{endpoint.name}” of {tenant.name} is off",
             body=f"{endpoint.get_disabled_why_display()}. What happens meanwhile waits for it."
             " Repair the receiver, then turn the webhook on.",
-            url=reverse("org:settings", args=[tenant.slug]),
+            url=reverse("org:webhook", args=[tenant.slug, endpoint.pk]),
             recipient_id=person.pk,
             email=person.email,
         )

@@ -29,6 +29,7 @@ def organisation_settings(request: OrganisationRequest, org: str) -> HttpRespons
         "who_can": "" if manages else rights.who_can(membership, Right.MANAGE_SETTINGS),
         "action": reverse("org:settings", args=[org]),
         "tenant": request.organisation,
+        "views_webhooks": membership.can(Right.VIEW_AUDIT),
     }
     return settings_page(request, "tenants/settings.html", context, membership)
 

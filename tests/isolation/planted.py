@@ -26,13 +26,14 @@ from catalog.services import importing, searches
 from core import clock
 from core.ids import uuid7
 from notifications.services import notify
+from notifications.services import webhooks as queue
 from repositories.models import Repository, SyncRun
 from repositories.services import credentials
 from repositories.services.audience import source_ref
 from tenants.choices import Scope
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import Consent, Membership, Team, Tenant, User
-from tenants.services import api_keys, consents, invitations, teams
+from tenants.services import api_keys, consents, invitations, teams, webhooks
 from tests.support.cast import PAYMENTS_TOOLS, make_server
 
 
@@ -82,12 +83,17 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         limit = limits.add(tenant=tenant, terms=terms, actor=owner)
         secret = connections.header(f"x-{word}", f"{word}-secret")
         with override_settings(EGRESS_ALLOW=["127.0.0.1:9"]):
+            hook = webhooks.create(
+                tenant=tenant, name=f"{word} hook", url=f"http://127.0.0.1:9/{word}", events=["*"], actor=owner
+            ).endpoint
             connection_id = connections.store(tenant=tenant, server=server, secret=secret, actor=owner).pk
         registration = OAuthClient.objects.create(
             issuer=f"https://{word}.example", client_id=f"{word}-client", source=clients.ENTERED
         )
         audit.record("test:canary:planted", actor=audit.Party("user", str(owner.pk), f"{word} actor"), data={"w": word})
         notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
+        queue.emit(tenant.pk, "access.grant.given", {"note": f"{word} data"})
+        delivery = hook.deliveries.get()
         search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
     colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
@@ -112,6 +118,8 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "search_id": search.pk,
             "connection_id": connection_id,
             "registration_id": registration.pk,
+            "webhook_id": hook.pk,
+            "delivery_id": delivery.pk,
             "invitation_id": invited.invitation.pk,
             "source_id": source.pk,
             "claim_id": _claim(actor, server, word).pk,

@@ -95,6 +95,8 @@ class TestReading:
             "org:people",
             "org:audit",
             "org:notifications",
+            "org:webhooks",
+            "org:webhook",
             "org:calls",
         }
         if endpoint.name in shows:
