@@ -103,6 +103,10 @@ class Server(Record):
         default=UpstreamAuth.HEADER,
         help_text="How the marketplace's signed token reaches the server.",
     )
+    identity_headers = models.BooleanField(
+        default=False,
+        help_text="Takes the word of keys that may say for whom they call, as servers with auth mode header do.",
+    )
     required_trust = models.CharField(
         max_length=6, choices=TrustLevel.choices, default=TrustLevel.LOW, blank=True, help_text="Empty: nobody said."
     )

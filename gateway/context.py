@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -66,16 +68,41 @@ class Route:
         return servers is self.servers and (self.until is None or now < self.until)
 
 
+@dataclass(frozen=True, slots=True)
+class Asserted:
+    """For whom a key that may say so calls: what its request says, and ids of the organisation where it knows them."""
+
+    human: str = ""
+    agent: str = ""
+    team: str = ""
+
+    def digest(self) -> str:
+        """Keeps apart what callers behind one key own: their sessions, their tasks, what is kept for them."""
+        return "~" + hashlib.sha256(f"{self.human}\0{self.agent}\0{self.team}".encode()).hexdigest()[:32]
+
+    def of_key(self, key: KeyEntry) -> KeyEntry:
+        """The key as this caller's: neither its maker's accounts nor its agent's name are theirs."""
+        try:
+            user_id = UUID(self.human)
+        except ValueError:
+            user_id = None
+        return replace(key, user_id=user_id, agent=self.agent)
+
+
 class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
     __slots__ = (
+        "asserted",
+        "base",
+        "behind",
         "callable_tools",
         "common",
         "credential",
         "decisions",
         "identities",
         "key",
+        "on_behalf",
         "own_plan",
         "plans",
         "principal",
@@ -85,17 +112,36 @@ class Caller:
     )
 
     def __init__(
-        self, tenant: TenantEntry, key: KeyEntry, *, credential: str = "key", servers: frozenset[str] | None = None
+        self,
+        tenant: TenantEntry,
+        key: KeyEntry,
+        *,
+        credential: str = "key",
+        servers: frozenset[str] | None = None,
+        asserted: Asserted | None = None,
+        base: Caller | None = None,
     ) -> None:
-        self.tenant, self.key = tenant, key
+        self.tenant, self.key = tenant, key if asserted is None else asserted.of_key(key)
         self.credential = credential  # key | oauth | token
         self.servers = servers  # names of those that a token was issued for; None: every one
-        self.principal = Principal(
-            key_id=str(key.api_key_id),
-            user_id=str(key.user_id or ""),
-            agent=key.agent,
-            team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
-        )
+        self.asserted, self.base = asserted, base  # for whom a key calls, and the caller that is the key itself
+        self.on_behalf = "" if asserted is None else asserted.digest()
+        self.behind: dict[Asserted, Caller] = {}  # callers for whom the key itself was verified
+        if asserted is None:
+            team = str(key.team_id or "")
+            self.principal = Principal(
+                key_id=str(key.api_key_id),
+                user_id=str(key.user_id or ""),
+                agent=key.agent,
+                team_ids=frozenset({team} if team else ()),
+            )
+        else:
+            self.principal = Principal(
+                key_id=str(key.api_key_id),
+                user_id=asserted.human,
+                agent=asserted.agent,
+                team_ids=frozenset({asserted.team} if asserted.team else ()),
+            )
         self.common: dict[tuple[str, ...], Common] = {}  # what calls have in common
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
         self.identities: dict[UUID, Any] = {}  # as whom servers are called, of gateway.upstream.credentials
@@ -103,6 +149,19 @@ class Caller:
         self.own_plan: OwnPlan | None = None  # of admission, for requests to no single server
         self.plans: dict[tuple[UUID, str], Plan] = {}  # of admission, by server and tool
         self.routes: dict[tuple[str, str, str], Route] = {}  # by interface, name of the server, and tool
+
+    def under(self, tenant: TenantEntry, key: KeyEntry) -> Caller:
+        """The same caller as a later entry of the organisation knows its key."""
+        caller = Caller(tenant, key, credential=self.credential, servers=self.servers)
+        if self.asserted is None or not key.asserts:
+            return caller
+        return caller.for_(self.asserted)
+
+    def for_(self, asserted: Asserted) -> Caller:
+        """The caller for whom this key, verified, calls."""
+        return Caller(
+            self.tenant, self.key, credential=self.credential, servers=self.servers, asserted=asserted, base=self
+        )
 
 
 class CallContext:
@@ -221,4 +280,4 @@ def session_owner(call: CallContext) -> str:
     """Whose sessions the call may use: those of its tenant and key, with its server or with all of them together."""
     assert call.caller is not None
     server = call.server.server_id if call.server is not None else "*"
-    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{server}"
+    return f"{call.caller.tenant.tenant_id}|{call.caller.key.api_key_id}|{server}{call.caller.on_behalf}"

@@ -34,6 +34,7 @@ class KeyEntry:
     networks: frozenset[str] = frozenset()  # address ranges it may be used from; empty: any
     form: str = "all"  # what the aggregated endpoint lists for it: all | search | chosen
     chosen_tools: frozenset[str] = frozenset()  # by their names there
+    asserts: bool = False  # may say for whom it calls (`gateway.stages.identity`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ class TenantEntry:
     limits: tuple[LimitRule, ...] = ()  # of the organisation, and the platform's defaults
     credentials: Mapping[UUID, tuple[CredentialEntry, ...]] = field(default_factory=dict)  # by server id
     data_keys: Mapping[UUID, bytes] = field(default_factory=dict, repr=False)  # wrapped, `core.vault`
+    # Ids of members by address and of teams by short name and namespace; only where a key may say for whom it calls.
+    people: Mapping[str, str] = field(default_factory=dict, repr=False)
+    teams: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class ServerEntry:
     down_at: datetime | None = None  # since when the marketplace's health checks find it down
     # By tool: where an argument lies (a JSON pointer) and the header that mirrors it (`gateway.mcp.params`).
     param_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    takes_identity: bool = False  # whether keys that may do so say for whom they call
 
 
 @dataclass(frozen=True, slots=True)

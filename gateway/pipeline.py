@@ -43,6 +43,7 @@ from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
 from gateway.stages.forward import Forwarder
+from gateway.stages.identity import take as take_identity
 from gateway.stages.intent import Intents
 from gateway.stages.resolve import resolve
 from gateway.stages.tasks import LISTEN, Tasks
@@ -148,6 +149,8 @@ class Pipeline:
         assert call.caller is not None
         if call.interface != "mcp":
             check_audience(call.caller, call.slug)
+        if call.caller.key.asserts:
+            await self._identify(call)
         if method == "tools/call" and self._is_on_known_route(call, call.caller, tool):
             call.mark("decide")
             return
@@ -157,11 +160,7 @@ class Pipeline:
             raise call.message.defect
         if call.interface == "mcp" and call.session is None:
             self._open_session(call)
-        if method == "tools/call":
-            call.price = server.tool_prices.get(tool) or server.price
-        elif method in tasks.METHODS:
-            self._tasks.open(call, call.caller, server)
-            tool = call.tool
+        tool = self._note_subject(call, server, method, tool)
         authorise(call, call.caller, server, method, tool)
         if call.message is not None and call.message.method in ENDLESS:
             self._tasks.listen(call, call.caller, server)
@@ -169,6 +168,22 @@ class Pipeline:
         if method == "tools/call":
             self._keep_route(call, server, tool)
         call.mark("decide")
+
+    def _note_subject(self, call: CallContext, server: ServerEntry, method: str, tool: str) -> str:
+        """What the request is about: a tool with its price, or the tool that started a task. Raises RefusedError."""
+        assert call.caller is not None
+        if method == "tools/call":
+            call.price = server.tool_prices.get(tool) or server.price
+        elif method in tasks.METHODS:
+            self._tasks.open(call, call.caller, server)
+            return call.tool
+        return tool
+
+    async def _identify(self, call: CallContext) -> None:
+        """Let the key say for whom this call is made, where the server takes it. Raises RefusedError."""
+        assert call.caller is not None
+        caller = call.caller.base or call.caller
+        call.caller = take_identity(call, caller, await resolve(call, caller, self._store))
 
     def _is_on_known_route(self, call: CallContext, caller: Caller, tool: str) -> bool:
         """Whether the way of such calls is known and stands; then the call goes it. Raises RefusedError like `decide`."""

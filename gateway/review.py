@@ -53,7 +53,7 @@ class Review:
         key = replace(key, scopes=key.scopes & caller.key.scopes)
         if key.expires_at is not None and key.expires_at <= now:
             return None
-        return Caller(tenant, key, credential=caller.credential, servers=caller.servers)
+        return caller.under(tenant, key)
 
     def _may_use(self, call: CallContext, caller: Caller, method: str, now: datetime) -> bool:
         assert call.server is not None

@@ -36,6 +36,7 @@ class Wish:
     max_trust: str = "low"
     side_effects: Sequence[str] = (SideEffect.READ,)
     list_form: str = ListForm.ALL  # of keys; an OAuth client lists all tools
+    asserts_identity: bool = False  # of keys: whether they may say for whom they call
     public_keys: str = ""  # of an OAuth client that signs in place of keeping a secret: a set, or its address
 
 
@@ -47,7 +48,14 @@ def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
     """
     wish = Wish(**wishes)
     with transaction.atomic():
-        issued = api_keys.issue(tenant=tenant, actor=actor, list_form=wish.list_form, **_credential(wish))
+        issued = api_keys.issue(
+            tenant=tenant,
+            actor=actor,
+            list_form=wish.list_form,
+            **_credential(wish),
+        )
+        if wish.asserts_identity:
+            api_keys.set_asserts_identity(tenant=tenant, key_id=issued.key.pk, asserts=True, actor=actor)
         _grant(tenant, wish, Subject(SubjectKind.KEY, str(issued.key.pk), issued.key.name), actor)
     return issued
 

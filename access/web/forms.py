@@ -106,6 +106,13 @@ class KeyForm(ServiceForm):
         help_text="A model reads each definition that is listed. What the key may call is the same in every form. "
         "OAuth clients list all tools.",
     )
+    asserts_identity = forms.BooleanField(
+        required=False,
+        label="May say for whom it calls",
+        help_text="For adapters that many people or agents call through: it names them in X-MCP-Human-ID, X-MCP-Agent-ID and "
+        "X-MCP-Team-ID, at servers that take them, and then has what they are granted. Whoever holds such a key can act as "
+        "anybody of the organisation there.",
+    )
     networks = forms.CharField(
         required=False,
         label="Addresses it may be used from",

@@ -107,6 +107,22 @@ def key_revoke(request: OrganisationRequest, org: str, key_id: UUID) -> HttpResp
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+def key_identity(request: OrganisationRequest, org: str, key_id: UUID) -> HttpResponse:
+    """Whether a key may say for whom it calls."""
+    require(request.membership, Right.MANAGE_KEYS)
+    key = selectors.list_keys(request.organisation).filter(pk=key_id).first()
+    if key is None:
+        raise NotFoundError("There is no such key in this organisation.")
+    if request.method == "POST":
+        asserts = request.POST.get("asserts") == "yes"
+        api_keys.set_asserts_identity(tenant=request.organisation, key_id=key.pk, asserts=asserts, actor=request.user)
+        what = "may say for whom it calls" if asserts else "calls for itself only"
+        messages.success(request, f"“{key.name}” {what} from this moment on.")
+        return redirect("org:keys", org)
+    return render(request, "access/key_identity.html", {"key": key})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 def key_lists(request: OrganisationRequest, org: str, key_id: UUID) -> HttpResponse:
     """What the one address for all servers lists for a key."""
     require(request.membership, Right.MANAGE_KEYS)
@@ -180,6 +196,7 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey | MachineCl
         side_effects=level.side_effects,
         list_form=ListForm.ALL if is_client else lists,
         public_keys=data["public_keys"],
+        asserts_identity=data["asserts_identity"] and not is_client,
     )
 
 

@@ -21,7 +21,7 @@ from access.types import GrantRule
 from billing import selectors as billing
 from billing.models import PriceVersion
 from catalog.cards import health_of
-from catalog.choices import DriftFinder, PolicyMode, Status, Visibility
+from catalog.choices import AuthMode, DriftFinder, PolicyMode, Status, Visibility
 from catalog.models import Server, ServerVersion
 from catalog.selectors.listing import is_listed
 from catalog.services import drifts
@@ -34,7 +34,7 @@ from gateway.services import limits
 from tenants.context import platform_scope, tenant_scope
 from tenants.jobs import live_tenant
 from tenants.models import APIKey, Consent, Tenant
-from tenants.selectors import consents
+from tenants.selectors import consents, names
 from tenants.selectors.keys import acting_user_id, members_who_act
 from tenants.services import signing, vault
 
@@ -59,6 +59,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         for consent in consents.live(tenant):
             if consents.acts(consent, members):
                 keys[consent.key_id] = _consent(consent, members)
+        asserts = any(key.asserts for key in keys.values())
+        people, teams = (names.people(tenant), names.teams(tenant)) if asserts else ({}, {})
     grants: dict[UUID, list[GrantRule]] = {}
     limit_rules: tuple[LimitRule, ...] = ()
     credentials: dict[UUID, list[CredentialEntry]] = {}
@@ -81,6 +83,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         data_keys=vault.wrapped_keys(str(tenant.pk)) if credentials else {},
         observed=observed,
         limits=limit_rules,
+        people=people,
+        teams=teams,
     )
 
 
@@ -227,6 +231,7 @@ def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
         form=key.list_form,
         chosen_tools=frozenset(key.chosen_tools),
         networks=frozenset(key.networks),
+        asserts=key.asserts_identity,
     )
 
 
@@ -276,6 +281,7 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         limits=provider_limits(server.pk, server.rate_per_caller, server.rate_in_all),
         timeout_s=server.timeout_s,
         auth_mode=server.auth_mode,
+        takes_identity=server.auth_mode == AuthMode.HEADER or server.identity_headers,
         upstream_auth=server.upstream_auth,
         down_at=server.health_since if health_of(server, clock.now()).state == "down" else None,
         param_headers=_param_headers(version) if version else {},

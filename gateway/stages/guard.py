@@ -24,6 +24,10 @@ _SINGLE = frozenset(
         b"transfer-encoding",
         b"origin",
         b"last-event-id",
+        b"x-mcp-human-id",
+        b"x-mcp-agent-id",
+        b"x-mcp-team-id",
+        b"x-mcp-agent-session",
     }
 )
 _SECONDS = re.compile(rb"[0-9]{1,6}(?:\.[0-9]{1,6})?\Z")

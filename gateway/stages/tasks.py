@@ -219,7 +219,7 @@ def _with_data(event: bytes, data: bytes) -> bytes:
 
 
 def _owner(caller: Caller) -> str:
-    return f"{caller.tenant.tenant_id}|{caller.key.api_key_id}"
+    return f"{caller.tenant.tenant_id}|{caller.key.api_key_id}{caller.on_behalf}"
 
 
 def _fits(task: Task, call: CallContext, server: ServerEntry) -> bool:

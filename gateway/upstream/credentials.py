@@ -87,8 +87,7 @@ class UpstreamCredentials:
         tenant = self._store.find_tenant(call.caller.key.key_id)
         key = tenant.keys.get(call.caller.key.key_id) if tenant is not None else None
         if tenant is not None and key is not None and tenant is not call.caller.tenant:
-            held = call.caller
-            call.caller = Caller(tenant, key, credential=held.credential, servers=held.servers)
+            call.caller = call.caller.under(tenant, key)
             credential = self._identity(call).credential
         if credential is not None and credential.expires_at is not None and credential.expires_at <= clock.now():
             raise RefusedError("upstream.credential_expired")
@@ -235,11 +234,16 @@ def choose(credentials: Iterable[CredentialEntry], user_id: UUID | None) -> Cred
 
 
 def account_of(call: CallContext) -> str:
-    """Under which stored credential a call reaches its server; empty without one. Sessions are not shared across them."""
+    """Under which stored credential a call reaches its server, and for whom; empty for the key itself without one.
+
+    Neither sessions nor answers are shared across them.
+    """
     if call.caller is None or call.server is None:
         return ""
     identity = call.caller.identities.get(call.server.server_id)
-    return str(identity.credential.credential_id) if identity is not None and identity.credential is not None else ""
+    if identity is None or identity.credential is None:
+        return call.caller.on_behalf
+    return f"{identity.credential.credential_id}{call.caller.on_behalf}"
 
 
 def audience_of(url: str, allow: egress.AllowList = frozenset()) -> str:

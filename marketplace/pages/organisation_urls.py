@@ -34,6 +34,7 @@ urlpatterns = [
     path("keys/", keys.key_list, name="keys"),
     path("keys/new/", keys.key_create, name="key-create"),
     path("keys/<uuid:key_id>/lists/", keys.key_lists, name="key-lists"),
+    path("keys/<uuid:key_id>/identity/", keys.key_identity, name="key-identity"),
     path("keys/<uuid:key_id>/revoke/", keys.key_revoke, name="key-revoke"),
     path("keys/applications/<uuid:consent_id>/revoke/", keys.application_revoke, name="application-revoke"),
     path("access/", grants.grant_list, name="access"),

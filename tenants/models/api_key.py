@@ -32,6 +32,10 @@ class APIKey(Record):
     agent = models.CharField(max_length=100, blank=True, help_text="Name of the agent that uses the key.")
     team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, blank=True, related_name="api_keys")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    asserts_identity = models.BooleanField(
+        default=False,
+        help_text="May say for whom it calls (X-MCP-Human-ID, -Agent-ID, -Team-ID), at servers that take it.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     list_form = models.CharField(max_length=6, choices=ListForm.choices, default=ListForm.ALL)
     chosen_tools = ArrayField(

@@ -97,6 +97,23 @@ def revoke(*, tenant: Tenant, key_id: UUID, actor: User) -> APIKey:
     return key
 
 
+def set_asserts_identity(*, tenant: Tenant, key_id: UUID, asserts: bool, actor: User | None) -> APIKey:
+    """Let a key say for whom it calls, or no longer; the same again changes nothing.
+
+    Raises NotFoundError for a key of another organisation.
+    """
+    with transaction.atomic():
+        key = APIKey.objects.select_for_update().filter(tenant=tenant, pk=key_id).first()
+        if key is None:
+            raise NotFoundError("There is no such key in this organisation.")
+        if key.asserts_identity != asserts:
+            key.asserts_identity = asserts
+            key.save(update_fields=["asserts_identity", "updated_at"])
+            _audit(tenant, "tenants:api_key:assertion_changed", actor, key, {"asserts_identity": asserts})
+            revisions.touch(tenant.pk)
+    return key
+
+
 def set_lists(*, tenant: Tenant, key_id: UUID, form: str, tools: Sequence[str] = (), actor: User) -> APIKey:
     """Say what the aggregated endpoint lists for a key; `tools` are names there and count in the form chosen only.
 
