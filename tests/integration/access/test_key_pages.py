@@ -315,3 +315,28 @@ class TestLists:
 
     def test_a_member_may_not_choose(self, bob, issued):
         assert bob.get(self.address(issued)).status_code == 403
+
+
+class TestIdentity:
+    def test_a_key_is_made_and_changed_and_both_are_in_the_audit_log(self, alice, cast):
+        alice.post(NEW, form(cast, asserts_identity="on"))
+        key = APIKey.objects.get(tenant=cast.acme, name="Invoices")
+        page = f"/o/acme/keys/{key.pk}/identity/"
+        assert key.asserts_identity
+        assert "says for whom it calls" in alice.get(LIST).content.decode()
+        entry = tenant_entry(cast.acme.pk)
+        assert entry.keys[key.key_id].asserts
+        assert entry.people["bob@acme.example"] == str(cast.bob.pk)
+
+        alice.post(page, {"asserts": "no"})
+        key.refresh_from_db()
+        assert not key.asserts_identity
+        assert tenant_entry(cast.acme.pk).people == {}
+        with tenant_scope(cast.acme):
+            rows = AuditEvent.objects.filter(action="tenants:api_key:assertion_changed").order_by("sequence")
+            assert [row.data["asserts_identity"] for row in rows] == [True, False]
+
+    def test_an_oauth_client_never_does(self, alice, cast):
+        alice.post(NEW, form(cast, asserts_identity="on", kind="client"))
+
+        assert not APIKey.objects.filter(tenant=cast.acme, asserts_identity=True).exists()

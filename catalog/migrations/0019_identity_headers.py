@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("catalog", "0017_entry_keys"),
+        ("catalog", "0018_claims"),
     ]
 
     operations = [
