@@ -25,6 +25,7 @@ from catalog import digests, inventory
 from catalog.choices import Cause, Health
 from catalog.errors import ServerSignInError, ServerTlsError, ServerUnreachableError
 from catalog.health import rules
+from catalog.health.passes import NOBODY, Pass
 from catalog.wire import Noted
 from core import clock, egress, http
 from core.errors import MarketplaceError, UpstreamTimeoutError
@@ -51,13 +52,22 @@ _CAUSES: tuple[tuple[type[MarketplaceError], Cause], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a check needs of a server. `definitions` maps the approved tools to their digests; None: nothing to compare with."""
+    """What a check needs of a server. `definitions` maps the approved tools to their digests; None: nothing to compare with.
+
+    `further` are its other addresses, each of which is asked like the first.
+    """
 
     server_id: UUID
     url: str
     definitions: Mapping[str, str] | None = None
-    signs_in: bool = False  # whether it is declared to ask for a credential, which checks do not have
+    signs_in: bool = False  # whether it is declared to ask for a credential
     in_quarantine: bool = False  # whether tools of it are closed, and may be back as they were approved
+    further: tuple[str, ...] = ()
+    goes_as: Pass = NOBODY
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return (self.url, *self.further)
 
     @property
     def bytes_max(self) -> int:
@@ -66,7 +76,7 @@ class Subject:
 
     @property
     def host(self) -> str:
-        return urlsplit(self.url).netloc
+        return _host(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ async def _ask_all(subjects: Sequence[Subject], limits: Limits) -> dict[UUID, Fi
     places = asyncio.Semaphore(limits.parallel)
     hosts: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_HOST))
     spread = min(len(subjects) / limits.starts_per_second, limits.seconds / 2) if limits.starts_per_second else 0.0
-    found: dict[UUID, Finding] = {}
+    found: dict[UUID, dict[int, Finding]] = {}
     make = http.async_clients(
         inventory.allowed(limits.allow),
         connections=limits.parallel * 2,  # a stream of events takes a second one
@@ -123,22 +133,57 @@ async def _ask_all(subjects: Sequence[Subject], limits: Limits) -> dict[UUID, Fi
     )
     async with make as client:
 
-        async def one(subject: Subject) -> None:
+        async def one(subject: Subject, place: int, url: str) -> None:
             await asyncio.sleep(random.random() * spread)  # noqa: S311 - no secret
-            async with hosts[subject.host], places:
+            async with hosts[_host(url)], places:
                 if loop.time() < ends_at:
-                    found[subject.server_id] = await check(client(), subject, limits.bounds)
+                    asker = client()
+                    asker.auth = subject.goes_as
+                    found.setdefault(subject.server_id, {})[place] = await check(asker, subject, limits.bounds, url)
 
-        await asyncio.gather(*(one(subject) for subject in subjects))
-    return found
+        await asyncio.gather(
+            *(one(subject, place, url) for subject in subjects for place, url in enumerate(subject.urls))
+        )
+    # Half of a server's addresses say nothing of it; the next round begins with it.
+    return {each.server_id: together(found[each.server_id]) for each in subjects if 0 in found.get(each.server_id, ())}
 
 
-async def check(client: httpx.AsyncClient, subject: Subject, bounds: inventory.Bounds = BOUNDS) -> Finding:
-    """Ask one server, and compare what it offers with what was approved. Raises nothing."""
+def together(findings: Mapping[int, Finding]) -> Finding:
+    """What the findings at all addresses of a server say of it: one that does not answer degrades it, all of them and it is down.
+
+    Which address it is is told by its number, because addresses are nobody's business but the owner's.
+    """
+    if len(findings) == 1:
+        return findings[0]
+    known = {place: each for place, each in findings.items() if each.outcome != Health.UNKNOWN} or findings
+    place, worst = max(known.items(), key=lambda item: (rules.order_of(item[1].outcome), -item[0]))
+    if worst.outcome == Health.READY:
+        return _measured(worst, findings)
+    is_partly = worst.outcome == Health.DOWN and any(each.outcome != Health.DOWN for each in known.values())
+    words = f"Address {place + 1} of {len(findings)}: {worst.detail}"
+    outcome = Health.DEGRADED if is_partly else worst.outcome
+    return _measured(replace(worst, outcome=outcome, detail=words), findings)
+
+
+def _measured(finding: Finding, findings: Mapping[int, Finding]) -> Finding:
+    """With the slowest answer, the certificate that ends first, and tools that differ somewhere."""
+    each = findings.values()
+    return replace(
+        finding,
+        took_ms=max((one.took_ms for one in each if one.took_ms is not None), default=None),
+        tls_expires_at=min((one.tls_expires_at for one in each if one.tls_expires_at is not None), default=None),
+        tools=next((one.tools for one in each if one.tools), ()),
+    )
+
+
+async def check(
+    client: httpx.AsyncClient, subject: Subject, bounds: inventory.Bounds = BOUNDS, url: str = ""
+) -> Finding:
+    """Ask one server at one address, and compare what it offers with what was approved. Raises nothing."""
     noted, moment = Noted(), clock.now()
     try:
         fitting = replace(bounds, bytes=min(bounds.bytes, subject.bytes_max))
-        look = await inventory.look(client, subject.url, bounds=fitting, noted=noted)
+        look = await inventory.look(client, url or subject.url, bounds=fitting, noted=noted)
     except MarketplaceError as error:
         return _failed(error, subject, moment, noted)
     except Exception:
@@ -177,12 +222,22 @@ def _judged(changes: str, took_ms: float, tls_until: datetime | None, now: datet
 
 def _failed(error: MarketplaceError, subject: Subject, moment: datetime, noted: Noted) -> Finding:
     cause = next((each for kind, each in _CAUSES if isinstance(error, kind)), Cause.ANSWER)
-    outcome, detail = Health.DOWN, error.message
-    if cause == Cause.SIGN_IN:
-        outcome = Health.READY if subject.signs_in else Health.DEGRADED
-        detail = "It asks for a sign-in, as declared; its tools were not compared." if subject.signs_in else detail
-    shown = "" if outcome == Health.READY else cause
-    return Finding(outcome, moment, shown, detail, tls_expires_at=noted.tls_expires_at)
+    outcome, detail = (Health.DOWN, error.message) if cause != Cause.SIGN_IN else _barred(subject, error.message)
+    return Finding(outcome, moment, cause, detail, tls_expires_at=noted.tls_expires_at)
+
+
+def _barred(subject: Subject, message: str) -> tuple[Health, str]:
+    """Of a server that answers and lets nobody in: whether that is a fault, or only not known."""
+    if subject.goes_as.secret is not None:
+        return Health.DEGRADED, "It refuses the credential that its owner stored for it."
+    if not subject.signs_in:
+        return Health.DEGRADED, message
+    reason = subject.goes_as.trouble or "its owner has stored none for checks"
+    return Health.UNKNOWN, f"It answers and asks for a credential; {reason}, so its tools are not known."
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
 
 
 def changes_since(approved: Mapping[str, str], tools: Sequence[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 
-from catalog.choices import Health
+from catalog.choices import Cause, Health
 from catalog.health import rules
 from catalog.health.checks import Finding
 from catalog.health.models import Incident
@@ -28,7 +28,7 @@ OPENED, CLOSED = "health.incident_opened", "health.incident_closed"
 
 def follow(server_id: UUID, state: str, finding: Finding, recent: Sequence[tuple[str, str]]) -> None:
     """Open, worsen or close the incident of a server that is now shown as `state`. `recent` are the checks before this one."""
-    if finding.outcome == Health.UNKNOWN:
+    if finding.outcome == Health.UNKNOWN and finding.cause != Cause.SIGN_IN:
         return
     present = Incident.objects.select_for_update().filter(server_id=server_id, closed_at=None).first()
     if present is None and rules.is_bad(state):

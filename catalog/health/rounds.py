@@ -19,7 +19,7 @@ from django.db.models import F, Q, QuerySet
 
 from catalog.cards import HEALTH_FRESH
 from catalog.choices import AuthMode, Cause, DriftFinder, Health, Status
-from catalog.health import checks, incidents, rules
+from catalog.health import checks, incidents, passes, rules
 from catalog.health.checks import Finding, Limits, Subject
 from catalog.health.models import HealthCheck, HealthDay, HealthRun
 from catalog.models import Server, Tool, ToolDrift
@@ -117,6 +117,7 @@ def _end(this: HealthRun, due: int, counts: Counter[str], *, doubted: bool) -> H
 def _due() -> list[Known]:
     rows = list(watched().order_by(F("health_checked_at").asc(nulls_first=True)).defer("description")[:SERVERS_MAX])
     ids = [row.pk for row in rows]
+    going_as = passes.of_servers(rows)
     approved = _approved({row.current_version_id: row.pk for row in rows if row.current_version_id})
     closed = set(
         ToolDrift.objects.filter(server_id__in=ids, closed_at=None).values_list("server_id", flat=True).distinct()
@@ -134,6 +135,8 @@ def _due() -> list[Known]:
                 approved.get(row.pk),
                 signs_in=row.auth_mode != AuthMode.NONE,
                 in_quarantine=row.pk in closed,
+                further=tuple(row.further_urls),
+                goes_as=going_as.get(row.pk, passes.NOBODY),
             ),
             row.health,
             row.health if row.health_checked_at and row.health_checked_at >= fresh else Health.UNKNOWN,
@@ -195,7 +198,14 @@ def _store(pairs: Sequence[tuple[Known, Finding]]) -> None:
             drifts.compare(server_id=known.subject.server_id, tools=tools, found_by=DriftFinder.HEALTH)
 
 
+def _is_barred(finding: Finding) -> bool:
+    """Whether the server answered, but not to somebody without a credential: not known, and why is worth showing."""
+    return finding.outcome == Health.UNKNOWN and finding.cause == Cause.SIGN_IN
+
+
 def _state(known: Known, finding: Finding) -> str:
+    if _is_barred(finding):
+        return Health.UNKNOWN
     return rules.damped(known.shown, [*(outcome for outcome, _ in known.recent), finding.outcome])
 
 
@@ -229,7 +239,11 @@ def _count_days(pairs: Sequence[tuple[Known, Finding]]) -> None:
 
 def _show(pairs: Sequence[tuple[Known, Finding]], states: dict[UUID, str]) -> None:
     """What cards and facets read. A check that failed by itself leaves what is shown to grow old."""
-    shown = [(known.subject.server_id, finding) for known, finding in pairs if finding.outcome != Health.UNKNOWN]
+    shown = [
+        (known.subject.server_id, finding)
+        for known, finding in pairs
+        if finding.outcome != Health.UNKNOWN or _is_barred(finding)
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE public.catalog_server AS s SET health = each.state, health_detail = each.detail,"

@@ -35,6 +35,11 @@ def damped(shown: str, outcomes: Sequence[str]) -> str:
     return sorted(known, key=_ORDER.__getitem__)[(len(known) - 1) // 2]
 
 
+def order_of(state: str) -> int:
+    """The worse, the higher; what is not known is below everything."""
+    return _ORDER.get(state, -1)
+
+
 def is_bad(state: str) -> bool:
     return _ORDER.get(state, 0) > 0
 

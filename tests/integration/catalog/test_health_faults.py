@@ -11,6 +11,7 @@ import pytest
 
 from catalog import digests, inventory
 from catalog.health.checks import Finding, Limits, Subject, ask_all
+from catalog.health.passes import Pass
 from tests.support import bad_servers as bad
 from tests.support.cast import PAYMENTS_TOOLS
 
@@ -98,11 +99,17 @@ def test_a_name_that_nobody_knows_is_its_own_cause():
 class TestSignIn:
     talk = staticmethod(bad.says("401 Who?", b""))
 
-    def test_one_that_is_declared_is_as_it_should_be(self):
+    def test_of_one_that_is_declared_nothing_is_known_without_a_credential(self):
         found = found_of(self.talk, signs_in=True)
 
-        assert (found.outcome, found.cause) == ("ready", "")
-        assert "not compared" in found.detail
+        assert (found.outcome, found.cause) == ("unknown", "sign_in")
+        assert "stored none" in found.detail
+
+    def test_one_that_refuses_the_stored_credential_is_degraded(self):
+        found = found_of(self.talk, signs_in=True, goes_as=Pass("", ("authorization", "Bearer stale")))
+
+        assert (found.outcome, found.cause) == ("degraded", "sign_in")
+        assert "stale" not in found.detail
 
     def test_one_that_is_not_declared_is_a_degradation(self):
         assert (found_of(self.talk).outcome, found_of(self.talk).cause) == ("degraded", "sign_in")
@@ -128,6 +135,36 @@ def test_a_server_may_describe_itself_at_the_length_that_was_approved_and_not_mu
     assert body > Subject(uuid4(), "", APPROVED).bytes_max
     assert found_of(bad.good([tool])).cause == "answer"
     assert found_of(bad.good([tool]), definitions=approved).cause == "changed"
+
+
+class TestAddresses:
+    def found(self, *talks: bad.Talk) -> Finding:
+        with contextlib.ExitStack() as stack:
+            servers = [stack.enter_context(bad.serving(talk)) for talk in talks]
+            one = Subject(uuid4(), servers[0].url, APPROVED, further=tuple(each.url for each in servers[1:]))
+            return ask(one, allow=frozenset().union(*(each.allow for each in servers)))[one.server_id]
+
+    def test_all_that_answer_are_ready(self):
+        found = self.found(*[bad.good(PAYMENTS_TOOLS)] * 3)
+
+        assert (found.outcome, found.detail) == ("ready", "")
+        assert found.took_ms is not None
+
+    def test_one_that_does_not_degrades_the_server_and_is_told_by_number(self):
+        found = self.found(bad.good(PAYMENTS_TOOLS), bad.reset, bad.good(PAYMENTS_TOOLS))
+
+        assert (found.outcome, found.cause) == ("degraded", "unreachable")
+        assert found.detail.startswith("Address 2 of 3: ")
+        assert "127.0.0.1" not in found.detail
+
+    def test_only_all_of_them_are_down(self):
+        assert self.found(bad.reset, bad.leave).outcome == "down"
+
+    def test_another_definition_at_one_address_is_a_change(self):
+        found = self.found(bad.good(PAYMENTS_TOOLS), bad.good(PAYMENTS_TOOLS[:1]))
+
+        assert (found.outcome, found.cause) == ("degraded", "changed")
+        assert len(found.tools) == 1
 
 
 class TestCertificates:
