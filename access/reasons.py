@@ -22,10 +22,13 @@ class Words:
     remedy: str = ""
 
 
-_OBSERVED_AT = 4  # the check of the tool's definition, the last one before grants
+_PLACES = {name: place for place, (name, _, _) in enumerate(engine.CHECKS)}
+_OBSERVED_AT = _PLACES["definition"]  # the last check before grants
 # Checks by their place in the engine's list: those that only a call of a tool meets, and what a grant says about a call.
-_OF_TOOLS = frozenset({4, 6})
-_OF_TERMS = frozenset({7, 8})
+_OF_TOOLS = frozenset(_PLACES[name] for name in ("tool", "definition", "denied", "named", "arguments"))
+_OF_TERMS = frozenset(_PLACES[name] for name in ("effect", "trust"))
+# Checks of what most grants do not have; shown where they decided.
+_SELDOM = frozenset(_PLACES[name] for name in ("session", "denied", "conditions", "arguments"))
 _TERMLESS = frozenset({engine.MethodRule.HANDSHAKE, engine.MethodRule.LIST})
 _ASK = "Give the caller access to this server."
 
@@ -38,6 +41,44 @@ WORDS: dict[Reason, Words] = {
         "No identity", "The caller could not be told apart from strangers.", "Send a valid API key.", "key"
     ),
     Reason.NO_MATCHING_GRANT: Words("No grant", "No grant covers this caller on this server.", _ASK, "access"),
+    Reason.MISSING_SESSION: Words(
+        "No session",
+        "The server wants every call to belong to a session of an agent, and the caller named none.",
+        "Have a session issued, and send its name with every call.",
+    ),
+    Reason.SESSION_NOT_FOUND: Words(
+        "Unknown session",
+        "The caller named a session that is not one of its own at this server.",
+        "Have a session issued for the caller, or send no session where none is needed.",
+    ),
+    Reason.SESSION_REVOKED: Words(
+        "Session revoked",
+        "The session that the caller named had been revoked.",
+        "Have another session issued if the caller should have one.",
+    ),
+    Reason.SESSION_EXPIRED: Words(
+        "Session ended",
+        "The session that the caller named had reached its end, or was not used for too long.",
+        "Open another session.",
+    ),
+    Reason.CONDITION_NOT_MET: Words(
+        "Conditions not met",
+        "The caller's grant holds at other hours, from other addresses or for other environments.",
+        "Call when and from where the grant allows it, or give a wider one.",
+        "access",
+    ),
+    Reason.TOOL_DENIED: Words(
+        "Tool denied",
+        "A grant of the caller denies “{tool}”, and that counts more than what others allow.",
+        "Change the grant that denies the tool, if the caller should use it.",
+        "access",
+    ),
+    Reason.ARGUMENTS_NOT_ALLOWED: Words(
+        "Arguments not allowed",
+        "The caller's grant allows “{tool}” only with other arguments.",
+        "Call it with arguments that the grant allows, or give a wider one.",
+        "access",
+    ),
     Reason.GRANT_EXPIRED: Words(
         "Grant expired", "The caller's grant had reached its end.", "Give access again, with a later end.", "access"
     ),
@@ -76,8 +117,8 @@ WORDS: dict[Reason, Words] = {
     ),
     Reason.TRUST_TOO_LOW: Words(
         "Trust too low",
-        "Needs {required} trust; the grant gives {effective}.",
-        "Give a grant with {required} trust.",
+        "Needs {required} trust; grant and session give {effective}.",
+        "Give a grant with {required} trust, and consent to it where a session is used.",
         "access",
     ),
     Reason.METHOD_UNKNOWN: Words(
@@ -173,7 +214,7 @@ def trace_rows(reason: str, why: str, method: str = "tools/call") -> list[dict[s
     steps = engine.trace(reason)
     # A policy that only observes decides before any grant is looked at.
     last = _OBSERVED_AT if reason == Reason.OBSERVED else len(steps) - 1
-    skipped = _skipped_for(method)
+    skipped = _skipped_for(method) | _SELDOM
     failed = next((index for index, step in enumerate(steps) if step.outcome == "failed"), None)
     deciding = failed if failed is not None else max(index for index in range(last + 1) if index not in skipped)
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,24 +12,30 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from access import engine
+from access import conditions, engine
 from access.limits import MONEY_SCALE, LimitKind, LimitRule, LimitScope, Period, to_units
-from access.models import Grant, Limit
+from access.models import AgentSession, Grant, Limit
 from access.types import (
+    Compat,
     Decision,
+    EnforceOn,
     GrantRule,
     PolicyMode,
     Principal,
     Reason,
+    Request,
     ServerPolicy,
+    SessionRule,
+    SessionTerms,
     SideEffect,
-    SubjectKind,
     ToolRule,
+    ToolTerm,
     Trust,
 )
 from catalog import names
 from catalog.choices import Status
 from catalog.models import Server
+from catalog.policies import PolicySettings
 from catalog.selectors import drifts
 from catalog.selectors.listing import visible_to
 from catalog.types import Viewer
@@ -58,11 +64,26 @@ def live_grants_on(server_id: UUID) -> QuerySet[Grant]:
 
 
 def grants_of(principal: Principal) -> QuerySet[Grant]:
-    """Live grants whose subject is this principal."""
-    subjects = Q()
-    for kind, value in principal.subjects():
-        subjects |= Q(subject_kind=kind, subject=value)
-    return Grant.objects.filter(subjects, _live()) if subjects else Grant.objects.none()
+    """Live grants whose subject is this principal: every part that is set matches."""
+    if not principal.is_known:
+        return Grant.objects.none()
+    return Grant.objects.filter(
+        _live(),
+        subject_user__in=["", principal.user_id],
+        subject_agent__in=["", principal.agent],
+        subject_team__in=["", *principal.team_ids],
+        subject_key__in=["", principal.key_id],
+    )
+
+
+def list_sessions() -> QuerySet[AgentSession]:
+    """Every session of an agent, the newest first. Never joined with servers, as grants."""
+    return AgentSession.objects.all()
+
+
+def live_sessions() -> QuerySet[AgentSession]:
+    """Those that neither were revoked nor reached their expiry; the policy of a server may still end one of them earlier."""
+    return AgentSession.objects.filter(_live_session())
 
 
 def compile_rules() -> list[GrantRule]:
@@ -70,21 +91,61 @@ def compile_rules() -> list[GrantRule]:
     horizon = clock.now() - _REMEMBER_ENDED
     rows = Grant.objects.filter(
         Q(revoked_at=None) | Q(revoked_at__gte=horizon), Q(expires_at=None) | Q(expires_at__gte=horizon)
-    ).order_by("pk")
+    ).order_by("namespace", "name", "pk")
     return [to_rule(grant) for grant in rows]
+
+
+def compile_sessions() -> list[SessionRule]:
+    """Every session that a gateway must know of, as the engine's values."""
+    horizon = clock.now() - _REMEMBER_ENDED
+    rows = AgentSession.objects.filter(
+        Q(revoked_at=None) | Q(revoked_at__gte=horizon), Q(expires_at=None) | Q(expires_at__gte=horizon)
+    ).order_by("namespace", "name", "pk")
+    return [to_session_rule(session) for session in rows]
 
 
 def to_rule(grant: Grant) -> GrantRule:
     return GrantRule(
         grant_id=grant.pk,
         server_id=grant.server_id,
-        subject_kind=SubjectKind(grant.subject_kind),
-        subject=grant.subject,
+        name=grant.name,
+        namespace=grant.namespace,
+        user=grant.subject_user,
+        agent=grant.subject_agent,
+        team=grant.subject_team,
+        key=grant.subject_key,
+        everyone=grant.for_everyone,
         max_trust=Trust.parse(grant.max_trust),
         side_effects=frozenset(SideEffect(effect) for effect in grant.side_effects),
-        tools=frozenset(grant.tools),
+        tool_rules={
+            rule["name"]: ToolTerm(rule.get("decision") == "deny", Trust.parse(rule.get("required_trust")))
+            for rule in grant.tool_rules
+        },
+        conditions=conditions.parse(grant.conditions),
+        policy_version=grant.policy_version,
+        disabled=grant.disabled_at is not None,
         expires_at=grant.expires_at,
         revoked_at=grant.revoked_at,
+    )
+
+
+def to_session_rule(session: AgentSession) -> SessionRule:
+    return SessionRule(
+        session_id=session.pk,
+        server_id=session.server_id,
+        name=session.name,
+        namespace=session.namespace,
+        user=session.subject_user,
+        agent=session.subject_agent,
+        team=session.subject_team,
+        consented_trust=Trust.parse(session.consented_trust),
+        issued_at=session.created_at,
+        last_used_at=session.last_used_at,
+        expires_at=session.expires_at,
+        revoked_at=session.revoked_at,
+        idle_timeout_s=session.idle_timeout_s or 0,
+        policy_version=session.policy_version,
+        credential_id=session.credential_id,
     )
 
 
@@ -141,9 +202,21 @@ def compile_policy(server: Server) -> ServerPolicy:
     """What the engine needs to know of a server, from its approved version."""
     tools = server.current_version.tools.all() if server.current_version else []
     quarantined = drifts.open_tools(server.pk)
+    settings = PolicySettings.of(server)
     return ServerPolicy(
         server_id=server.pk,
         mode=PolicyMode(server.policy_mode),
+        allows_by_default=settings.default_decision == "allow",
+        enforce_on=EnforceOn(settings.enforce_on),
+        compat=Compat(settings.compat),
+        policy_version=settings.policy_version,
+        team=str(server.owner_team_id or ""),
+        session=SessionTerms(
+            required=settings.session_required,
+            header=settings.session_header,
+            max_lifetime_s=settings.session_max_lifetime_s,
+            idle_timeout_s=settings.session_idle_timeout_s,
+        ),
         required_trust=Trust.parse(server.required_trust),
         tools={
             tool.name: ToolRule(
@@ -184,10 +257,20 @@ def list_keys(tenant: Tenant) -> QuerySet[APIKey]:
     return APIKey.objects.filter(tenant=tenant).select_related("created_by", "team")
 
 
-def explain_call(key: APIKey, server: Server, method: str, tool: str) -> Decision:
+def explain_call(
+    key: APIKey,
+    server: Server,
+    method: str,
+    tool: str,
+    *,
+    session: str = "",
+    address: str = "",
+    environment: str = "",
+    arguments: Mapping[str, Any] | None = None,
+) -> Decision:
     """What a gateway would decide at this moment for a call with this key, with the steps of the decision.
 
-    The checks before the engine are those of the gateway's stages, in their order.
+    The checks before the engine are those of the gateway's stages, in their order. `arguments` that are not known are not judged.
     """
     if key.state != "active":
         return _refuse(Reason.MISSING_IDENTITY, f"The key is {key.state}.")
@@ -199,8 +282,10 @@ def explain_call(key: APIKey, server: Server, method: str, tool: str) -> Decisio
         return _refuse(Reason.SCOPE_MISSING, "The key lacks the scope invoke.")
     principal = _principal(key, members_who_act(key.tenant))
     rules = [rule for rule in compile_rules() if rule.server_id == server.pk]
+    sessions = [rule for rule in compile_sessions() if rule.server_id == server.pk] if session else []
     policy = compile_policy(server).towards(own=server.owner_tenant_id == key.tenant_id)
-    return engine.explain(policy, rules, principal, method, tool, clock.now())
+    request = Request(method, tool, session, address, environment, arguments)
+    return engine.explain(policy, rules, sessions, principal, request, clock.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +311,10 @@ def tools_of_keys(keys: Sequence[APIKey], servers: QuerySet[Server]) -> dict[UUI
         return found
     members = members_who_act(live[0].tenant)
     acting = {key.pk: _principal(key, members) for key in live}
-    subjects = frozenset(pair for principal in acting.values() for pair in principal.subjects())
-    rules = [rule for rule in compile_rules() if (rule.subject_kind, rule.subject) in subjects]
+    rules = [rule for rule in compile_rules() if any(engine.is_about(rule, each) for each in acting.values())]
     touched = {rule.server_id for rule in rules}
     tenant_id, now = live[0].tenant_id, clock.now()
-    rows = servers.filter(Q(pk__in=touched) | Q(owner_tenant_id=tenant_id, policy_mode=PolicyMode.OBSERVE))
+    rows = servers.filter(Q(pk__in=touched) | Q(owner_tenant_id=tenant_id) & open_without_grant())
     for server in rows.select_related("current_version").prefetch_related("current_version__tools").order_by("slug"):
         policy = compile_policy(server).towards(own=server.owner_tenant_id == tenant_id)
         grants = [rule for rule in rules if rule.server_id == server.pk]
@@ -243,7 +327,9 @@ def tools_of_keys(keys: Sequence[APIKey], servers: QuerySet[Server]) -> dict[UUI
                 found[key.pk] += [
                     tool
                     for tool in tools
-                    if engine.decide(policy, grants, acting[key.pk], "tools/call", tool.own_name, now).allowed
+                    if engine.decide(
+                        policy, grants, (), acting[key.pk], Request("tools/call", tool.own_name), now
+                    ).allowed
                 ]
     return found
 
@@ -261,5 +347,14 @@ def _refuse(reason: Reason, message: str) -> Decision:
     return Decision(False, reason, message, steps=engine.trace(reason))
 
 
+def open_without_grant() -> Q:
+    """Servers that let agents of their owner call without a grant: those that only observe, or allow by default."""
+    return Q(policy_mode=PolicyMode.OBSERVE) | Q(policy_settings__default_decision="allow")
+
+
 def _live() -> Q:
+    return Q(disabled_at=None) & _live_session()
+
+
+def _live_session() -> Q:
     return Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=clock.now()))

@@ -6,9 +6,11 @@ Ranks and reason strings follow the MCP Runtime evaluator, so that its users fin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from typing import Any
 from uuid import UUID
 
 
@@ -38,11 +40,26 @@ class SubjectKind(StrEnum):
     AGENT = "agent"
     TEAM = "team"
     KEY = "key"
+    ORGANISATION = "organisation"  # everybody and everything of the organisation
 
 
 class PolicyMode(StrEnum):
     ALLOW_LIST = "allow-list"
     OBSERVE = "observe"
+
+
+class EnforceOn(StrEnum):
+    """On which methods trust and side effects are held against grants."""
+
+    ALL = "all"
+    CALL_TOOL = "call_tool"  # tool calls; whatever else a server offers is open to whoever has a live grant
+
+
+class Compat(StrEnum):
+    """Whose reading of a policy counts where ours is stricter (requirements C6)."""
+
+    STRICT = "strict"
+    MCP_RUNTIME = "mcp-runtime"
 
 
 class Reason(StrEnum):
@@ -51,12 +68,19 @@ class Reason(StrEnum):
     ALLOWED = "allowed"
     OBSERVED = "observed"
     MISSING_IDENTITY = "missing_identity"
+    MISSING_SESSION = "missing_session"
+    SESSION_NOT_FOUND = "session_not_found"
+    SESSION_REVOKED = "session_revoked"
+    SESSION_EXPIRED = "session_expired"
     NO_MATCHING_GRANT = "no_matching_grant"
     GRANT_EXPIRED = "grant_expired"
     GRANT_REVOKED = "grant_revoked"
     TOOL_UNKNOWN = "tool_unknown"
     TOOL_QUARANTINED = "tool_quarantined"
+    CONDITION_NOT_MET = "condition_not_met"
+    TOOL_DENIED = "tool_denied"
     TOOL_NOT_GRANTED = "tool_not_granted"
+    ARGUMENTS_NOT_ALLOWED = "arguments_not_allowed"
     TOOL_SIDE_EFFECT_UNKNOWN = "tool_side_effect_unknown"
     SIDE_EFFECT_NOT_ALLOWED = "side_effect_not_allowed"
     TRUST_TOO_LOW = "trust_too_low"
@@ -87,6 +111,31 @@ class ToolRule:
     digest: str = ""  # of the approved definition (`catalog.digests.of_tool`); empty when it is not known
     idempotent: bool = False  # calling it twice does no more than calling it once, as its approved definition says
     quarantined: bool = False  # the server's definition differs from the approved one
+    risk: str = ""  # low | medium | high where it is declared; informs, decides nothing
+
+    @property
+    def risk_level(self) -> str:
+        """The declared risk, else the one that follows from trust and side effect; empty when there is no telling."""
+        if self.risk in {"low", "medium", "high"}:
+            return self.risk
+        if self.side_effect is SideEffect.DESTRUCTIVE or self.required_trust is Trust.HIGH:
+            return "high"
+        if self.side_effect is SideEffect.WRITE or self.required_trust is Trust.MEDIUM:
+            return "medium"
+        return "low" if self.side_effect is SideEffect.READ else ""
+
+
+DEFAULT_SESSION_HEADER = "X-MCP-Agent-Session"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTerms:
+    """What a server's policy asks of the sessions of agents."""
+
+    required: bool = False
+    header: str = DEFAULT_SESSION_HEADER  # in which callers name their session
+    max_lifetime_s: int = 86_400  # from its issue
+    idle_timeout_s: int = 3_600  # from its last use
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +145,113 @@ class ServerPolicy:
     server_id: UUID
     mode: PolicyMode
     required_trust: Trust
-    tools: dict[str, ToolRule]
+    tools: Mapping[str, ToolRule]
+    allows_by_default: bool = False
+    enforce_on: EnforceOn = EnforceOn.ALL
+    compat: Compat = Compat.STRICT
+    policy_version: str = "v1"
+    team: str = ""  # of the owner
+    session: SessionTerms = SessionTerms()
 
     def towards(self, *, own: bool) -> ServerPolicy:
         """The policy for callers of the owner (`own`) or of another organisation.
 
-        Observing is for the owner's own agents. Whether others may call is for their own grants to say: a provider must not
-        switch off another organisation's access rules and be paid for what passes.
+        Observing, allowing by default and the lenient readings are for the owner's own agents. Whether others may call is for
+        their own grants to say: a provider must not switch off another organisation's access rules and be paid for what passes.
         """
-        return self if own or self.mode is PolicyMode.ALLOW_LIST else replace(self, mode=PolicyMode.ALLOW_LIST)
+        is_lenient = self.mode is not PolicyMode.ALLOW_LIST or self.allows_by_default
+        if own or not (is_lenient or self.compat is not Compat.STRICT or self.enforce_on is not EnforceOn.ALL):
+            return self
+        return replace(
+            self,
+            mode=PolicyMode.ALLOW_LIST,
+            allows_by_default=False,
+            compat=Compat.STRICT,
+            enforce_on=EnforceOn.ALL,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTerm:
+    """What a grant says of one tool."""
+
+    is_denied: bool = False
+    required_trust: Trust = Trust.LOW
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """A part of some days of the week (Monday is 0), in minutes from midnight in a time zone; it may pass midnight."""
+
+    days: frozenset[int]
+    start: int
+    end: int
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """When a grant counts: whatever is set must hold, and of a list any one. `arguments` holds a JSON Schema per tool."""
+
+    hours: tuple[Hours, ...] = ()
+    networks: frozenset[str] = frozenset()
+    environments: frozenset[str] = frozenset()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class GrantRule:
-    """A grant as the engine sees it. No `tools` means every tool of the server."""
+    """A grant as the engine sees it. Every part of the subject that is set must match; no `tool_rules` means every tool."""
 
     grant_id: UUID
     server_id: UUID
-    subject_kind: SubjectKind
-    subject: str
     max_trust: Trust
     side_effects: frozenset[SideEffect]
-    tools: frozenset[str] = frozenset()
+    name: str = ""
+    namespace: str = ""
+    user: str = ""
+    agent: str = ""
+    team: str = ""
+    key: str = ""
+    everyone: bool = False
+    tool_rules: Mapping[str, ToolTerm] = field(default_factory=dict)
+    conditions: Conditions | None = None
+    policy_version: str = ""
+    disabled: bool = False
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRule:
+    """A session of an agent as the engine sees it: what a person consented to, for how long."""
+
+    session_id: UUID
+    server_id: UUID
+    name: str
+    namespace: str = ""
+    user: str = ""
+    agent: str = ""
+    team: str = ""
+    consented_trust: Trust = Trust.LOW
+    issued_at: datetime | None = None
+    last_used_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    idle_timeout_s: int = 0  # 0: what the server's policy says
+    policy_version: str = ""
+    credential_id: UUID | None = None  # of the organisation for the server, instead of its usual one
+
+    def ends_at(self, terms: SessionTerms, used_at: datetime | None = None) -> datetime | None:
+        """The moment from which it counts no more if nobody uses it again. `used_at` is a use that the rule does not know of."""
+        ends = [self.expires_at] if self.expires_at is not None else []
+        if self.issued_at is not None:
+            ends.append(self.issued_at + timedelta(seconds=terms.max_lifetime_s))
+        uses = [moment for moment in (self.issued_at, self.last_used_at, used_at) if moment is not None]
+        idle = min(filter(None, (self.idle_timeout_s, terms.idle_timeout_s)), default=0)
+        if uses and idle:
+            ends.append(max(uses) + timedelta(seconds=idle))
+        return min(ends, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +263,24 @@ class Principal:
     agent: str = ""
     team_ids: frozenset[str] = frozenset()
 
-    def subjects(self) -> frozenset[tuple[SubjectKind, str]]:
-        pairs = [
-            (SubjectKind.KEY, self.key_id),
-            (SubjectKind.USER, self.user_id),
-            (SubjectKind.AGENT, self.agent),
-            *((SubjectKind.TEAM, team) for team in self.team_ids),
-        ]
-        return frozenset((kind, value) for kind, value in pairs if value)
+    @property
+    def is_known(self) -> bool:
+        return bool(self.key_id or self.user_id or self.agent or any(self.team_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for. `tool` is the one that is called or started the task, and empty for other methods."""
+
+    method: str
+    tool: str = ""
+    session: str = ""  # the name that the caller gives it
+    address: str = ""  # where the caller is; empty when it is not known
+    environment: str = ""  # what the caller's key is for, such as production
+    arguments: Mapping[str, Any] | None = (
+        None  # None: not known, as when tools are listed; then their limits are not looked at
+    )
+    session_used_at: datetime | None = None  # a later use of the session than its rule knows of
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +294,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Allowed or not, why, under which grant, and what to do next."""
+    """Allowed or not, why, under which grant and session, and what to do next."""
 
     allowed: bool
     reason: Reason
@@ -163,3 +305,9 @@ class Decision:
     trust_required: str = ""
     trust_effective: str = ""
     steps: tuple[Step, ...] = field(default=())
+    session_id: UUID | None = None
+    trust_admin: str = ""  # what the grants give
+    trust_consented: str = ""  # what the session's person agreed to; the same as `trust_admin` without a session
+    risk: str = ""
+    policy_version: str = ""
+    obligations: tuple[str, ...] = ()  # what has to happen beside the call, such as an approval of it

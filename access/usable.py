@@ -18,7 +18,7 @@ class GrantSource:
     def usable_servers(self, organisation: Tenant) -> set[UUID]:
         with tenant_scope(organisation):
             return set(
-                Grant.objects.filter(revoked_at=None)
+                Grant.objects.filter(revoked_at=None, disabled_at=None)
                 .exclude(expires_at__lte=clock.now())
                 .values_list("server_id", flat=True)
             )
@@ -27,8 +27,8 @@ class GrantSource:
         with tenant_scope(organisation):
             return [
                 Holder(
-                    kind=grant.get_subject_kind_display(),
-                    label=grant.subject_label or grant.subject,
+                    kind=grant.kind_words.capitalize(),
+                    label=grant.who,
                     trust=grant.max_trust,
                     side_effects=tuple(grant.side_effects),
                     tools=tuple(grant.tools),

@@ -48,7 +48,7 @@ def _build(upstream_url: str) -> dict[str, str]:
         server = _server(provider, upstream_url)
         issued = api_keys.issue(tenant=caller, name="bench", scopes=[Scope.INVOKE], actor=owner, agent=AGENT)
     with tenant_scope(caller):
-        grants.give(tenant=caller, server=server, subject=grants.Subject("agent", AGENT), actor=owner)
+        grants.give(tenant=caller, server=server, subject=grants.Subject.of("agent", AGENT), actor=owner)
         _limit(caller)
     return {"api_key": issued.text, "schema": caller.schema_name}
 

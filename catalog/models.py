@@ -111,6 +111,7 @@ class Server(Record):
         max_length=6, choices=TrustLevel.choices, default=TrustLevel.LOW, blank=True, help_text="Empty: nobody said."
     )
     policy_mode = models.CharField(max_length=10, choices=PolicyMode.choices, default=PolicyMode.ALLOW_LIST)
+    policy_settings = models.JSONField(default=dict, blank=True, help_text="catalog.policies.PolicySettings")
     gateway_enabled = models.BooleanField(default=True)
     url = models.URLField(
         max_length=500,

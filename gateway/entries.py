@@ -15,7 +15,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from access.limits import LimitRule
-from access.types import GrantRule, ServerPolicy
+from access.types import GrantRule, ServerPolicy, SessionRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,16 @@ class TenantEntry:
     suspended: bool
     keys: Mapping[str, KeyEntry]  # by key_id
     grants: Mapping[UUID, tuple[GrantRule, ...]]  # by server id
-    observed: frozenset[UUID] = frozenset()  # own servers whose policy only observes, so that they need no grant
+    observed: frozenset[UUID] = (
+        frozenset()
+    )  # own servers whose policy needs no grant: it observes, or allows by default
     limits: tuple[LimitRule, ...] = ()  # of the organisation, and the platform's defaults
     credentials: Mapping[UUID, tuple[CredentialEntry, ...]] = field(default_factory=dict)  # by server id
     data_keys: Mapping[UUID, bytes] = field(default_factory=dict, repr=False)  # wrapped, `core.vault`
     # Ids of members by address and of teams by short name and namespace; only where a key may say for whom it calls.
     people: Mapping[str, str] = field(default_factory=dict, repr=False)
     teams: Mapping[str, str] = field(default_factory=dict)
+    sessions: Mapping[UUID, tuple[SessionRule, ...]] = field(default_factory=dict)  # by server id
 
 
 @dataclass(frozen=True, slots=True)

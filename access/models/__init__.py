@@ -7,16 +7,19 @@ from access.models.connection import (
     OAuthClient,
     UpstreamCredential,
 )
-from access.models.grant import TRUST_CHOICES, Grant
+from access.models.grant import TRUST_CHOICES, Grant, Origin
 from access.models.limit import Limit
+from access.models.session import AgentSession
 
 __all__ = [
     "TRUST_CHOICES",
+    "AgentSession",
     "ConnectAttempt",
     "CredentialKind",
     "CredentialStatus",
     "Grant",
     "Limit",
     "OAuthClient",
+    "Origin",
     "UpstreamCredential",
 ]

@@ -56,7 +56,7 @@ def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
         )
         if wish.asserts_identity:
             api_keys.set_asserts_identity(tenant=tenant, key_id=issued.key.pk, asserts=True, actor=actor)
-        _grant(tenant, wish, Subject(SubjectKind.KEY, str(issued.key.pk), issued.key.name), actor)
+        _grant(tenant, wish, Subject.of(SubjectKind.KEY, str(issued.key.pk), issued.key.name), actor)
     return issued
 
 
@@ -68,7 +68,7 @@ def connect_client(*, tenant: Tenant, actor: User, **wishes: Any) -> MachineClie
     )  # an address is asked, before anything is locked
     with transaction.atomic():
         made = consents.make_machine(tenant=tenant, actor=actor, keys=keys, **_credential(wish))
-        _grant(tenant, wish, Subject(SubjectKind.KEY, str(made.consent.pk), made.consent.name), actor)
+        _grant(tenant, wish, Subject.of(SubjectKind.KEY, str(made.consent.pk), made.consent.name), actor)
     return made
 
 

@@ -105,7 +105,7 @@ def grant_revoke(request: OrganisationRequest, org: str, grant_id: UUID) -> Http
     require(request.membership, Right.MANAGE_ACCESS)
     if request.method == "POST":
         grant = grants.revoke(tenant=request.organisation, grant_id=grant_id, actor=request.user)
-        messages.success(request, f"The access of {grant.subject_label or grant.subject} is revoked.")
+        messages.success(request, f"The access of {grant.who} is revoked.")
         return redirect("org:access", org)
     found = selectors.list_grants().filter(pk=grant_id).first()
     if found is None:
@@ -114,10 +114,10 @@ def grant_revoke(request: OrganisationRequest, org: str, grant_id: UUID) -> Http
     facts = [
         {
             "label": "Who",
-            "value": f"{found.subject_label or found.subject} ({found.get_subject_kind_display().lower()})",
+            "value": f"{found.who} ({found.kind_words})",
         },
         {"label": "Server", "value": server.name if server else "no longer listed"},
-        {"label": "Tools", "value": ", ".join(found.tools) or "every tool"},
+        {"label": "Tools", "value": tools_in_words(found)},
         {"label": "Given by", "value": found.granted_by_label or "system"},
     ]
     return render(request, "access/grant_revoke.html", {"grant": found, "facts": facts})
@@ -140,10 +140,30 @@ def _filtered(
     if slug := request.GET.get("server"):
         rows = rows.filter(server_id__in=[server.pk for server in servers if server.slug == slug])
     if kind := request.GET.get("kind"):
-        rows = rows.filter(subject_kind=kind)
+        rows = rows.filter(_of_kind(kind))
     if words := request.GET.get("q", "").strip()[:100]:
-        rows = rows.filter(Q(subject_label__icontains=words) | Q(subject__iexact=words))
+        rows = rows.filter(
+            Q(subject_label__icontains=words)
+            | Q(name__icontains=words)
+            | Q(subject_user__iexact=words)
+            | Q(subject_agent__iexact=words)
+            | Q(subject_team__iexact=words)
+            | Q(subject_key__iexact=words)
+        )
     return rows
+
+
+def _of_kind(kind: str) -> Q:
+    """Grants with a part of this kind in their subject."""
+    if kind == SubjectKind.ORGANISATION:
+        return Q(for_everyone=True)
+    return ~Q(**{f"subject_{kind}": ""}) if kind in set(SubjectKind) else Q(pk=None)
+
+
+def tools_in_words(grant: Grant) -> str:
+    """Which tools a grant is about: all, some, and those that it denies."""
+    allowed = ", ".join(grant.tools) or ("no tool" if grant.tool_rules else "every tool")
+    return f"{allowed}; denied: {', '.join(grant.denied_tools)}" if grant.denied_tools else allowed
 
 
 def _query(request: OrganisationRequest, **changes: str) -> str:

@@ -18,13 +18,14 @@ def subject_choices(tenant: Tenant) -> Choices:
     members = Membership.objects.filter(tenant=tenant).select_related("user").order_by("user__email")
     keys = [key for key in list_keys(tenant).filter(revoked_at=None) if key.state == "active"]
     agents = {key.agent for key in keys if key.agent} | set(
-        Grant.objects.filter(subject_kind=SubjectKind.AGENT).values_list("subject", flat=True)
+        Grant.objects.exclude(subject_agent="").values_list("subject_agent", flat=True)
     )
     groups: Choices = [
         ("Keys", [(f"key:{key.pk}", f"{key.name} ({key.prefix})") for key in keys]),
         ("Agents", [(f"agent:{name}", name) for name in sorted(agents)]),
         ("People", [(f"user:{member.user_id}", _person(member)) for member in members]),
         ("Teams", [(f"team:{team.pk}", team.name) for team in Team.objects.filter(tenant=tenant)]),
+        ("Organisation", [(f"{SubjectKind.ORGANISATION}:", f"Everybody in {tenant.name}")]),
     ]
     return [(name, entries) for name, entries in groups if entries]
 
@@ -32,10 +33,10 @@ def subject_choices(tenant: Tenant) -> Choices:
 def chosen_subject(choices: Choices, value: str, agent: str) -> Subject:
     """The subject that a checked form means."""
     if agent:
-        return Subject(SubjectKind.AGENT, agent.strip(), agent.strip())
+        return Subject.of(SubjectKind.AGENT, agent.strip(), agent.strip())
     kind, _, identity = value.partition(":")
     label = next(label for _, entries in choices for entry, label in entries if entry == value)
-    return Subject(kind, identity, label)
+    return Subject.of(kind, identity, label)
 
 
 def _person(member: Membership) -> str:

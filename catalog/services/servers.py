@@ -11,6 +11,7 @@ from audit import services as audit
 from catalog import digests, signals
 from catalog.choices import Badge, DriftEnd, Health, PolicyMode, SideEffect, Status, TrustLevel
 from catalog.models import Provider, Server, ServerVersion, Tool, ToolDrift
+from catalog.policies import PolicySettings
 from catalog.services import shelving
 from catalog.types import Inventory, Listing, ToolDeclaration
 from core import clock
@@ -169,7 +170,8 @@ def touch(server: Server) -> int:
     revision = int(row[0]) if row else 0
     server.revision = revision
     on_commit(lambda: signals.server_changed.send_robust(sender=Server, server_id=server.pk, revision=revision))
-    if server.policy_mode == PolicyMode.OBSERVE and server.owner_tenant_id is not None:
+    is_open = server.policy_mode == PolicyMode.OBSERVE or PolicySettings.of(server).default_decision == "allow"
+    if is_open and server.owner_tenant_id is not None:
         # Which servers its agents may use without a grant is part of what gateways know of the owner.
         revisions.touch(server.owner_tenant_id)
     return revision

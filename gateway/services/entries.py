@@ -17,11 +17,11 @@ from access import selectors as access
 from access.limits import LimitRule, Window
 from access.models import CredentialStatus, UpstreamCredential
 from access.services import connections
-from access.types import GrantRule
+from access.types import GrantRule, SessionRule
 from billing import selectors as billing
 from billing.models import PriceVersion
 from catalog.cards import health_of
-from catalog.choices import AuthMode, DriftFinder, PolicyMode, Status, Visibility
+from catalog.choices import AuthMode, DriftFinder, Status, Visibility
 from catalog.models import Server, ServerVersion
 from catalog.selectors.listing import is_listed
 from catalog.services import drifts
@@ -54,7 +54,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
             return None
         members = members_who_act(tenant)
         keys = {key.key_id: _key(key, members) for key in APIKey.objects.filter(tenant=tenant, revoked_at=None)}
-        own = Server.objects.filter(owner_tenant=tenant, policy_mode=PolicyMode.OBSERVE).exclude(status=Status.REMOVED)
+        own = Server.objects.filter(access.open_without_grant(), owner_tenant=tenant).exclude(status=Status.REMOVED)
         observed = frozenset(own.values_list("pk", flat=True))
         for consent in consents.live(tenant):
             if consents.acts(consent, members):
@@ -62,6 +62,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         asserts = any(key.asserts for key in keys.values())
         people, teams = (names.people(tenant), names.teams(tenant)) if asserts else ({}, {})
     grants: dict[UUID, list[GrantRule]] = {}
+    sessions: dict[UUID, list[SessionRule]] = {}
     limit_rules: tuple[LimitRule, ...] = ()
     credentials: dict[UUID, list[CredentialEntry]] = {}
     if tenant.suspended_at is None:
@@ -69,6 +70,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
             limit_rules = access.compile_limits()
             for rule in access.compile_rules():
                 grants.setdefault(rule.server_id, []).append(rule)
+            for session in access.compile_sessions():
+                sessions.setdefault(session.server_id, []).append(session)
             for row in UpstreamCredential.objects.order_by("pk"):
                 credentials.setdefault(row.server_id, []).append(_credential(row))
     return TenantEntry(
@@ -81,6 +84,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         grants={server_id: tuple(rules) for server_id, rules in grants.items()},
         credentials={server_id: tuple(entries) for server_id, entries in credentials.items()},
         data_keys=vault.wrapped_keys(str(tenant.pk)) if credentials else {},
+        sessions={server_id: tuple(rules) for server_id, rules in sessions.items()},
         observed=observed,
         limits=limit_rules,
         people=people,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from access import engine
-from access.types import Decision, GrantRule
+from access.types import Decision, GrantRule, Request
 from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
 from gateway.mcp.errors import RefusedError
@@ -34,7 +34,7 @@ def callable_tools(caller: Caller, server: ServerEntry, now: datetime) -> frozen
     names = frozenset(
         name
         for name in policy.tools
-        if engine.decide(policy, grants, caller.principal, "tools/call", name, now).allowed
+        if engine.decide(policy, grants, (), caller.principal, Request("tools/call", name), now).allowed
     )
     if len(caller.callable_tools) >= _MAX_SERVERS:
         caller.callable_tools.clear()
@@ -54,7 +54,7 @@ def decision_for(caller: Caller, server: ServerEntry, method: str, tool: str, no
         return held[1]
     grants = caller.tenant.grants.get(server.server_id, ())
     policy = server.policy.towards(own=server.owner_tenant_id == caller.tenant.tenant_id)
-    decision = engine.decide(policy, grants, caller.principal, method, tool, now)
+    decision = engine.decide(policy, grants, (), caller.principal, Request(method, tool), now)
     if len(caller.decisions) >= _MAX_DECISIONS:
         caller.decisions.clear()
     caller.decisions[key] = (server, decision, _next_expiry(grants, now))

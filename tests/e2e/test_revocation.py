@@ -25,7 +25,7 @@ acme = Tenant.objects.get(slug="acme")
 key = APIKey.objects.get(tenant=acme, agent="demo-agent")
 with tenant_scope(acme):
     server = Server.objects.get(slug="payments")
-    grant = grants.give(tenant=acme, server=server, subject=Subject("key", str(key.pk)), actor=None, tools=["{tool}"],
+    grant = grants.give(tenant=acme, server=server, subject=Subject.of("key", str(key.pk)), actor=None, tools=["{tool}"],
                         side_effects=["destructive"], max_trust="high")
     print("GRANT", grant.pk)
 """

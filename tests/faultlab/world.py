@@ -52,7 +52,7 @@ def _tenant(number: int, owner: Any, servers: list[Any]) -> dict[str, str]:
         issued = api_keys.issue(tenant=tenant, name="lab", scopes=[Scope.INVOKE], actor=owner, agent="lab")
     with tenant_scope(tenant):
         for server in servers:
-            subject = grants.Subject("agent", "lab")
+            subject = grants.Subject.of("agent", "lab")
             effects = ["read", "write"]
             grants.give(
                 tenant=tenant, server=server, subject=subject, actor=owner, max_trust="high", side_effects=effects

@@ -75,7 +75,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         grant = grants.give(
             tenant=tenant,
             server=server,
-            subject=grants.Subject("key", str(issued.key.pk), f"{word} subject"),
+            subject=grants.Subject.of("key", str(issued.key.pk), f"{word} subject"),
             actor=owner,
             note=f"{word} note",
         )

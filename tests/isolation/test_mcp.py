@@ -161,8 +161,9 @@ def _give(tenant: Tenant, server: Server, key: APIKey) -> None:
     with tenant_scope(tenant):
         grants.Grant.objects.create(
             server_id=server.pk,
-            subject_kind="key",
-            subject=str(key.pk),
+            name=f"grant-{uuid7().hex}",
+            namespace=tenant.slug,
+            subject_key=str(key.pk),
             max_trust="high",
             side_effects=EVERYTHING,
         )

@@ -28,7 +28,7 @@ import psycopg
 import uvicorn
 
 from access.limits import LimitKind, LimitRule, Window, to_units
-from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, SubjectKind, ToolRule, Trust
+from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
 from calls.record import COLUMNS
 from core import ids, keys, signing
 from gateway import codec
@@ -211,12 +211,11 @@ class World:
         self.loader.servers[server_id] = entry
         return entry
 
-    def grant(self, tenant: TenantEntry, server: ServerEntry, key: KeyEntry, **changes: Any) -> GrantRule:
+    def grant(self, tenant: TenantEntry, server: ServerEntry, key: KeyEntry, /, **changes: Any) -> GrantRule:
         rule = GrantRule(
             grant_id=ids.uuid7(),
             server_id=server.server_id,
-            subject_kind=SubjectKind.KEY,
-            subject=str(key.api_key_id),
+            key=str(key.api_key_id),
             max_trust=Trust.HIGH,
             side_effects=frozenset({SideEffect.READ}),
         )

@@ -19,7 +19,7 @@ class TestConnect:
         with tenant_scope(cast.acme):
             [grant] = Grant.objects.all()
 
-        assert (grant.subject_kind, grant.subject) == ("key", str(issued.key.pk))
+        assert (grant.subject_key, grant.kind_words) == (str(issued.key.pk), "key")
         assert (grant.server_id, grant.max_trust, grant.side_effects) == (cast.payments.pk, "low", ["read"])
         assert grant.granted_by_label == cast.alice.email
 

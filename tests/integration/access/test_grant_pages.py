@@ -92,7 +92,7 @@ class TestGive:
         [grant] = grants(cast)
 
         assert answer.headers["Location"] == LIST
-        assert (grant.subject_kind, grant.subject, grant.tools) == ("user", str(cast.bob.pk), ["list_invoices"])
+        assert (grant.subject_user, grant.kind_words, grant.tools) == (str(cast.bob.pk), "user", ["list_invoices"])
         assert timedelta(days=29) < grant.expires_at - clock.now() <= timedelta(days=30)
         assert (grant.note, grant.granted_by_id) == ("Month end", cast.alice.pk)
 
@@ -100,7 +100,7 @@ class TestGive:
         alice.post(NEW + "?server=payments", form(cast, subject="", agent=" night-shift ", tools=[]))
         [grant] = grants(cast)
 
-        assert (grant.subject_kind, grant.subject, grant.tools) == ("agent", "night-shift", [])
+        assert (grant.subject_agent, grant.kind_words, grant.tools) == ("night-shift", "agent", [])
 
     def test_keys_and_teams_of_the_organisation_can_be_chosen(self, alice, cast, issued):
         team = Team.objects.create(tenant=cast.acme, name="Finance", slug="finance")

@@ -42,7 +42,7 @@ class TestServerList:
     def test_a_server_carries_its_governance(self, cast, asking, settings):
         settings.PUBLIC_URL = "https://market.example"
         with tenant_scope(cast.acme):
-            subject = grants.Subject("agent", "demo")
+            subject = grants.Subject.of("agent", "demo")
             grants.give(tenant=cast.acme, server=cast.payments, subject=subject, actor=cast.alice)
 
         found = asking(cast.acme)(LIST, q="payments").json()["servers"][0]

@@ -40,7 +40,7 @@ def granted(cast):
         return grants.give(
             tenant=cast.acme,
             server=cast.payments,
-            subject=grants.Subject("user", str(cast.bob.pk), "bob@acme.example"),
+            subject=grants.Subject.of("user", str(cast.bob.pk), "bob@acme.example"),
             actor=cast.alice,
         )
 

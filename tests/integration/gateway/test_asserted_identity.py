@@ -52,7 +52,7 @@ def scene(stage: Stage) -> Scene:
             (SubjectKind.TEAM, "team-1"),
             (SubjectKind.USER, "support-lead"),
         ):
-            world.grant(stage.acme, server, adapter_key, subject_kind=kind, subject=subject)
+            world.grant(stage.acme, server, adapter_key, **({"key": ""} | {str(kind): subject}))
         world.grant(stage.acme, server, usual_key)
     return Scene(stage, taking, plain, adapter, usual)
 

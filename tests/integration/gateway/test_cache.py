@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from access.types import ToolTerm
 from gateway import cache
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.support.gateways import config_for, running_gateway, serving
@@ -142,7 +143,7 @@ def test_a_list_of_tools_from_memory_is_narrowed_for_each_caller(cached: Cached)
     tools = [{"name": "echo", "inputSchema": {}}, {"name": "add", "inputSchema": {}}]
     cached.server.results["tools/list"] = result(tools=tools)
     narrow, key = cached.stage.world.key(cached.stage.acme)
-    cached.stage.world.grant(cached.stage.acme, cached.entry, key, tools=frozenset({"add"}))
+    cached.stage.world.grant(cached.stage.acme, cached.entry, key, tool_rules={"add": ToolTerm()})
     assert cached.ask(token, "tools/list").json()["result"]["tools"] == tools
     assert cached.ask(narrow, "tools/list").json()["result"]["tools"] == tools[1:]
     assert cached.server.count("tools/list") == 1

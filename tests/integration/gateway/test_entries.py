@@ -77,7 +77,7 @@ class TestTenantEntry:
             grant = grants.give(
                 tenant=cast.acme,
                 server=cast.payments,
-                subject=Subject("agent", "bot"),
+                subject=Subject.of("agent", "bot"),
                 actor=cast.alice,
                 expires_at=clock.now() + timedelta(days=1),
             )
@@ -90,7 +90,7 @@ class TestTenantEntry:
 
     def test_a_suspended_organisation_has_no_grants(self, cast):
         with tenant_scope(cast.acme):
-            grants.give(tenant=cast.acme, server=cast.payments, subject=Subject("agent", "bot"), actor=cast.alice)
+            grants.give(tenant=cast.acme, server=cast.payments, subject=Subject.of("agent", "bot"), actor=cast.alice)
         Tenant.objects.filter(pk=cast.acme.pk).update(suspended_at=clock.now())
         entry = entries.tenant_entry(cast.acme.pk)
         assert entry is not None

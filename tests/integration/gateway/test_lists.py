@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from access.types import PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
+from access.types import PolicyMode, ServerPolicy, SideEffect, ToolRule, ToolTerm, Trust
 from catalog import digests
 from gateway.stages.lists import TTL_MS
 from tests.integration.gateway.conftest import Stage, body_of
@@ -108,9 +108,9 @@ def test_a_key_without_a_callable_tool_sees_an_empty_list(stage: Stage, raw: tup
 def test_a_list_follows_the_grant(stage: Stage, raw: tuple[RawServer, int]) -> None:
     raw[0].results["tools/list"] = listing(ECHO, ADD)
     token, key = stage.world.key(stage.acme)
-    rule = stage.world.grant(stage.acme, stage.servers["raw"], key, tools=frozenset({"add"}))
+    rule = stage.world.grant(stage.acme, stage.servers["raw"], key, tool_rules={"add": ToolTerm()})
     assert [tool["name"] for tool in list_tools(stage, token=token).json()["result"]["tools"]] == ["add"]
-    assert rule.tools == {"add"}
+    assert set(rule.tool_rules) == {"add"}
 
 
 def test_an_unreadable_list_is_no_answer(stage: Stage, raw: tuple[RawServer, int]) -> None:

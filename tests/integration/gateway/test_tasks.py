@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from access.limits import LimitKind, LimitRule, LimitScope, Period, to_units
+from access.types import ToolTerm
 from gateway.entries import KeyEntry, Price, ServerEntry
 from gateway.mcp import sse
 from gateway.mcp.tasks import EXTENSION, RELATED
@@ -276,7 +277,7 @@ def test_a_grant_that_ends_ends_the_questions_about_the_task(setting: Setting) -
     world = setting.stage.world
     grants = dict(world.loader.tenants[setting.stage.acme.tenant_id].grants)
     (grant,) = grants[setting.entry.server_id]
-    grants[setting.entry.server_id] = (replace(grant, tools=frozenset({"add"})),)
+    grants[setting.entry.server_id] = (replace(grant, tool_rules={"add": ToolTerm()}),)
     world.change(setting.stage.acme.tenant_id, grants=grants)
     while client.ask("tools/call", "echo", name="echo", arguments={}).status_code == 200:
         pass

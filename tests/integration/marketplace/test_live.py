@@ -118,7 +118,7 @@ class TestPages:
         say(valkey, "a", {str(cast.payments.pk): server("payments", calls_lately=777)})
         with tenant_scope(cast.acme):
             grants.give(
-                tenant=cast.acme, server=cast.payments, subject=grants.Subject("agent", "bot"), actor=cast.alice
+                tenant=cast.acme, server=cast.payments, subject=grants.Subject.of("agent", "bot"), actor=cast.alice
             )
 
         own = signed_in(cast.diana).get("/o/initech/live/").content.decode()

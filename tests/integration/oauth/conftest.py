@@ -193,7 +193,7 @@ def _world(mark: str, url: str) -> dict[str, Any]:
         ]
     with tenant_scope(tenant):
         for server in servers:
-            for subject in (Subject("user", str(person.pk)), Subject("agent", "robot")):
+            for subject in (Subject.of("user", str(person.pk)), Subject.of("agent", "robot")):
                 grants.give(
                     tenant=tenant,
                     server=server,

@@ -23,7 +23,7 @@ class TestWords:
     def test_the_words_name_what_was_needed_and_what_was_given(self):
         words = words_for(Reason.TRUST_TOO_LOW, required="high", effective="medium")
 
-        assert words.why == "Needs high trust; the grant gives medium."
+        assert words.why == "Needs high trust; grant and session give medium."
 
     def test_a_reason_of_another_version_is_a_refusal_and_not_an_error(self):
         assert words_for("from_the_future").short == "Refused"
@@ -37,7 +37,7 @@ class TestTraceRows:
     def test_the_failed_check_decided_and_later_ones_did_not_run(self):
         rows = trace_rows(Reason.SIDE_EFFECT_NOT_ALLOWED, "why")
 
-        assert [row["state"] for row in rows] == ["passed"] * 7 + ["failed", "skipped"]
+        assert [row["state"] for row in rows] == ["passed"] * 8 + ["failed", "skipped"]
         assert [row["detail"] for row in rows if row["deciding"]] == ["why"]
 
     def test_the_last_check_decides_what_is_allowed(self):
@@ -49,7 +49,7 @@ class TestTraceRows:
     def test_a_policy_that_only_observes_looks_at_no_grant(self):
         rows = trace_rows(Reason.OBSERVED, "why")
 
-        assert [row["state"] for row in rows] == ["passed"] * 5 + ["skipped"] * 4
+        assert [row["state"] for row in rows] == ["passed"] * 6 + ["skipped"] * 4
 
     @pytest.mark.parametrize("reason", list(Reason))
     def test_exactly_one_check_decides(self, reason):
@@ -69,7 +69,7 @@ class TestTraceRows:
         labels = [row["label"] for row in trace_rows(Reason.ALLOWED, "why", "resources/read")]
 
         assert "The grant names the tool" not in labels
-        assert labels[-1] == "The grant gives enough trust"
+        assert labels[-1] == "Grant and session give enough trust"
 
     @pytest.mark.parametrize("method", ["tools/list", "resources/read", "initialize", "of/its/own"])
     @pytest.mark.parametrize("reason", list(Reason))

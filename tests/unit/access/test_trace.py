@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from access import engine
-from access.types import Reason
+from access.types import Reason, Request
 from tests.unit.access.test_engine import ALICE, NOW, POLICY, REACHED, make_grant
 
 REFUSALS = [reason for reason in Reason if reason not in {Reason.ALLOWED, Reason.OBSERVED}]
@@ -24,9 +24,9 @@ class TestTrace:
     def test_an_observed_request_did_not_pass_the_steps_that_were_not_asked(self):
         outcomes = {step.rule: step.outcome for step in engine.trace(Reason.OBSERVED)}
 
-        assert outcomes["The method and the tool are known"] == "passed"
+        assert outcomes["The tool is known"] == "passed"
         assert outcomes["A live grant covers the caller"] == "skipped"
-        assert outcomes["The grant gives enough trust"] == "skipped"
+        assert outcomes["Grant and session give enough trust"] == "skipped"
 
     def test_a_reason_that_is_not_known_claims_nothing(self):
         assert {step.outcome for step in engine.trace("of_a_later_version")} == {"skipped"}
@@ -39,7 +39,7 @@ class TestTrace:
 class TestExplain:
     def test_it_is_the_decision_with_its_steps(self):
         grants = [make_grant()]
-        explained = engine.explain(POLICY, grants, ALICE, "tools/call", "list", NOW)
+        explained = engine.explain(POLICY, grants, (), ALICE, Request("tools/call", "list"), NOW)
 
         assert explained.steps == engine.trace(Reason.ALLOWED)
         assert explained.grant_id == REACHED[Reason.ALLOWED].grant_id

@@ -7,7 +7,21 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, SubjectKind, ToolRule, Trust
+from access.types import (
+    Compat,
+    Conditions,
+    EnforceOn,
+    GrantRule,
+    Hours,
+    PolicyMode,
+    ServerPolicy,
+    SessionRule,
+    SessionTerms,
+    SideEffect,
+    ToolRule,
+    ToolTerm,
+    Trust,
+)
 from gateway import codec
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 
@@ -29,15 +43,37 @@ KEYS = st.builds(
     team_id=st.none() | UUIDS,
     expires_at=st.none() | MOMENTS,
 )
+CONDITIONS = st.builds(
+    Conditions,
+    hours=st.lists(
+        st.builds(Hours, st.frozensets(st.integers(0, 6)), st.integers(0, 1440), st.integers(0, 1440)), max_size=2
+    ).map(tuple),
+    networks=st.frozensets(TEXT, max_size=2),
+    environments=st.frozensets(TEXT, max_size=2),
+    arguments=st.dictionaries(TEXT, st.dictionaries(TEXT, st.integers(0, 9), max_size=2), max_size=2),
+)
+SESSIONS = st.builds(
+    SessionRule,
+    session_id=UUIDS,
+    server_id=UUIDS,
+    name=TEXT,
+    user=TEXT,
+    consented_trust=TRUST,
+    issued_at=st.none() | MOMENTS,
+    expires_at=st.none() | MOMENTS,
+    credential_id=st.none() | UUIDS,
+)
 GRANTS = st.builds(
     GrantRule,
     grant_id=UUIDS,
     server_id=UUIDS,
-    subject_kind=st.sampled_from(SubjectKind),
-    subject=TEXT,
+    name=TEXT,
+    user=TEXT,
+    everyone=st.booleans(),
     max_trust=TRUST,
     side_effects=EFFECTS,
-    tools=st.frozensets(TEXT, max_size=3),
+    tool_rules=st.dictionaries(TEXT, st.builds(ToolTerm, st.booleans(), TRUST), max_size=3),
+    conditions=st.none() | CONDITIONS,
     expires_at=st.none() | MOMENTS,
     revoked_at=st.none() | MOMENTS,
 )
@@ -60,6 +96,7 @@ def tenants(draw) -> TenantEntry:
         suspended=draw(st.booleans()),
         keys={key.key_id: key for key in draw(st.lists(KEYS, max_size=3))},
         grants=grants,
+        sessions={each.server_id: (each,) for each in draw(st.lists(SESSIONS, max_size=3))},
     )
 
 
@@ -71,6 +108,9 @@ def servers(draw) -> ServerEntry:
         mode=draw(st.sampled_from(PolicyMode)),
         required_trust=draw(TRUST),
         tools={tool.name: tool for tool in draw(st.lists(TOOLS, max_size=4))},
+        compat=draw(st.sampled_from(Compat)),
+        enforce_on=draw(st.sampled_from(EnforceOn)),
+        session=SessionTerms(required=draw(st.booleans()), header=draw(TEXT)),
     )
     return ServerEntry(
         server_id=server_id,
