@@ -35,3 +35,32 @@ class AuditEvent(models.Model):
             # The audit tab of one thing.
             models.Index(fields=["target_type", "target_id", "-sequence"], name="audit_by_target"),
         ]
+
+
+class AuditHead(models.Model):
+    """The end of the chain of this schema, in one row, marked with the key of the chain: rows cut off there are missed."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    sequence = models.BigIntegerField()
+    hash = models.BinaryField(max_length=32)
+    mark = models.BinaryField(max_length=32)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="audit_one_head")]
+
+
+class AuditCheckpoint(models.Model):
+    """A signed statement about the chain (`audit.statements`), kept here as well as outside.
+
+    Rows up to a `cut` were removed when their time was over; the statement says what the last of them was.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=10)
+    sequence = models.BigIntegerField()
+    at = models.DateTimeField(default=clock.now)
+    statement = models.TextField()
+
+    class Meta:
+        ordering = ["-sequence", "-at"]
+        indexes = [models.Index(fields=["-sequence"], name="audit_checkpoint_newest")]

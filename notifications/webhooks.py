@@ -33,9 +33,12 @@ EVENTS: dict[str, str] = {
     "access.grant.expired": "A grant expired",
     "access.session.issued": "An agent session was issued",
     "access.session.revoked": "An agent session was revoked",
+    "audit.checkpoint.made": "A signed checkpoint of the audit log was made",
     "operations.elevation.started": "An operator opened this organisation",
     "operations.elevation.ended": "An operator's view of this organisation ended",
 }
+# Too many for whoever wants to hear of everything: heard only when they are chosen by name.
+QUIET_EVENTS = frozenset({"audit.checkpoint.made"})
 _SECRET_PREFIX, _SECRET_BYTES = "whsec_", 32
 
 # Seconds before the second and each further attempt: nine in all, the last within 24 hours of the first.

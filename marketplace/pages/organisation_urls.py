@@ -89,5 +89,6 @@ urlpatterns = [
         name="webhook-again",
     ),
     path("audit/", needs(Right.VIEW_AUDIT)(audit.audit_log), name="audit"),
+    path("audit/checkpoint/", needs(Right.VIEW_AUDIT)(audit.audit_checkpoint), name="audit-checkpoint"),
     path("notifications/", notifications.inbox, name="notifications"),
 ]

@@ -270,6 +270,12 @@ RECORD_DIR = Path(
         str(DATA_DIR / "record"),
     )
 )
+_anchors = env.text(
+    "MARKETPLACE_AUDIT_ANCHORS",
+    "Folder for signed checkpoints of the audit logs, best on storage that whoever runs the database cannot write to.",
+    "" if TESTING else str(DATA_DIR / "audit-anchors"),
+)
+AUDIT_ANCHOR_DIR = Path(_anchors) if _anchors else None
 SPOOL_MB = env.integer(
     "MARKETPLACE_SPOOL_MB",
     "Calls kept on disk while PostgreSQL is away, of one process; beyond it, calls that cost or change something are refused.",

@@ -19,6 +19,7 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 KEY_PEPPER = env.derive(SECRET_KEY, "api-key-pepper")
 AUDIT_KEY = env.derive(SECRET_KEY, "audit-chain")
+AUDIT_SIGNING_SEED = env.derive(SECRET_KEY, "audit-checkpoints")
 SESSION_SEAL_KEY = env.derive(SECRET_KEY, "mcp-session-seal")
 STORAGE_KEY = env.derive(SECRET_KEY, "stored-secrets")
 # Master keys of stored secrets (`core.vault`): the first wraps, every one unwraps, the one of the master secret always.

@@ -6,7 +6,7 @@ from django.db import models
 from core import clock
 from core.ids import uuid7
 from core.models import Record, SealedField
-from notifications.webhooks import EVERY_EVENT
+from notifications.webhooks import EVERY_EVENT, QUIET_EVENTS
 
 
 class WebhookEndpoint(Record):
@@ -45,7 +45,7 @@ class WebhookEndpoint(Record):
         return self.name
 
     def hears(self, event: str) -> bool:
-        return EVERY_EVENT in self.events or event in self.events
+        return event in self.events or (EVERY_EVENT in self.events and event not in QUIET_EVENTS)
 
 
 class WebhookDelivery(Record):

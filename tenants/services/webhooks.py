@@ -150,7 +150,7 @@ def _checked(name: str, url: str, events: Sequence[str], form: str) -> dict[str,
     if not chosen or not set(chosen) <= {rules.EVERY_EVENT, *rules.EVENTS}:
         raise InvalidError("Choose at least one event.", code="tenants.webhook_events_unknown", field="events")
     if rules.EVERY_EVENT in chosen:
-        chosen = [rules.EVERY_EVENT]
+        chosen = [rules.EVERY_EVENT, *(event for event in chosen if event in rules.QUIET_EVENTS)]
     return {"name": name, "url": _checked_url(url.strip()), "events": chosen, "form": form}
 
 

@@ -40,7 +40,7 @@ class WebhookForm(forms.Form):
         help_text="Slack-compatible messages are a text for a channel.",
     )
     events = forms.MultipleChoiceField(
-        choices=[(EVERY_EVENT, "Every event, also those that are added later"), *EVENTS.items()],
+        choices=[(EVERY_EVENT, "Every event but checkpoints, also those that are added later"), *EVENTS.items()],
         initial=[EVERY_EVENT],
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one event."},

@@ -115,6 +115,7 @@ EXPECTED: dict[str, Row] = {
     "org:webhook-test": Row(405, 405, 404, 302, 404),
     "org:webhook-again": Row(405, 405, 404, 302, 404),
     "org:audit": MANAGERS,
+    "org:audit-checkpoint": MANAGERS,
     "org:notifications": MEMBERS,
     "applications": SIGNED_IN,
     "application-revoke": Row(200, 404, 404, 302, 404),
@@ -236,6 +237,7 @@ BOB_POSTS: dict[str, int] = {
     "org:webhook-test": 403,
     "org:webhook-again": 403,
     "org:audit": 403,
+    "org:audit-checkpoint": 403,
     "org:notifications": 302,
 }
 # Posts of bob that are his to make.

@@ -15,6 +15,7 @@ from access.limits import LimitKind, LimitScope, Period
 from access.models import OAuthClient
 from access.services import clients, connections, grants, limits
 from audit import services as audit
+from audit.services import checkpoints
 from calls import rows
 from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
@@ -91,6 +92,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             issuer=f"https://{word}.example", client_id=f"{word}-client", source=clients.ENTERED
         )
         audit.record("test:canary:planted", actor=audit.Party("user", str(owner.pk), f"{word} actor"), data={"w": word})
+        checkpoints.make()
         notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
         queue.emit(tenant.pk, "access.grant.given", {"note": f"{word} data"})
         delivery = hook.deliveries.get()

@@ -6,6 +6,8 @@ import pytest
 from django.db import connection
 
 from audit import selectors, services
+from audit.models import AuditCheckpoint
+from audit.services import checkpoints
 from tenants.choices import Role
 from tenants.context import tenant_scope
 from tests.integration.tenants.test_memberships import join_as
@@ -97,3 +99,22 @@ class TestAuditLog:
             cursor.execute("ALTER TABLE audit_auditevent ENABLE TRIGGER USER")
         page = signed_in(cast.alice).post(LOG).content.decode()
         assert f"The chain is broken at entry {last}" in page
+
+    def test_a_checkpoint_is_downloaded_and_the_log_held_against_it(self, cast, signed_in):
+        client = signed_in(cast.alice)
+        write(cast.acme, 3)
+        with tenant_scope(cast.acme):
+            checkpoints.make()
+        kept = client.get(f"{LOG}checkpoint/").content.decode()
+        assert "agree with your checkpoint" in client.post(LOG, {"checkpoint": kept}).content.decode()
+        assert "not a checkpoint of ours" in client.post(LOG, {"checkpoint": kept[:-9]}).content.decode()
+
+        with tenant_scope(cast.globex):
+            services.record("tests:thing:done", actor=services.SYSTEM)
+            other = (checkpoints.make() or checkpoints.newest()).line()
+        assert "of another organisation" in client.post(LOG, {"checkpoint": other}).content.decode()
+
+    def test_before_the_first_checkpoint_it_says_when_there_will_be_one(self, cast, signed_in):
+        with tenant_scope(cast.acme):
+            AuditCheckpoint.objects.all().delete()
+        assert signed_in(cast.alice).get(f"{LOG}checkpoint/").status_code == 404

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from audit.models import AuditEvent
+from audit.services import checkpoints
 from core import clock
 from core.errors import ConflictError, InvalidError, NotFoundError
 from notifications import signals
@@ -338,3 +339,18 @@ class TestManaging:
             queue.prune()
 
         assert deliveries(cast.acme) == []
+
+
+class TestCheckpoints:
+    def test_whoever_chose_them_gets_each_signed_checkpoint_of_the_audit_log(
+        self, cast, receiver, hook, django_capture_on_commit_callbacks
+    ):
+        chosen = ["*", "audit.checkpoint.made"]
+        webhooks.create(tenant=cast.acme, name="Keeper", url=receiver.url, events=chosen, actor=cast.alice)
+        with tenant_scope(cast.acme), django_capture_on_commit_callbacks(execute=True):
+            statement = checkpoints.make()
+        assert webhook_delivery.deliver_due(cast.acme) == 1
+
+        [message] = receiver.got
+        kept = json.dumps(message.content["data"]["checkpoint"])
+        assert checkpoints.read_ours(kept).point == statement.point

@@ -9,14 +9,14 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from audit import chain
-from audit.models import AuditEvent
+from audit.models import AuditEvent, AuditHead
 from core import clock
 from core.context import current_request_id
 from core.ids import uuid7
 
 _LOCK_CLASS = 78
 
-_CONTENT = (
+CONTENT = (
     "id", "sequence", "occurred_at", "actor_type", "actor_id", "actor_label", "action", "target_type", "target_id",
     "target_label", "data", "request_id",
 )  # fmt: skip
@@ -60,7 +60,20 @@ def record(action: str, *, actor: Party, target: Party | None = None, data: dict
         )
         event.hash = chain.digest(settings.AUDIT_KEY, previous, content_of(event))
         event.save(force_insert=True)
+        _mark_end(chain.Point(sequence, event.hash))
     return event
+
+
+def _mark_end(head: chain.Point) -> None:
+    mark = chain.head_mark(settings.AUDIT_KEY, active_log(), head)
+    values = {"sequence": head.sequence, "hash": head.hash, "mark": mark}
+    if not AuditHead.objects.update(**values):
+        AuditHead.objects.create(**values)
+
+
+def active_log() -> str:
+    """The name of the log of the active schema: the schema's."""
+    return connection.schema_name  # type: ignore[attr-defined,no-any-return]
 
 
 def _storable(value: Any) -> Any:
@@ -80,18 +93,4 @@ def _storable(value: Any) -> Any:
 
 
 def content_of(event: AuditEvent) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in _CONTENT}
-
-
-def verify() -> tuple[int, tuple[int, str] | None]:
-    """Check the chain of the active schema: how many events it has, and the first break if there is one."""
-    count = 0
-
-    def links() -> Any:
-        nonlocal count
-        for event in AuditEvent.objects.order_by("sequence").iterator(chunk_size=2000):
-            count += 1
-            yield chain.Link(event.sequence, content_of(event), bytes(event.previous_hash), bytes(event.hash))
-
-    broken = chain.first_break(settings.AUDIT_KEY, links())
-    return count, broken
+    return {name: getattr(event, name) for name in CONTENT}
