@@ -119,26 +119,32 @@ def _take_servers(found: Found, data: Any, file: str) -> None:
     found.problems += problems
     for entry in entries:
         found.servers.append(entry)
-        policy = policy_of(entry, data)
-        if policy is not None and not policy.says_nothing:
+        policy, doubts = _policy_of(entry, _described(data, entry.name), file)
+        found.problems += doubts
+        if not policy.says_nothing:
             _add(found, found.policies, policy, (manifests.OWN_POLICY, policy.namespace, policy.server), file)
 
 
-def policy_of(entry: ServerEntry, data: Any = None) -> PolicyEntry | None:
-    """The policy in the description of a server: what its blocks say, and their defaults where a block stands."""
-    spec = entry.extra.get("spec", {})
-    reading = Reading("", entry.name)
-    root = reading.begin(tame(spec))
-    if root is None:
-        return None
-    namespace = str(spec.get("namespace") or entry.extra.get("metadata", {}).get("namespace") or "")
-    auth = spec.get("auth")
-    return PolicyEntry(
+def _described(data: Any, name: str) -> dict[str, Any]:
+    """What the file itself says of the server, without the defaults that its reader fills in."""
+    if "spec" in data:
+        return data["spec"] if isinstance(data["spec"], dict) else {}
+    rows = data.get("servers") or []
+    return next((row for row in rows if isinstance(row, dict) and row.get("name") == name), {})
+
+
+def _policy_of(entry: ServerEntry, described: dict[str, Any], file: str) -> tuple[PolicyEntry, list[Problem]]:
+    """The policy in the description of a server: what is written there, and nothing that is not."""
+    reading = Reading(file, entry.name)
+    root = Node(reading, tame(described), "")
+    namespace = entry.extra.get("spec", {}).get("namespace") or entry.extra.get("metadata", {}).get("namespace") or ""
+    policy = PolicyEntry(
         server=entry.name,
-        namespace=namespace,
+        namespace=namespace if isinstance(namespace, str) else "",
         **manifests.policy_fields(root.node("policy"), root.node("session")),
-        auth_mode=entry.auth_mode or None if auth else None,
+        auth_mode=entry.auth_mode or None if "auth" in root else None,
     )
+    return policy, reading.problems
 
 
 def write_files(grants: Iterable[GrantEntry], sessions: Iterable[SessionEntry], policies: Iterable[PolicyEntry]) -> str:

@@ -42,10 +42,10 @@ Entry = GrantEntry | SessionEntry | PolicyEntry
 # Kubernetes names of objects: RFC 1123 subdomains. Namespaces and servers are labels.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-NAME_MAX, LABEL_MAX = 100, 63
-SUBJECT_MAX = 254
-TOOL_MAX, RULES_MAX = 128, 1_000
-VERSION_MAX = 100
+NAME_MAX, LABEL_MAX = 253, 63
+SUBJECT_MAX = 200
+TOOL_MAX, RULES_MAX = 128, 500
+VERSION_MAX = 63
 IDLE_MAX_S = 30 * 86_400
 
 

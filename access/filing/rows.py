@@ -1,0 +1,105 @@
+"""Rows of access as the entries of files. Runs inside the organisation's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db.models import Q, QuerySet
+
+from access.filing.directory import Directory
+from access.formats.entries import GrantEntry, PolicyEntry, RuleEntry, SecretRef, SessionEntry
+from access.models import AgentSession, Grant, Origin
+from access.services.grants import Subject, subject_of
+from catalog.choices import AuthMode, Status
+from catalog.models import Server
+from catalog.policies import PolicySettings
+from catalog.selectors.listing import visible_to
+from core import clock
+
+# What a session's `upstreamTokenSecretRef` is called when we write it; its key is the credential's id.
+CREDENTIAL = "connection"
+
+
+def live_grants() -> QuerySet[Grant]:
+    """Grants that files speak of: switched off ones too, ended ones not."""
+    return Grant.objects.filter(Q(expires_at=None) | Q(expires_at__gt=clock.now()), revoked_at=None)
+
+
+def live_sessions() -> QuerySet[AgentSession]:
+    """Sessions that somebody decided on; those that adapters issue by themselves come and go."""
+    live = Q(expires_at=None) | Q(expires_at__gt=clock.now())
+    return AgentSession.objects.filter(live, revoked_at=None).exclude(origin=Origin.ADAPTER)
+
+
+def own_servers(directory: Directory) -> QuerySet[Server]:
+    return visible_to(directory.viewer).filter(owner_tenant_id=directory.tenant.pk).exclude(status=Status.LISTED)
+
+
+def grant_entry(grant: Grant, directory: Directory) -> GrantEntry:
+    return GrantEntry(
+        name=grant.name,
+        namespace=grant.namespace,
+        server=directory.slug(grant.server_id),
+        subject=directory.subject_entry(subject_of(grant)),
+        max_trust=grant.max_trust,
+        side_effects=tuple(effect for effect in ("read", "write", "destructive") if effect in grant.side_effects),
+        tool_rules=tuple(
+            RuleEntry(rule["name"], rule.get("decision") or "allow", rule.get("required_trust") or "low")
+            for rule in sorted(grant.tool_rules, key=lambda rule: str(rule["name"]))
+        ),
+        policy_version=grant.policy_version,
+        disabled=grant.disabled_at is not None,
+        conditions=dict(grant.conditions or {}),
+        expires_at=grant.expires_at,
+    )
+
+
+def session_entry(session: AgentSession, directory: Directory) -> SessionEntry:
+    credential = session.credential_id
+    return SessionEntry(
+        name=session.name,
+        namespace=session.namespace,
+        server=directory.slug(session.server_id),
+        subject=directory.subject_entry(
+            Subject(user=session.subject_user, agent=session.subject_agent, team=session.subject_team)
+        ),
+        consented_trust=session.consented_trust,
+        expires_at=session.expires_at,
+        revoked=session.revoked_at is not None,
+        credential=SecretRef(CREDENTIAL, str(credential)) if credential else None,
+        policy_version=session.policy_version,
+        idle_timeout_s=session.idle_timeout_s,
+    )
+
+
+def policy_entry(server: Server) -> PolicyEntry:
+    settings = PolicySettings.of(server)
+    return PolicyEntry(
+        server=server.slug,
+        mode=server.policy_mode,
+        default_decision=settings.default_decision,
+        enforce_on=settings.enforce_on,
+        policy_version=settings.policy_version,
+        session_required=settings.session_required,
+        session_header=settings.session_header,
+        session_max_lifetime_s=settings.session_max_lifetime_s,
+        session_idle_timeout_s=settings.session_idle_timeout_s,
+        compat=settings.compat,
+        auth_mode=AuthMode.HEADER if server.identity_headers else server.auth_mode or None,
+    )
+
+
+def all_grants(directory: Directory) -> Iterator[GrantEntry]:
+    rows = list(live_grants())
+    directory.learn_slugs(grant.server_id for grant in rows)
+    yield from (grant_entry(grant, directory) for grant in rows)
+
+
+def all_sessions(directory: Directory) -> Iterator[SessionEntry]:
+    rows = list(live_sessions())
+    directory.learn_slugs(session.server_id for session in rows)
+    yield from (session_entry(session, directory) for session in rows)
+
+
+def all_policies(directory: Directory) -> Iterator[PolicyEntry]:
+    yield from (policy_entry(server) for server in own_servers(directory))
