@@ -3,7 +3,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from access import selectors
-from access.services import connections
+from access.services import connections, playground
 from catalog.services import telling
 from core.jobs import task
 from tenants.context import tenant_scope
@@ -27,3 +27,11 @@ def renew_credentials() -> None:
         with tenant_scope(tenant):
             for credential_id in connections.due():
                 connections.renew(tenant, credential_id)
+
+
+@task("access.clear_runs", max_retries=0, time_limit=240)
+def clear_runs() -> None:
+    """Remove runs of the playground whose time is over."""
+    for tenant in each_tenant():
+        with tenant_scope(tenant):
+            playground.clear_over()

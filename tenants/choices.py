@@ -29,6 +29,7 @@ class Right(models.TextChoices):
     """What a membership may do inside its organisation; pages and services ask for rights, never for roles."""
 
     VIEW_CALLS = "view_calls"
+    RUN_TOOLS = "run_tools"
     MANAGE_KEYS = "manage_keys"
     MANAGE_ACCESS = "manage_access"
     PUBLISH = "publish"
@@ -42,7 +43,7 @@ class Right(models.TextChoices):
 ROLE_RIGHTS: dict[str, frozenset[Right]] = {
     Role.OWNER: frozenset(Right),
     Role.ADMIN: frozenset(Right),
-    Role.MEMBER: frozenset({Right.VIEW_CALLS}),
+    Role.MEMBER: frozenset({Right.VIEW_CALLS, Right.RUN_TOOLS}),
     Role.BILLING: frozenset({Right.VIEW_CALLS, Right.VIEW_BILLING}),
     Role.AUDITOR: frozenset({Right.VIEW_CALLS, Right.VIEW_AUDIT, Right.VIEW_BILLING}),
 }

@@ -9,6 +9,7 @@ from access.models.connection import (
 )
 from access.models.grant import TRUST_CHOICES, Grant, Origin
 from access.models.limit import Limit
+from access.models.playground import PlaygroundRun, RunShows, RunState
 from access.models.session import AgentSession
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "Grant",
     "Limit",
     "OAuthClient",
+    "PlaygroundRun",
+    "RunShows",
+    "RunState",
     "Origin",
     "UpstreamCredential",
 ]

@@ -152,8 +152,13 @@ def call_detail(request: OrganisationRequest, org: str, call_id: UUID) -> HttpRe
     call = selectors.find_call(call_id)
     if call is None:
         raise NotFoundError("There is no such call in this organisation.", next_step="See the list of calls.")
+    return render(request, "calls/detail.html", story_of(request, call))
+
+
+def story_of(request: OrganisationRequest, call: Call) -> dict[str, Any]:
+    """All that is to be said of one call: the decision with its steps, the grant, the times, what to do next."""
     [row] = _rows(request, [call], after=None)
-    context = {
+    return {
         "row": row,
         "call": call,
         "ending": _ending(row),
@@ -166,7 +171,6 @@ def call_detail(request: OrganisationRequest, org: str, call_id: UUID) -> HttpRe
         "remedy": _remedy(request, row),
         "steps": _steps(call),
     }
-    return render(request, "calls/detail.html", context)
 
 
 def _ending(row: CallRow) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from django.urls import path
 from access.web import connections, explain, grants, keys, limits
 from audit.web import views as audit
 from catalog.web import claims, serving
-from marketplace.pages import calls, live
+from marketplace.pages import calls, live, playground
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
@@ -31,6 +31,12 @@ urlpatterns = [
     path("calls/", calls.call_list, name="calls"),
     path("calls/<uuid:call_id>/", calls.call_detail, name="call"),
     path("live/", live.organisation_live, name="live"),
+    path("playground/", playground.playground_home, name="playground"),
+    path("playground/servers/<slug:slug>/", playground.playground_tool, name="playground-tool"),
+    path("playground/runs/<uuid:run_id>/", playground.playground_run, name="playground-run"),
+    path("playground/runs/<uuid:run_id>/cancel/", playground.playground_cancel, name="playground-cancel"),
+    path("playground/runs/<uuid:run_id>/keep/", playground.playground_keep, name="playground-keep"),
+    path("playground/runs/<uuid:run_id>/remove/", playground.playground_remove, name="playground-remove"),
     path("keys/", keys.key_list, name="keys"),
     path("keys/new/", keys.key_create, name="key-create"),
     path("keys/<uuid:key_id>/lists/", keys.key_lists, name="key-lists"),

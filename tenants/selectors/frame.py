@@ -23,6 +23,7 @@ _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Live", "org:live", "gauge", Right.VIEW_CALLS),
     ("Keys", "org:keys", "key", None),
     ("Access", "org:access", "shield", None),
+    ("Playground", "org:playground", "play", Right.RUN_TOOLS),
     ("Sources", "org:sources", "download", None),
     ("Published", "org:servers", "server", Right.PUBLISH),
     ("People", "org:people", "people", None),

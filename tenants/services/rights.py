@@ -10,6 +10,7 @@ _HELPERS_MAX = 3
 
 _WHAT = {
     Right.VIEW_CALLS: "see calls",
+    Right.RUN_TOOLS: "run tools",
     Right.MANAGE_KEYS: "manage keys",
     Right.MANAGE_ACCESS: "manage access",
     Right.PUBLISH: "change the servers that it publishes",
