@@ -26,7 +26,8 @@ from referencing import Registry
 FAULTS_MAX: Final = 50
 _STEPS_MAX: Final = 20_000
 _PATTERN_MAX: Final = 500
-_PATTERN_TEXT_MAX: Final = 2_000
+_PATTERN_STEPS_MAX: Final = 20_000_000
+_REPEATS_MAX: Final = 64
 _OLD_DRAFTS = ("draft-07", "draft-06", "draft-04", "draft-03")
 
 type_schema = dict[str, Any] | bool
@@ -162,52 +163,56 @@ def _counted(check: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if not isinstance(instance, str) or len(instance) > _PATTERN_TEXT_MAX or not is_quick(pattern):
-        return
-    if re.search(pattern, instance) is None:
+    if isinstance(instance, str) and is_quick(pattern, len(instance)) and re.search(pattern, instance) is None:
         yield ValidationError("pattern")
 
 
-def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _pattern_properties(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not isinstance(instance, dict):
         return
-    for pattern, inner in patterns.items():
-        if not is_quick(pattern):
-            continue
+    for pattern, inner in wanted.items():
         for name, value in instance.items():
-            if len(name) <= _PATTERN_TEXT_MAX and re.search(pattern, name):
+            if is_quick(pattern, len(name)) and re.search(pattern, name):
                 yield from validator.descend(value, inner, path=name, schema_path=pattern)
 
 
+def is_quick(pattern: Any, length: int) -> bool:
+    """Whether a pattern of a stranger may be run on a text of this length: each open repetition multiplies its cost by that."""
+    count = _repetitions(pattern) if isinstance(pattern, str) and len(pattern) <= _PATTERN_MAX else None
+    return count is not None and max(length, 1) ** (count + 1) <= _PATTERN_STEPS_MAX
+
+
 @functools.lru_cache(maxsize=512)
-def is_quick(pattern: str) -> bool:
-    """Whether a pattern of a stranger may be run: valid here, and no repetition within a repetition, which can take for ever."""
-    if not isinstance(pattern, str) or len(pattern) > _PATTERN_MAX:
-        return False
+def _repetitions(pattern: str) -> int | None:
+    """How many open repetitions stand in it; None where they stand in one another, or it is no pattern here."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parsed = patterns.parse(pattern)
             re.compile(pattern)
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return _repeats(parsed, 0) <= 2
+        return _open(parsed, within=False)
+    except (re.error, RecursionError, OverflowError, _NestedError):
+        return None
 
 
-def _repeats(parsed: Any, depth: int) -> int:
-    """How many open-ended repetitions stand in a pattern; far too many where one stands inside another."""
+class _NestedError(Exception):
+    pass
+
+
+def _open(parsed: Any, *, within: bool) -> int:
+    """Raises _NestedError for whatever may be read in many ways within a repetition: that costs time without a bound."""
     count = 0
     for operation, given in parsed:
-        inner = depth
-        name = str(operation)
-        if name in {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}:
-            open_ended = given[1] is patterns.MAXREPEAT or given[1] > 64
-            if (open_ended and depth) or given[0] > 1000:
-                return 100
-            count, inner = count + open_ended, depth + 1
-        if name == "GROUPREF":
-            return 100
-        count += sum(_repeats(part, inner) for part in _parts(given))
+        name, inner = str(operation), within
+        if name.endswith("_REPEAT"):
+            least, most = given[0], given[1]
+            if (within and least != most) or least > _REPEATS_MAX:
+                raise _NestedError
+            count += most > _REPEATS_MAX
+            inner = within or most > 1
+        elif name == "GROUPREF" or (name == "BRANCH" and within):
+            raise _NestedError
+        count += sum(_open(part, within=inner) for part in _parts(given))
     return count
 
 

@@ -18,7 +18,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from access import foresight
 from access import selectors as access
@@ -91,6 +91,7 @@ def _entry(server: Server, words: str) -> dict[str, Any]:
     return {"server": server, "count": len(tools), "tools": (fitting or tools)[:6], "first": tool_to_try(server)}
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 def playground_tool(request: OrganisationRequest, org: str, slug: str) -> HttpResponse:
     """The form of one tool. What is not a run shows the form again: another row, another variant, another caller."""
@@ -113,7 +114,9 @@ class _Page:
         self._schema = tool.definition.get("inputSchema") or {}
         self._actors = _actors(request, server, tool.name)
         asked = request.POST.get("as") or request.GET.get("as", "")
-        self._actor = next((each for each in self._actors if each.value == asked), None) or _likeliest(self._actors)
+        chosen = next((each for each in self._actors if each.value == asked), None)
+        self._is_lost = bool(asked) and chosen is None
+        self._actor = chosen or _likeliest(self._actors)
 
     def get(self) -> HttpResponse:
         given = self._given()
@@ -153,10 +156,17 @@ class _Page:
                 return self._show(form, text, errors=[words])
         else:
             return self._show(forms.build(self._schema, sent), text)
-        if self._must_confirm and not post.get("confirm"):
-            words = f"Confirm that you want to run {self._tool.name}: it changes things."
+        if words := self._doubt():
             return self._show(form, text, errors=[words], json_first=act == _RUN_JSON)
         return self._run(arguments)
+
+    def _doubt(self) -> str:
+        """What stands against running it although the arguments are right."""
+        if self._is_lost:
+            return "You cannot run it as that key any more. Choose as whom, and run it again."
+        if self._must_confirm and not self._request.POST.get("confirm"):
+            return f"Confirm that you want to run {self._tool.name}: it changes things."
+        return ""
 
     @property
     def _must_confirm(self) -> bool:

@@ -197,22 +197,27 @@ class _Line(threading.Thread):
 
     def events(self, until: float, is_cancelled: IsCancelled) -> Iterator[tuple[str, Any]]:
         """("head", (status, headers)), ("data", bytes) …, and ("failed" | "cancelled", words) where it did not end by itself."""
+        look_up = time.perf_counter() + _POLL_S
         while True:
-            try:
-                kind, value = self._queue.get(timeout=_POLL_S)
-            except queue.Empty:
+            kind, value = self._next()
+            if kind not in {"", "end"}:
+                yield kind, value
+            if kind in {"end", "failed"}:
+                return
+            if (now := time.perf_counter()) >= look_up:
+                look_up = now + _POLL_S
                 if is_cancelled():
                     yield "cancelled", "You cancelled it."
                     return
-                if time.perf_counter() > until:
+                if now > until:
                     yield "failed", f"There was no end after {self._total_s:.0f} seconds."
                     return
-                continue
-            if kind == "end":
-                return
-            yield kind, value
-            if kind == "failed":
-                return
+
+    def _next(self) -> tuple[str, Any]:
+        try:
+            return self._queue.get(timeout=_POLL_S)
+        except queue.Empty:
+            return "", None
 
     def hang_up(self) -> None:
         self._over.set()

@@ -16,7 +16,7 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )  # fmt: skip
 _NO_SECRETS = re.compile(
-    r"(max|min|num|count|total|page|next|limit|usage)[-_]?\w*tokens?|tokens?[-_]?(count|limit|usage)|page[-_]?token",
+    r"(max|min|num|count|total|page|next|limit|usage)[-_]?\w*tokens?|tokens?[-_]?(count|limit|usage)|(page|progress|cursor)[-_]?token",
     re.IGNORECASE,
 )
 _TEXTS = re.compile(

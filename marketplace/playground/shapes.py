@@ -271,7 +271,10 @@ def _object(schema: Schema, nullable: bool) -> Shape:
     properties = schema.get("properties")
     known = properties if isinstance(properties, dict) else {}
     free = schema.get("additionalProperties")
-    required = frozenset(name for name in _list(schema.get("required")) if isinstance(name, str))
+    asked = [name for name in _list(schema.get("required")) if isinstance(name, str)]
+    required = frozenset(asked)
+    # Stored schemas have lost the order of their members: what is required comes first, in the order in which it is listed.
+    known = {name: known[name] for name in [*(name for name in asked if name in known), *known]}
     if len(known) > PROPERTIES_MAX:
         return _json(schema, "it has too many members")
     if known or free is False:

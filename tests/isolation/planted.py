@@ -12,8 +12,8 @@ from django.db import connection
 from django.test import override_settings
 
 from access.limits import LimitKind, LimitScope, Period
-from access.models import OAuthClient
-from access.services import clients, connections, grants, limits
+from access.models import OAuthClient, PlaygroundRun
+from access.services import clients, connections, grants, limits, playground
 from audit import services as audit
 from audit.services import checkpoints
 from calls import rows
@@ -96,6 +96,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         notification = notify(kind="test.canary", title=f"{word} title", body=f"{word} body", recipient_id=owner.pk)
         queue.emit(tenant.pk, "access.grant.given", {"note": f"{word} data"})
         delivery = hook.deliveries.get()
+        run = _run(tenant, owner, server, word)
         search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
     colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
@@ -117,6 +118,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "consent_id": consent.pk,
             "grant_id": grant.pk,
             "limit_id": limit.pk,
+            "run_id": run.pk,
             "search_id": search.pk,
             "connection_id": connection_id,
             "registration_id": registration.pk,
@@ -138,6 +140,21 @@ def _consent(membership: Membership, word: str) -> Consent:
     return consents.give(
         membership=membership, client=client, scopes=[Scope.INVOKE], resources=["https://marketplace.example"]
     )
+
+
+def _run(tenant: Tenant, owner: User, server: Server, word: str) -> PlaygroundRun:
+    """A run of the owner's own, which nobody else sees."""
+    run = playground.begin(
+        tenant=tenant,
+        user=owner,
+        server=server,
+        tool="list_invoices",
+        key=None,
+        arguments={"status": f"{word} argument"},
+    )
+    exchange = {"status": 200, "body": f"{word} answer", "headers": []}
+    playground.finish(tenant, run.pk, state="done", outcome="ok", call_id=None, exchange=exchange)
+    return run
 
 
 def _claim(actor: Membership, server: Server, word: str) -> ListingClaim:

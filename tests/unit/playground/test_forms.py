@@ -65,9 +65,10 @@ LEAST = {"f:/id": [ID], "f:/tags": ["a"], "f:/count": ["1"], "f:/urgent": ["true
 
 
 def plain_check(schema, arguments) -> None:
-    """The library as it comes, as an independent opinion."""
+    """The library as it comes, as an independent opinion; but for patterns, of which only the quick ones are run."""
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    kind(schema, registry=referencing.Registry()).validate(arguments)
+    errors = kind(schema, registry=referencing.Registry()).iter_errors(arguments)
+    assert [error.message for error in errors if error.validator != "pattern"] == []
 
 
 class TestReading:
