@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from access import engine, selectors
-from access.types import Decision, GrantRule, Principal, Reason, ServerPolicy
+from access.types import Decision, GrantRule, Principal, Reason, Request, ServerPolicy, SessionRule
 from catalog.models import Server
 from core import clock
 from tenants.models import Tenant
@@ -16,13 +17,22 @@ def person(user_id: object) -> Principal:
     return Principal(user_id=str(user_id))
 
 
-def would(principal: Principal, tenant: Tenant, server: Server, method: str, tool: str) -> Decision:
-    """What a gateway would decide at this moment, with the steps."""
+def would(
+    principal: Principal,
+    tenant: Tenant,
+    server: Server,
+    method: str,
+    tool: str,
+    arguments: Mapping[str, Any] | None = None,
+) -> Decision:
+    """What a gateway would decide at this moment, with the steps. Arguments that are not known are not judged."""
     if not selectors.is_callable(server):
         reason = Reason.SERVER_NOT_READY
         return Decision(False, reason, "The server cannot be called at present.", steps=engine.trace(reason))
     rules = [rule for rule in selectors.compile_rules() if rule.server_id == server.pk]
-    return decided(policy_of(server, tenant), rules, principal, method, tool)
+    sessions = [rule for rule in selectors.compile_sessions() if rule.server_id == server.pk]
+    request = Request(method, tool, arguments=arguments)
+    return engine.explain(policy_of(server, tenant), rules, sessions, principal, request, clock.now())
 
 
 def policy_of(server: Server, tenant: Tenant) -> ServerPolicy:
@@ -30,5 +40,11 @@ def policy_of(server: Server, tenant: Tenant) -> ServerPolicy:
     return selectors.compile_policy(server).towards(own=server.owner_tenant_id == tenant.pk)
 
 
-def decided(policy: ServerPolicy, rules: Sequence[GrantRule], principal: Principal, method: str, tool: str) -> Decision:
-    return engine.explain(policy, rules, principal, method, tool, clock.now())
+def decided(
+    policy: ServerPolicy,
+    rules: Sequence[GrantRule],
+    sessions: Sequence[SessionRule],
+    principal: Principal,
+    request: Request,
+) -> Decision:
+    return engine.decide(policy, rules, sessions, principal, request, clock.now())

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('access', '0004_connections'),
+        ('access', '0005_grants_of_many_parts'),
     ]
 
     operations = [

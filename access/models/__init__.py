@@ -21,9 +21,9 @@ __all__ = [
     "Grant",
     "Limit",
     "OAuthClient",
+    "Origin",
     "PlaygroundRun",
     "RunShows",
     "RunState",
-    "Origin",
     "UpstreamCredential",
 ]

@@ -61,7 +61,7 @@ def _work(tenant: Tenant, run_id: UUID, prepared: Prepared) -> None:
         )
         _finish(tenant, run_id, prepared, found)
     except Exception:
-        log.exception("playground run failed", extra={"run_id": str(run_id)})
+        log.exception("playground run failed", extra={"request_id": str(run_id)})
     finally:
         give_back()
         # The thread's connection is nobody else's.

@@ -111,7 +111,7 @@ from tenants.context import tenant_scope, platform_scope
 from tenants.models import Tenant, User
 tenant, bob = Tenant.objects.get(slug="acme"), User.objects.get(email="bob@acme.example")
 with tenant_scope(tenant):
-    grants.give(tenant=tenant, server=Server.objects.get(slug="text"), subject=grants.Subject("user", str(bob.pk), bob.email),
+    grants.give(tenant=tenant, server=Server.objects.get(slug="text"), subject=grants.Subject.of("user", str(bob.pk), bob.email),
                 actor=None)
 """,
     )

@@ -1,4 +1,4 @@
-"""What is copied says exactly the call, whatever stands in it: each snippet is run by its own language and its request read back."""
+"""What is copied says exactly the call, whatever stands in it: each snippet is run by its own language and read back."""
 
 from __future__ import annotations
 
