@@ -7,43 +7,69 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('access', '0005_grants_of_many_parts'),
+        ("access", "0005_grants_of_many_parts"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='PlaygroundRun',
+            name="PlaygroundRun",
             fields=[
-                ('id', models.UUIDField(default=core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(default=core.clock.now, editable=False)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('user_id', models.UUIDField(editable=False)),
-                ('user_label', models.CharField(editable=False, max_length=254)),
-                ('key_id', models.UUIDField(editable=False, null=True)),
-                ('as_label', models.CharField(editable=False, max_length=254)),
-                ('server_id', models.UUIDField(editable=False)),
-                ('server_slug', models.CharField(editable=False, max_length=128)),
-                ('tool', models.CharField(editable=False, max_length=128)),
-                ('state', models.CharField(choices=[('running', 'Running'), ('done', 'Done'), ('cancelled', 'Cancelled')], default='running', editable=False, max_length=9)),
-                ('outcome', models.CharField(blank=True, editable=False, max_length=12)),
-                ('progress', models.CharField(blank=True, editable=False, max_length=300)),
-                ('progress_percent', models.PositiveSmallIntegerField(editable=False, null=True)),
-                ('cancel_requested', models.BooleanField(default=False, editable=False)),
-                ('finished_at', models.DateTimeField(editable=False, null=True)),
-                ('call_id', models.UUIDField(editable=False, null=True)),
-                ('content', core.models.SealedField(default=b'')),
-                ('name', models.CharField(blank=True, max_length=100)),
-                ('shared', models.BooleanField(default=False)),
-                ('shows', models.CharField(choices=[('masked', 'Arguments with what looks like a secret hidden'), ('nothing', 'No arguments'), ('all', 'Arguments as they were sent')], default='masked', max_length=7)),
-                ('shows_result', models.BooleanField(default=True)),
-                ('expires_at', models.DateTimeField()),
+                ("id", models.UUIDField(default=core.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("created_at", models.DateTimeField(default=core.clock.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("user_id", models.UUIDField(editable=False)),
+                ("user_label", models.CharField(editable=False, max_length=254)),
+                ("key_id", models.UUIDField(editable=False, null=True)),
+                ("as_label", models.CharField(editable=False, max_length=254)),
+                ("server_id", models.UUIDField(editable=False)),
+                ("server_slug", models.CharField(editable=False, max_length=128)),
+                ("tool", models.CharField(editable=False, max_length=128)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("running", "Running"), ("done", "Done"), ("cancelled", "Cancelled")],
+                        default="running",
+                        editable=False,
+                        max_length=9,
+                    ),
+                ),
+                ("outcome", models.CharField(blank=True, editable=False, max_length=12)),
+                ("progress", models.CharField(blank=True, editable=False, max_length=300)),
+                ("progress_percent", models.PositiveSmallIntegerField(editable=False, null=True)),
+                ("cancel_requested", models.BooleanField(default=False, editable=False)),
+                ("finished_at", models.DateTimeField(editable=False, null=True)),
+                ("call_id", models.UUIDField(editable=False, null=True)),
+                ("content", core.models.SealedField(default=b"")),
+                ("name", models.CharField(blank=True, max_length=100)),
+                ("shared", models.BooleanField(default=False)),
+                (
+                    "shows",
+                    models.CharField(
+                        choices=[
+                            ("masked", "Arguments with what looks like a secret hidden"),
+                            ("nothing", "No arguments"),
+                            ("all", "Arguments as they were sent"),
+                        ],
+                        default="masked",
+                        max_length=7,
+                    ),
+                ),
+                ("shows_result", models.BooleanField(default=True)),
+                ("expires_at", models.DateTimeField()),
             ],
             options={
-                'ordering': ['-created_at'],
-                'indexes': [models.Index(fields=['user_id', '-created_at'], name='run_by_person'), models.Index(fields=['expires_at'], name='run_by_end')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('shared', False), models.Q(('name', ''), _negated=True), _connector='OR'), name='run_shared_has_name')],
+                "ordering": ["-created_at"],
+                "indexes": [
+                    models.Index(fields=["user_id", "-created_at"], name="run_by_person"),
+                    models.Index(fields=["expires_at"], name="run_by_end"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("shared", False), models.Q(("name", ""), _negated=True), _connector="OR"),
+                        name="run_shared_has_name",
+                    )
+                ],
             },
         ),
     ]
