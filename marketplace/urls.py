@@ -22,7 +22,7 @@ from marketplace.pages import (
     well_known,
 )
 from repositories.web import urls as sources
-from tenants.web import applications, oauth
+from tenants.web import applications, elevations, oauth
 
 admin.autodiscover()
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -39,7 +39,7 @@ urlpatterns = [
     path(".well-known/oauth-authorization-server", oauth.metadata, name="oauth-metadata"),
     path(".well-known/openid-configuration", oauth.metadata, name="openid-metadata"),
     path("operations/settings/", operations.settings_page, name="operations-settings"),
-    path("operations/records/", operations.choose_records, name="operations-records"),
+    path("operations/records/", elevations.operations_records, name="operations-records"),
     path("operations/live/", live.operations_live, name="operations-live"),
     path("operations/health/", server_health.operations_health, name="operations-health"),
     path("operations/adopt/<uuid:listed_id>/", adopting.operations_adopt, name="operations-adopt"),

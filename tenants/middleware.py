@@ -20,20 +20,21 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from core.errors import NotFoundError
+from core.errors import ForbiddenError, NotFoundError
 from core.problems import as_page
 from tenants.api.authentication import find
+from tenants.choices import Role
 from tenants.context import PLATFORM, connection
-from tenants.models import APIKey, FormerSlug, Membership, Tenant
+from tenants.elevated import elevation_of
+from tenants.models import APIKey, Elevation, FormerSlug, Membership, User
 from tenants.models.tenant import SLUG_REGEX
 from tenants.requests import MarketRequest
-from tenants.services import disagreements
+from tenants.services import disagreements, elevations
 
 GetResponse = Callable[[MarketRequest], HttpResponse]
 
 _SLUG = re.compile(SLUG_REGEX)
 _ORGANISATION_PATH = re.compile(r"/o/(?P<slug>[^/]+)/")
-RECORDS_SESSION_KEY = "operator_records_tenant"
 _RECORD_PATHS = ("/admin/calls/", "/admin/access/", "/admin/audit/")
 
 
@@ -48,21 +49,8 @@ class OrganisationMiddleware:
         try:
             match = _ORGANISATION_PATH.match(request.path_info)
             if match:
-                if stranger := _key_of_another(request, match["slug"]):
-                    disagreements.note_key(stranger, match["slug"])
-                    return as_page(request, NotFoundError())
-                if not request.user.is_authenticated:
-                    return redirect_to_login(request.get_full_path())
-                membership = _membership(request, match["slug"])
-                if membership is None and (present := _present_name(request, match["slug"])):
-                    return _to_present(request, match, present)
-                if membership is None:
-                    disagreements.note_stranger(request.user, match["slug"])
-                    return as_page(request, NotFoundError())
-                request.organisation, request.membership = membership.tenant, membership
-                connection.set_tenant(membership.tenant)
-                connection.set_viewer(str(membership.tenant_id))
-                request.session["organisation"] = membership.tenant.slug
+                if (refused := self._enter(request, match)) is not None:
+                    return refused
             elif request.user.is_authenticated:
                 _prefer_last_organisation(request)
             response = self.get_response(request)
@@ -71,6 +59,31 @@ class OrganisationMiddleware:
             return response
         finally:
             _reset()
+
+    def _enter(self, request: MarketRequest, match: re.Match[str]) -> HttpResponse | None:
+        """Open the organisation of a path for who may be there; else the answer that everybody else gets."""
+        slug = match["slug"]
+        if stranger := _key_of_another(request, slug):
+            disagreements.note_key(stranger, slug)
+            return as_page(request, NotFoundError())
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        membership = _membership(request, slug)
+        elevation = _elevation(request, slug) if membership is None else None
+        if elevation is not None:
+            if request.method not in {"GET", "HEAD"}:
+                return as_page(request, _only_looking())
+            membership = _as_auditor(request, elevation)
+        if membership is None and (present := _present_name(request, slug)):
+            return _to_present(request, match, present)
+        if membership is None:
+            disagreements.note_stranger(request.user, slug)
+            return as_page(request, NotFoundError())
+        request.organisation, request.membership = membership.tenant, membership
+        connection.set_tenant(membership.tenant)
+        connection.set_viewer(str(membership.tenant_id))
+        _remember(request, membership, elevation)
+        return None
 
 
 class OperatorMiddleware:
@@ -91,10 +104,11 @@ class OperatorMiddleware:
             return HttpResponseRedirect(reverse("mfa_index") + "?reason=operator")
         connection.set_viewer(PLATFORM)
         if request.path_info.startswith(_RECORD_PATHS):
-            tenant = Tenant.objects.filter(pk=str(request.session.get(RECORDS_SESSION_KEY) or UUID(int=0))).first()
-            if tenant is None:
+            elevation = elevation_of(request)
+            if elevation is None:
                 return HttpResponseRedirect(reverse("operations-records"))
-            connection.set_tenant(tenant)
+            connection.set_tenant(elevation.tenant)
+            elevations.note_view(elevation, request.path)
         return self.get_response(request)
 
 
@@ -104,6 +118,36 @@ def _key_of_another(request: MarketRequest, slug: str) -> APIKey | None:
     found = [find(text.strip()) for text in (bearer, request.headers.get("X-API-Key", "")) if text]
     others = [key for key in found if key is not None and key.tenant.slug != slug]
     return next((key for key in others if not _was_named(key.tenant_id, slug)), None)
+
+
+def _remember(request: MarketRequest, membership: Membership, elevation: Elevation | None) -> None:
+    """A member's last organisation; of an operator, what they looked at. Parts of a page that refresh themselves are no looks."""
+    if elevation is None:
+        request.session["organisation"] = membership.tenant.slug
+    elif not request.headers.get("HX-Request"):
+        elevations.note_view(elevation, request.path)
+
+
+def _elevation(request: MarketRequest, slug: str) -> Elevation | None:
+    """The view that this operator has opened into this organisation, if it lasts still."""
+    found = elevation_of(request)
+    if found is None or found.tenant.slug != slug:
+        return None
+    return None if settings.STAFF_MFA_REQUIRED and not is_mfa_enabled(request.user) else found
+
+
+def _as_auditor(request: MarketRequest, elevation: Elevation) -> Membership:
+    """What an operator sees as, who opened a view for a reason; it is stored nowhere."""
+    assert isinstance(request.user, User)
+    return Membership(tenant=elevation.tenant, user=request.user, role=Role.AUDITOR)
+
+
+def _only_looking() -> ForbiddenError:
+    return ForbiddenError(
+        "You look at this organisation as an operator of the platform, and change nothing in it.",
+        code="tenants.elevation_reads",
+        next_step="Ask one of its owners to do it.",
+    )
 
 
 def _was_named(tenant_id: UUID, slug: str) -> bool:

@@ -7,7 +7,7 @@ from tenants.context import tenant_scope
 from tenants.jobs import each_tenant, tenant_task
 from tenants.models import Tenant
 from tenants.oauth import grants
-from tenants.services import endings, signing, webhook_delivery
+from tenants.services import elevations, endings, signing, webhook_delivery
 
 
 @task("tenants.keep_signing_keys", max_retries=3, time_limit=60)
@@ -27,6 +27,12 @@ def tell_ended_applications() -> None:
     """Tell people that the time of an application of theirs is over. Safe to run twice: each is told of once."""
     for tenant in each_tenant():
         endings.tell_expired(tenant)
+
+
+@task("tenants.end_elevations", max_retries=0, time_limit=60)
+def end_elevations() -> None:
+    """Note the end of operators' views whose time is over. They count no more from that moment on, noted or not."""
+    elevations.end_overdue()
 
 
 @tenant_task("tenants.deliver_webhooks", max_retries=0, time_limit=110)

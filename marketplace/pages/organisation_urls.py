@@ -16,7 +16,7 @@ from marketplace.pages import calls, live, playground
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
-from tenants.web import people, renaming, settings, webhooks
+from tenants.web import elevations, people, renaming, settings, webhooks
 from tenants.web.guards import needs
 
 app_name = "org"
@@ -96,5 +96,7 @@ urlpatterns = [
     ),
     path("audit/", needs(Right.VIEW_AUDIT)(audit.audit_log), name="audit"),
     path("audit/checkpoint/", needs(Right.VIEW_AUDIT)(audit.audit_checkpoint), name="audit-checkpoint"),
+    path("audit/operators/", elevations.operator_list, name="operators"),
+    path("audit/operators/<uuid:elevation_id>/end/", elevations.operator_end, name="operator-end"),
     path("notifications/", notifications.inbox, name="notifications"),
 ]

@@ -12,6 +12,7 @@ STAFF_MFA_REQUIRED = env.flag(
 FORMAT_MODULE_PATH = ["marketplace.formats"]
 
 UNFOLD = {
+    "ENVIRONMENT": "tenants.web.elevations.environment",
     "DASHBOARD_CALLBACK": "marketplace.pages.dashboard.dashboard",
     # The accent of static/css/tokens.css, in the steps that the theme asks for.
     "COLORS": {

@@ -3,6 +3,7 @@
 from tenants.models.api_key import APIKey
 from tenants.models.client_keys import ClientKeys, UsedAssertion
 from tenants.models.consent import Consent
+from tenants.models.elevation import Elevation
 from tenants.models.membership import Invitation, Membership
 from tenants.models.setting import SettingValue
 from tenants.models.tenant import Domain, FormerSlug, Team, Tenant
@@ -15,6 +16,7 @@ __all__ = [
     "Consent",
     "DataKey",
     "Domain",
+    "Elevation",
     "FormerSlug",
     "Invitation",
     "Membership",

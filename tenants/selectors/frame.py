@@ -12,6 +12,7 @@ from django.utils.functional import SimpleLazyObject
 
 from notifications import selectors as notifications
 from tenants.choices import Right
+from tenants.elevated import elevation_of
 from tenants.models import Membership
 
 # Pages that belong to an entry of the rail without standing under its address.
@@ -61,6 +62,7 @@ def _build(request: HttpRequest) -> dict[str, Any]:
         "rail": _rail(request, membership),
         "unread": notifications.count_unread(organisation.schema_name, user.pk) if organisation else 0,
         "operator": user.is_staff,
+        "elevation": elevation_of(request),
         "suggest_url": reverse("catalog:suggest"),
     }
 

@@ -11,6 +11,7 @@ from django.test import Client
 
 from tests.isolation.planted import Planted, plant
 from tests.support.cast import Cast
+from tests.support.operators import elevate
 
 TOKEN = "c" * 32
 ACTORS = ("alice", "bob", "charlie", "anonymous", "olga")
@@ -33,7 +34,8 @@ def whole_stage(django_db_setup, django_db_blocker) -> Iterator[Stage]:
         _give_second_factor(cast.olga)
         acme, globex = plant(cast.acme, cast.alice), plant(cast.globex, cast.charlie)
         browsers = {actor: _browser(getattr(cast, actor, None)) for actor in ACTORS}
-        _open_records(browsers["olga"], cast)
+        browsers["elevated"] = _browser(cast.olga)
+        elevate(browsers["elevated"], cast.olga, cast.acme)
         yield Stage(cast, acme, globex, browsers)
         transaction.set_rollback(True)
 
@@ -59,15 +61,6 @@ def _copy(browser: Client) -> Client:
     copy = _browser(None)
     copy.cookies.load({name: cookie.value for name, cookie in browser.cookies.items()})
     return copy
-
-
-def _open_records(browser: Client, cast: Cast) -> None:
-    """The operator has chosen whose records the admin shows, as its pages ask for."""
-    answer = browser.post(
-        "/operations/records/",
-        {"organisation": "acme", "reason": "The matrix walks the records", "csrfmiddlewaretoken": TOKEN},
-    )
-    assert answer.status_code == 302
 
 
 def _give_second_factor(user) -> None:

@@ -123,6 +123,8 @@ EXPECTED: dict[str, Row] = {
     "org:webhook-again": Row(405, 405, 404, 302, 404),
     "org:audit": MANAGERS,
     "org:audit-checkpoint": MANAGERS,
+    "org:operators": MANAGERS,
+    "org:operator-end": Row(405, 405, 404, 302, 404),
     "org:notifications": MEMBERS,
     "applications": SIGNED_IN,
     "application-revoke": Row(200, 404, 404, 302, 404),
@@ -251,6 +253,8 @@ BOB_POSTS: dict[str, int] = {
     "org:webhook-again": 403,
     "org:audit": 403,
     "org:audit-checkpoint": 403,
+    "org:operators": 405,
+    "org:operator-end": 403,
     "org:notifications": 302,
 }
 # Posts of bob that are his to make.

@@ -33,7 +33,7 @@ from repositories.services import credentials
 from repositories.services.audience import source_ref
 from tenants.choices import Scope
 from tenants.context import platform_scope, tenant_scope
-from tenants.models import Consent, Membership, Team, Tenant, User
+from tenants.models import Consent, Elevation, Membership, Team, Tenant, User
 from tenants.services import api_keys, consents, invitations, teams, webhooks
 from tests.support.cast import PAYMENTS_TOOLS, make_server
 
@@ -72,6 +72,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
     _plant_half_hidden_servers(tenant, word, team_word, team)
     teams.add(actor=actor, team_id=team.pk, membership_id=actor.pk)
     invited = invitations.invite(actor=actor, email=f"{word}@elsewhere.example", role="member")
+    elevation = _elevation(tenant, word)
     with tenant_scope(tenant):
         grant = grants.give(
             tenant=tenant,
@@ -124,6 +125,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "registration_id": registration.pk,
             "webhook_id": hook.pk,
             "delivery_id": delivery.pk,
+            "elevation_id": elevation.pk,
             "invitation_id": invited.invitation.pk,
             "source_id": source.pk,
             "claim_id": _claim(actor, server, word).pk,
@@ -132,6 +134,19 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "notification_id": notification.pk,
             "token": invited.token,
         },
+    )
+
+
+def _elevation(tenant: Tenant, word: str) -> Elevation:
+    """An operator's view that is over."""
+    now = clock.now()
+    return Elevation.objects.create(
+        operator_label=f"{word}-operator",
+        tenant=tenant,
+        reason=f"{word} reason",
+        ends_at=now + timedelta(hours=1),
+        ended_at=now,
+        ended_why="operator",
     )
 
 

@@ -96,6 +96,7 @@ class TestReading:
             "org:audit",
             "org:notifications",
             "org:webhooks",
+            "org:operators",
             "org:webhook",
             "org:calls",
         }
@@ -189,7 +190,7 @@ class TestOperators:
 
     @pytest.mark.parametrize("model", admin.site._registry, ids=lambda model: model._meta.label)
     def test_every_page_about_a_planted_thing_works_in_the_admin(self, stage, model):
-        browser = stage.browsers["olga"]
+        browser = stage.browsers["elevated"]
         label = f"{model._meta.app_label}_{model._meta.model_name}"
         thing = _first(model, stage)
         for endpoint in ENDPOINTS:

@@ -20,6 +20,7 @@ from tenants.context import platform_scope, tenant_scope
 from tenants.models import APIKey, Invitation, Tenant, User
 from tenants.services import api_keys, invitations
 from tests.integration.tenants.test_memberships import membership_of
+from tests.support.operators import elevate
 
 RECORDS = {"calls", "access", "audit"}
 
@@ -34,7 +35,7 @@ def operator(cast, client):
 
 @pytest.fixture
 def with_records(cast, operator):
-    operator.post("/operations/records/", {"organisation": "acme", "reason": "test"})
+    elevate(operator, cast.olga, cast.acme)
     return operator
 
 
@@ -88,7 +89,7 @@ class TestPages:
         with tenant_scope(cast.globex):
             theirs = AuditEvent.objects.latest("sequence")
         page = with_records.get(address(AuditEvent, "changelist")).content.decode()
-        assert "operations:records:opened" in page
+        assert "operations:elevation:started" in page
         assert with_records.get(address(AuditEvent, "change", theirs.pk)).status_code in {302, 404}
 
     def test_nobody_else_finds_the_admin(self, cast, signed_in, client):

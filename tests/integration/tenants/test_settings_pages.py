@@ -3,11 +3,9 @@ from __future__ import annotations
 import pytest
 from allauth.mfa.models import Authenticator
 
-from tenants.context import platform_scope, tenant_scope
-from tenants.middleware import RECORDS_SESSION_KEY
 from tenants.services import settings
 
-ORGANISATION, PLATFORM, RECORDS = "/o/acme/settings/", "/operations/settings/", "/operations/records/"
+ORGANISATION, PLATFORM = "/o/acme/settings/", "/operations/settings/"
 NAME = "invitation_lifetime_days"
 HTMX = {"HX-Request": "true"}
 
@@ -102,36 +100,3 @@ class TestPlatformSettings:
 
     def test_an_operator_without_a_second_factor_sets_one_up_first(self, cast, signed_in):
         assert signed_in(cast.olga).get(PLATFORM)["Location"] == "/accounts/2fa/?reason=operator"
-
-
-class TestRecords:
-    def test_opening_an_organisations_records_is_recorded_on_both_sides(self, cast, olga, signed_in):
-        from audit.models import AuditEvent
-
-        client = signed_in(olga)
-        answer = client.post(RECORDS, {"organisation": "acme", "reason": "Ticket 4711"}, follow=True)
-
-        assert "records of Acme are open" in answer.content.decode()
-        assert client.session[RECORDS_SESSION_KEY] == str(cast.acme.pk)
-        for scope in (tenant_scope(cast.acme), platform_scope()):
-            with scope:
-                event = AuditEvent.objects.latest("sequence")
-            assert event.action == "operations:records:opened"
-            assert event.actor_label == olga.email
-            assert event.data == {"reason": "Ticket 4711"}
-        with tenant_scope(cast.globex):
-            assert not AuditEvent.objects.filter(action="operations:records:opened").exists()
-
-    @pytest.mark.parametrize(
-        "data", [{}, {"organisation": "acme", "reason": ""}, {"organisation": "no", "reason": "x"}]
-    )
-    def test_without_an_organisation_or_a_reason_nothing_opens(self, cast, olga, signed_in, data):
-        client = signed_in(olga)
-        assert client.post(RECORDS, data).status_code == 422
-        assert RECORDS_SESSION_KEY not in client.session
-
-    def test_closing(self, cast, olga, signed_in):
-        client = signed_in(olga)
-        client.post(RECORDS, {"organisation": "acme", "reason": "x"})
-        client.post(RECORDS, {"close": "1"})
-        assert RECORDS_SESSION_KEY not in client.session
