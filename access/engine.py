@@ -82,6 +82,26 @@ _LIMITS = frozenset(
 )
 
 
+# Refusals that a person may undo, when asked: with a grant, or with a session.
+ASKABLE = frozenset(
+    {
+        Reason.MISSING_SESSION,
+        Reason.SESSION_NOT_FOUND,
+        Reason.SESSION_REVOKED,
+        Reason.SESSION_EXPIRED,
+        Reason.NO_MATCHING_GRANT,
+        Reason.GRANT_EXPIRED,
+        Reason.GRANT_REVOKED,
+        Reason.CONDITION_NOT_MET,
+        Reason.TOOL_DENIED,
+        Reason.TOOL_NOT_GRANTED,
+        Reason.ARGUMENTS_NOT_ALLOWED,
+        Reason.SIDE_EFFECT_NOT_ALLOWED,
+        Reason.TRUST_TOO_LOW,
+    }
+)
+
+
 @dataclass(slots=True)
 class _Case:
     """What is being decided, and what is known of it so far."""
@@ -188,6 +208,19 @@ def _refuse_unapproved(case: _Case) -> Decision | None:
     return None
 
 
+def find_session(
+    policy: ServerPolicy, sessions: Iterable[SessionRule], principal: Principal, name: str
+) -> SessionRule | None:
+    """The session that the caller means by a name: one that is its own, a live one first."""
+    team = policy.team if policy.compat is Compat.MCP_RUNTIME else ""
+    found = [
+        each
+        for each in sessions
+        if each.name == name and each.server_id == policy.server_id and is_about(each, principal, team)
+    ]
+    return min(found, key=lambda each: (each.revoked_at is not None, each.namespace, each.session_id), default=None)
+
+
 def _take_session(case: _Case, sessions: Iterable[SessionRule]) -> Decision | None:
     """Find the session that the request names, and refuse the request when it may not go on without it or with it."""
     name, terms = case.request.session, case.policy.session
@@ -202,13 +235,7 @@ def _take_session(case: _Case, sessions: Iterable[SessionRule]) -> Decision | No
             "The server wants every call to belong to a session.",
             f"Send the name of a session of yours in the header {terms.header}.",
         )
-    team = case.policy.team if case.is_lenient else ""
-    found = [
-        each
-        for each in sessions
-        if each.name == name and each.server_id == case.policy.server_id and is_about(each, case.principal, team)
-    ]
-    session = min(found, key=lambda each: (each.revoked_at is not None, each.namespace, each.session_id), default=None)
+    session = find_session(case.policy, sessions, case.principal, name)
     reason = _defect_of(case, session)
     if reason is None:
         case.session = session

@@ -171,7 +171,7 @@ _KEPT = (
     "schema_name", "api_key_id", "user_id", "agent", "session_id", "client", "interface", "protocol", "method", "server_id",
     "server_name", "server_version_id", "tool", "allowed", "reason", "grant_id", "side_effect", "trust_required",
     "trust_effective", "policy_revision", "provider_id", "price_version_id", "quoted_price", "currency", "credential",
-    "client_id", "upstream_protocol",
+    "client_id", "upstream_protocol", "trust_admin", "trust_consented", "risk", "agent_session_id", "policy_version",
 )  # fmt: skip
 _SHORTENED = ("client", "agent", "session_id", "tool", "server_name")
 _EMPTY = ("", None, 0)

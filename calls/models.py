@@ -58,6 +58,11 @@ class Call(models.Model):
     upstream_auth = models.TextField(db_default="")
     upstream_protocol = models.TextField(db_default="")
     timings = models.TextField(db_default="")
+    trust_admin = models.TextField(db_default="")
+    trust_consented = models.TextField(db_default="")
+    risk = models.TextField(db_default="")
+    agent_session_id = models.UUIDField(null=True)
+    policy_version = models.TextField(db_default="")
 
     class Meta:
         ordering = ["-call_id"]

@@ -58,6 +58,11 @@ class CallRecord:
     side_effect: str = ""
     trust_required: str = ""
     trust_effective: str = ""
+    trust_admin: str = ""  # what the grants gave
+    trust_consented: str = ""  # what the session's person agreed to
+    risk: str = ""
+    agent_session_id: UUID | None = None
+    policy_version: str = ""  # of the grant or policy that decided
     policy_revision: int = 0
     # outcome
     outcome: str = Outcome.DENIED
@@ -142,6 +147,11 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("upstream_auth", "text"),
     ("upstream_protocol", "text"),
     ("timings", "text"),
+    ("trust_admin", "text"),
+    ("trust_consented", "text"),
+    ("risk", "text"),
+    ("agent_session_id", "uuid"),
+    ("policy_version", "text"),
 )
 
 # What is the same for calls of one caller to one tool, under one decision and price.
@@ -149,7 +159,8 @@ ALIKE = frozenset(
     {
         "api_key_id", "user_id", "agent", "session_id", "interface", "protocol", "method", "server_id", "server_name",
         "server_version_id", "tool", "allowed", "reason", "grant_id", "side_effect", "trust_required", "trust_effective",
-        "policy_revision", "provider_id", "price_version_id", "quoted_price", "currency",
+        "policy_revision", "provider_id", "price_version_id", "quoted_price", "currency", "trust_admin", "trust_consented",
+        "risk", "agent_session_id", "policy_version",
     }
 )  # fmt: skip
 

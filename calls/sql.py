@@ -9,13 +9,18 @@ METER_ROLE = "marketplace_meter"
 
 _NULLABLE = {
     "api_key_id", "user_id", "server_id", "server_version_id", "grant_id", "provider_id", "price_version_id", "quoted_price",
+    "agent_session_id",
 }  # fmt: skip
 
 # Columns that came after the table; their default serves a writer of the release before, during a deploy.
 _ADDED = ("credential", "client_id", "upstream_auth", "upstream_protocol", "timings")
 
+_ADDED_GROUNDS = ("trust_admin", "trust_consented", "risk", "policy_version")
+
 _columns = ",\n    ".join(
-    f"{name} {kind}{'' if name in _NULLABLE else ' NOT NULL'}" for name, kind in COLUMNS if name not in _ADDED
+    f"{name} {kind}{'' if name in _NULLABLE else ' NOT NULL'}"
+    for name, kind in COLUMNS
+    if name not in {*_ADDED, *_ADDED_GROUNDS, "agent_session_id"}
 )
 
 # Roles belong to the whole cluster: another database of it may make the same one at the same moment.
@@ -64,6 +69,13 @@ ADD_HOW = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call " + ", ".join(
     f"ADD COLUMN {name} text NOT NULL DEFAULT ''" for name in _ADDED
 )
 DROP_HOW = "ALTER TABLE calls_call " + ", ".join(f"DROP COLUMN {name}" for name in _ADDED)
+
+ADD_GROUNDS = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call ADD COLUMN agent_session_id uuid, " + ", ".join(
+    f"ADD COLUMN {name} text NOT NULL DEFAULT ''" for name in _ADDED_GROUNDS
+)
+DROP_GROUNDS = "ALTER TABLE calls_call " + ", ".join(
+    f"DROP COLUMN {name}" for name in ("agent_session_id", *_ADDED_GROUNDS)
+)
 
 GRANT = f"""
 DO $$

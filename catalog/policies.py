@@ -14,7 +14,8 @@ from typing import Any, Protocol, Self
 from core.errors import InvalidError
 
 DEFAULT_HEADER = "X-MCP-Agent-Session"
-_HEADER = re.compile(r"[Xx]-[A-Za-z0-9-]{1,60}\Z")
+# Gateways look for these names in every request, so they are names that other headers do not have.
+_HEADER = re.compile(r"(?=.*session)x-[a-z0-9-]{1,60}\Z", re.IGNORECASE)
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,63}\Z")
 _DURATION = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?\Z")
 DECISIONS = ("deny", "allow")
@@ -91,7 +92,10 @@ class PolicySettings:
         if not isinstance(self.policy_version, str) or not _VERSION.match(self.policy_version):
             raise _invalid("policy_version", "A version has at most 63 letters, digits, dots, hyphens and underscores.")
         if not isinstance(self.session_header, str) or not _HEADER.match(self.session_header):
-            raise _invalid("session_header", "The header's name begins with X- and has letters, digits and hyphens.")
+            raise _invalid(
+                "session_header",
+                "The header's name begins with X-, has the word session in it, and else letters, digits and hyphens.",
+            )
         for name, least in (("session_max_lifetime_s", 60), ("session_idle_timeout_s", 60)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LONGEST_S:

@@ -31,6 +31,7 @@ from gateway.aggregate.peer import Aggregate
 from gateway.aggregate.subcalls import SubCalls
 from gateway.audience import Audiences
 from gateway.bus import Bus
+from gateway.circumstances import SessionUses
 from gateway.config import GatewayConfig, Record
 from gateway.context import CallContext
 from gateway.exchange import TokenExchange
@@ -88,6 +89,7 @@ class Gateway:
         self._telemetry: Telemetry | None = None
         self._executor = ThreadPoolExecutor(_LOADER_THREADS, thread_name_prefix="gateway-loader")
         self._touches = KeyTouches()
+        self._session_uses = SessionUses()
         self._task: asyncio.Task[None] | None = None
         self._reports: set[asyncio.Future[None]] = set()
         self._started = self._draining = False
@@ -150,6 +152,7 @@ class Gateway:
             audiences=audiences,
             issuer=config.public_url,
             trusted_proxies=config.trusted_proxies,
+            uses=self._session_uses,
         )
         self._admission = Admission(
             config.admission,
@@ -360,6 +363,8 @@ class Gateway:
     async def _touch(self, *, everything: bool = False) -> None:
         if due := self._touches.due(everything=everything):
             await self._store.call(self._loader.touch_keys, due)
+        if used := self._session_uses.due(everything=everything):
+            await self._store.call(self._loader.touch_sessions, used)
 
 
 def _journal_of(record: Record) -> Journal | None:

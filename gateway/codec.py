@@ -105,6 +105,7 @@ def _record(kind: Any) -> tuple[Convert, Convert]:
     members = [
         (field.name, *_converters(hints[field.name]), field.default is MISSING and field.default_factory is MISSING)
         for field in fields(kind)
+        if field.init
     ]
 
     def write(value: Any) -> dict[str, Any]:

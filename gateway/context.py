@@ -12,9 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from access.types import Decision, Principal
+from access.engine import find_session
+from access.types import Decision, Principal, SessionRule
 from calls.record import Alike, Outcome
 from core import clock, ids
+from gateway.circumstances import Circumstances, SessionUses
 from gateway.entries import KeyEntry, Price, ServerEntry, TenantEntry
 from gateway.mcp.messages import Message
 from gateway.mcp.session import OwnSession
@@ -89,10 +91,15 @@ class Asserted:
         return replace(key, user_id=user_id, agent=self.agent)
 
 
+NO_CIRCUMSTANCES = Circumstances()
+_WITHIN_MAX = 256
+
+
 class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
     __slots__ = (
+        "around",
         "asserted",
         "base",
         "behind",
@@ -109,6 +116,8 @@ class Caller:
         "routes",
         "servers",
         "tenant",
+        "uses",
+        "within",
     )
 
     def __init__(
@@ -120,6 +129,8 @@ class Caller:
         servers: frozenset[str] | None = None,
         asserted: Asserted | None = None,
         base: Caller | None = None,
+        around: Circumstances | None = None,
+        uses: SessionUses | None = None,
     ) -> None:
         self.tenant, self.key = tenant, key if asserted is None else asserted.of_key(key)
         self.credential = credential  # key | oauth | token
@@ -127,6 +138,8 @@ class Caller:
         self.asserted, self.base = asserted, base  # for whom a key calls, and the caller that is the key itself
         self.on_behalf = "" if asserted is None else asserted.digest()
         self.behind: dict[Asserted, Caller] = {}  # callers for whom the key itself was verified
+        self.around, self.uses = around, uses  # what of its requests counts; None where nothing does
+        self.within: dict[Circumstances, Caller] = {}  # the same caller in circumstances that count
         if asserted is None:
             team = str(key.team_id or "")
             self.principal = Principal(
@@ -152,7 +165,9 @@ class Caller:
 
     def under(self, tenant: TenantEntry, key: KeyEntry) -> Caller:
         """The same caller as a later entry of the organisation knows its key."""
-        caller = Caller(tenant, key, credential=self.credential, servers=self.servers)
+        caller = Caller(
+            tenant, key, credential=self.credential, servers=self.servers, around=self.around, uses=self.uses
+        )
         if self.asserted is None or not key.asserts:
             return caller
         return caller.for_(self.asserted)
@@ -160,8 +175,40 @@ class Caller:
     def for_(self, asserted: Asserted) -> Caller:
         """The caller for whom this key, verified, calls."""
         return Caller(
-            self.tenant, self.key, credential=self.credential, servers=self.servers, asserted=asserted, base=self
+            self.tenant,
+            self.key,
+            credential=self.credential,
+            servers=self.servers,
+            asserted=asserted,
+            base=self,
+            around=self.around,
+            uses=self.uses,
         )
+
+    def in_(self, around: Circumstances, uses: SessionUses) -> Caller:
+        """This caller, the key itself, in circumstances that count; it keeps its own decisions."""
+        if around == (self.around or NO_CIRCUMSTANCES):
+            return self
+        found = self.within.get(around)
+        if found is None:
+            if len(self.within) >= _WITHIN_MAX:
+                self.within.clear()
+            found = self.within[around] = Caller(
+                self.tenant, self.key, credential=self.credential, servers=self.servers, around=around, uses=uses
+            )
+        return found
+
+    def session_at(self, server: ServerEntry) -> SessionRule | None:
+        """The session that its requests name at a server, live or not."""
+        if self.around is None or not (name := self.around.session_in(server.policy.session.header)):
+            return None
+        policy = server.policy.towards(own=server.owner_tenant_id == self.tenant.tenant_id)
+        return find_session(policy, self.tenant.sessions.get(server.server_id, ()), self.principal, name)
+
+    def note_use(self, session_id: UUID | None, moment: datetime) -> None:
+        """A session is in use at this moment."""
+        if session_id is not None and self.uses is not None:
+            self.uses.note(self.tenant.tenant_id, session_id, moment)
 
 
 class CallContext:

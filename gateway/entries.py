@@ -32,6 +32,7 @@ class KeyEntry:
     kind: str = "key"  # key | oauth: a consent, which only access tokens stand for
     client_id: str = ""  # of the OAuth client that the consent was given to
     networks: frozenset[str] = frozenset()  # address ranges it may be used from; empty: any
+    environment: str = ""  # what it is for, such as production
     form: str = "all"  # what the aggregated endpoint lists for it: all | search | chosen
     chosen_tools: frozenset[str] = frozenset()  # by their names there
     asserts: bool = False  # may say for whom it calls (`gateway.stages.identity`)
@@ -69,6 +70,13 @@ class TenantEntry:
     people: Mapping[str, str] = field(default_factory=dict, repr=False)
     teams: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[UUID, tuple[SessionRule, ...]] = field(default_factory=dict)  # by server id
+    looks_at_addresses: bool = field(init=False, default=False, compare=False)  # a grant holds only from some of them
+
+    def __post_init__(self) -> None:
+        looks = any(
+            each.conditions is not None and each.conditions.networks for rules in self.grants.values() for each in rules
+        )
+        object.__setattr__(self, "looks_at_addresses", looks)
 
 
 @dataclass(frozen=True, slots=True)

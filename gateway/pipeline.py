@@ -12,9 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-from access.engine import METHOD_RULES
-from access.types import Decision, Reason
+from access.engine import ASKABLE, METHOD_RULES
+from access.types import DEFAULT_SESSION_HEADER, Decision, Reason
 from calls.record import Outcome
 from calls.writer import CallWriter, NotRecordedError
 from core.egress import EgressRefusedError
@@ -155,13 +156,16 @@ class Pipeline:
             call.mark("decide")
             return
         server = await resolve(call, call.caller, self._store)
+        if server.policy.session.header != DEFAULT_SESSION_HEADER:
+            # Not looked for in requests before the first entry that names it was read.
+            call.caller = self._authenticator.place(call, call.caller)
         call.examine, call.tasks = self._pins.examine, self._tasks
         if call.message is not None and call.message.defect is not None:
             raise call.message.defect
         if call.interface == "mcp" and call.session is None:
             self._open_session(call)
         tool = self._note_subject(call, server, method, tool)
-        authorise(call, call.caller, server, method, tool)
+        await self._authorise(call, call.caller, server, method, tool)
         if call.message is not None and call.message.method in ENDLESS:
             self._tasks.listen(call, call.caller, server)
         await self._forwarder.credentials.ready(call)
@@ -178,6 +182,31 @@ class Pipeline:
             self._tasks.open(call, call.caller, server)
             return call.tool
         return tool
+
+    async def _authorise(self, call: CallContext, caller: Caller, server: ServerEntry, method: str, tool: str) -> None:
+        """Ask the policy engine, and note the use of a session. Raises RefusedError."""
+        try:
+            authorise(call, caller, server, method, tool)
+        except RefusedError as refusal:
+            if not await self._is_used_elsewhere(call, caller, refusal):
+                raise
+            authorise(call, caller, server, method, tool)
+        if caller.around is not None and call.decision is not None:
+            caller.note_use(call.decision.session_id, call.occurred_at)
+
+    async def _is_used_elsewhere(self, call: CallContext, caller: Caller, refusal: RefusedError) -> bool:
+        """Whether a session that nobody used here for too long was used through another process meanwhile."""
+        decision = refusal.decision
+        if decision is None or decision.reason is not Reason.SESSION_EXPIRED or decision.session_id is None:
+            return False
+        if caller.uses is None:
+            return False
+        moment = await self._store.last_use(caller.tenant.tenant_id, decision.session_id)
+        known = caller.uses.last(decision.session_id)
+        if moment is None or (known is not None and moment <= known):
+            return False
+        caller.uses.learn(decision.session_id, moment)
+        return True
 
     async def _identify(self, call: CallContext) -> None:
         """Let the key say for whom this call is made, where the server takes it. Raises RefusedError."""
@@ -198,6 +227,8 @@ class Pipeline:
             # Before the decision, as on the long way: whoever names a session that is not theirs was not allowed anything.
             self._open_session(call)
         call.route, call.price, call.decision = route, route.price, route.decision
+        if caller.around is not None:
+            caller.note_use(route.decision.session_id, call.occurred_at)
         call.upstream_auth = route.identity.name
         return True
 
@@ -291,6 +322,8 @@ class Pipeline:
                 call.retry_after_s
             )  # the server's own word, where its answer was none that could be passed on
         refusal.challenge = self._audiences.challenge(call, refusal)
+        if refusal.decision is not None and call.caller is not None:
+            refusal.data |= self._way_to_ask(call, call.caller, refusal.decision)
         is_over = isinstance(exc, ClientGoneError | WatchedTimeoutError) and _has_listened(call)
         if refusal.error_code == "gateway.internal":
             log.error("gateway failed", exc_info=exc, extra={"call_id": call.call_id_text.decode()})
@@ -305,6 +338,20 @@ class Pipeline:
             except NotRecordedError as failure:
                 refusal = translate(failure)
         await self._say(call, exc, None if is_over else refusal, send)
+
+    def _way_to_ask(self, call: CallContext, caller: Caller, decision: Decision) -> dict[str, Any]:
+        """The page on which a person asks for what the call lacked, filled in; empty where asking helps nothing."""
+        if decision.reason not in ASKABLE:
+            return {}
+        asked = {
+            "server": call.slug,
+            "tool": call.tool,
+            "trust": decision.trust_required,
+            "effect": decision.side_effect,
+            "agent": caller.principal.agent,
+        }
+        query = urlencode({name: value for name, value in asked.items() if value})
+        return {"request_url": f"{self._config.public_url}/o/{caller.tenant.slug}/access/request/?{query}"}
 
     async def _say(self, call: CallContext, exc: Exception, refusal: RefusedError | None, send: Send) -> None:
         if isinstance(exc, CancelledByClientError):

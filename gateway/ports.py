@@ -38,6 +38,12 @@ class Loader(Protocol):
     def touch_keys(self, used: Mapping[UUID, datetime]) -> None:
         """Note when keys were last used, by APIKey id."""
 
+    def touch_sessions(self, used: Mapping[UUID, Mapping[UUID, datetime]]) -> None:
+        """Note when sessions of agents were last used, by organisation and session."""
+
+    def last_use(self, tenant_id: UUID, session_id: UUID) -> datetime | None:
+        """When a session was last used, as far as any gateway has told."""
+
     def spent(self, subject: Subject, rule: LimitRule, window: Window) -> int:
         """What a quota or cap has used in its window, from the rows of calls; in the units of the rule."""
 

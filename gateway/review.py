@@ -63,7 +63,11 @@ class Review:
             return False
         if caller.key.server_ids and server.server_id not in caller.key.server_ids:
             return False
-        return decision_for(caller, server, method, "", now).allowed
+        decision = decision_for(caller, server, method, "", now)
+        if decision.allowed:
+            # Whoever listens uses the session.
+            caller.note_use(decision.session_id, now)
+        return decision.allowed
 
 
 def _is_same(key: KeyEntry, earlier: KeyEntry) -> bool:

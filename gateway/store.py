@@ -12,10 +12,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from concurrent.futures import Executor
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 from core.errors import UnavailableError
+from gateway.circumstances import USUAL_HEADER
 from gateway.entries import ServerEntry, TenantEntry
 from gateway.ports import Loader
 
@@ -50,6 +52,8 @@ class EntryStore:
         self._sought: set[str] = set()  # keys that are being looked up, and were not heard of since
         self._waiting: list[tuple[str, asyncio.Future[UUID | None]]] = []  # for the next question about keys
         self._asking: asyncio.Task[None] | None = None
+        # In which headers requests name sessions of agents, at any server that is held.
+        self.session_headers = frozenset({USUAL_HEADER})
 
     # What is held
 
@@ -124,6 +128,13 @@ class EntryStore:
         """Have a credential renewed and take the entry that holds it, once however many callers wait."""
         await self._ask(f"renew:{credential_id}", lambda: self._renew(tenant_id, credential_id))
 
+    async def last_use(self, tenant_id: UUID, session_id: UUID) -> datetime | None:
+        """When a session was last used, as the control plane knows. Raises PolicyUnavailableError."""
+        try:
+            return await self.call(self._loader.last_use, tenant_id, session_id)
+        except Exception as exc:
+            raise PolicyUnavailableError from exc
+
     async def reload_server(self, server_id: UUID) -> None:
         entry = await self.call(self._loader.server, server_id)
         if entry is None:
@@ -167,6 +178,7 @@ class EntryStore:
         if present is None and entry.slug not in self._slugs:
             return False
         self._servers[entry.server_id] = entry
+        self.session_headers |= {entry.policy.session.header.lower().encode("latin-1", "replace")}
         if (others := self._slugs.get(entry.slug)) is not None:
             self._slugs[entry.slug] = (*(s for s in others if s.server_id != entry.server_id), entry)
         return True

@@ -252,7 +252,7 @@ async def documents_of(listing: Listing) -> tuple[search.Document, ...]:
 def _key(caller: Caller, server: ServerEntry, method: str, meta: Json) -> Key:
     # A list may depend on what the client can do, and on nothing else that it says of itself.
     capabilities = lossless.dumps(meta.get(versions.META_CAPABILITIES, {}))
-    owner = (caller.tenant.tenant_id, f"{caller.key.key_id}{caller.on_behalf}")
+    owner = (caller.tenant.tenant_id, f"{caller.key.key_id}{caller.on_behalf}", caller.around)
     # Its digest, because what a client says of itself may be long.
     return owner, server.server_id, server.revision, method, hashlib.sha256(capabilities).digest()
 

@@ -17,6 +17,7 @@ from access import selectors as access
 from access.limits import LimitRule, Window
 from access.models import CredentialStatus, UpstreamCredential
 from access.services import connections
+from access.services import sessions as agent_sessions
 from access.types import GrantRule, SessionRule
 from billing import selectors as billing
 from billing.models import PriceVersion
@@ -186,6 +187,17 @@ class ModelLoader:
                         .update(last_used_at=moment)
                     ):
                         break
+
+    @_own_connection
+    def touch_sessions(self, used: Mapping[UUID, Mapping[UUID, datetime]]) -> None:
+        for tenant_id, moments in used.items():
+            with tenant_scope(live_tenant(str(tenant_id))):
+                agent_sessions.note_used(moments)
+
+    @_own_connection
+    def last_use(self, tenant_id: UUID, session_id: UUID) -> datetime | None:
+        with tenant_scope(live_tenant(str(tenant_id))):
+            return access.list_sessions().filter(pk=session_id).values_list("last_used_at", flat=True).first()
 
     @_own_connection
     def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:

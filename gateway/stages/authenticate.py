@@ -13,6 +13,7 @@ from dataclasses import replace
 from core import addresses, clock, keys, tokens
 from core.tokens import AccessToken, FindKey, TokenRefusedError
 from gateway.audience import Audiences
+from gateway.circumstances import Circumstances, SessionUses, named
 from gateway.context import CallContext, Caller
 from gateway.entries import KeyEntry, TenantEntry
 from gateway.mcp.errors import RefusedError
@@ -36,11 +37,13 @@ class Authenticator:
         audiences: Audiences,
         issuer: str,
         trusted_proxies: int = 0,
+        uses: SessionUses | None = None,
     ) -> None:
         self._store, self._pepper = store, pepper
         self._find_key, self._audiences, self._issuer = find_key, audiences, issuer
         self._trusted_proxies = trusted_proxies
         self._verified: dict[bytes, Caller] = {}
+        self._uses = uses if uses is not None else SessionUses()
 
     async def authenticate(self, call: CallContext) -> Caller:
         """The caller, checked for this call. Raises RefusedError, or PolicyUnavailableError when it cannot be looked up."""
@@ -75,7 +78,21 @@ class Authenticator:
         call.credential, call.client_id = caller.credential, key.client_id
         if caller.servers is not None and call.interface == "mcp":
             check_audience(caller, call.slug)
+        if caller.tenant.looks_at_addresses or not self._store.session_headers.isdisjoint(call.headers):
+            return self.place(call, caller)
         return caller
+
+    def place(self, call: CallContext, caller: Caller) -> Caller:
+        """The caller in the circumstances of this call, as far as a decision may depend on them."""
+        base = caller.base or caller
+        address = self._address(call) if caller.tenant.looks_at_addresses else None
+        around = Circumstances(
+            named(call.headers, self._store.session_headers), str(address) if address is not None else ""
+        )
+        placed = base.in_(around, self._uses)
+        if placed is base:
+            return caller
+        return placed.for_(caller.asserted) if caller.asserted is not None else placed
 
     def is_in_place(self, call: CallContext, key: KeyEntry) -> bool:
         """Whether the key may be used from where the call comes from."""

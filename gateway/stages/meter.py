@@ -145,6 +145,9 @@ def _record(call: CallContext) -> CallRecord:
         record.allowed, record.reason = decision.allowed, decision.reason
         record.grant_id, record.side_effect = decision.grant_id, decision.side_effect
         record.trust_required, record.trust_effective = decision.trust_required, decision.trust_effective
+        record.trust_admin, record.trust_consented = decision.trust_admin, decision.trust_consented
+        record.agent_session_id, record.risk = decision.session_id, decision.risk
+        record.policy_version = decision.policy_version
     if call.reason:
         # Refused before or beside the engine: whatever it said does not count.
         record.allowed, record.reason = False, call.reason

@@ -167,7 +167,16 @@ class UpstreamCredentials:
 
     def _choose(self, caller: Caller, server: ServerEntry) -> CredentialEntry | None:
         """The credential for a server, if there is one. Raises RefusedError when one is needed."""
-        found = choose(caller.tenant.credentials.get(server.server_id, ()), caller.key.user_id)
+        stored = caller.tenant.credentials.get(server.server_id, ())
+        session = caller.session_at(server)
+        if session is not None and session.credential_id is not None:
+            # What the session was issued with, and nothing in its place when that is gone.
+            stored = tuple(each for each in stored if each.credential_id == session.credential_id)
+            if not stored:
+                raise RefusedError("access.credential_missing", detail="the session's own credential is gone")
+        found = choose(stored, caller.key.user_id)
+        if found is None and stored:
+            raise RefusedError("access.credential_missing", detail="the session's credential is another person's")
         if self._is_unusable(found, server) if found is not None else server.auth_mode in {"oauth", "header"}:
             # Whoever connected an account has to connect it again; of a secret for all an admin takes care.
             is_personal = server.auth_mode == "oauth" if found is None else found.user_id is not None

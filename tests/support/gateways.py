@@ -28,9 +28,9 @@ import psycopg
 import uvicorn
 
 from access.limits import LimitKind, LimitRule, Window, to_units
-from access.types import GrantRule, PolicyMode, ServerPolicy, SideEffect, ToolRule, Trust
+from access.types import GrantRule, PolicyMode, ServerPolicy, SessionRule, SideEffect, ToolRule, Trust
 from calls.record import COLUMNS
-from core import ids, keys, signing
+from core import clock, ids, keys, signing
 from gateway import codec
 from gateway.admission import shared
 from gateway.admission.budgets import Subject
@@ -59,6 +59,7 @@ class MemoryLoader:
         self.tenants: dict[UUID, TenantEntry] = {}
         self.servers: dict[UUID, ServerEntry] = {}
         self.touched: dict[UUID, datetime] = {}
+        self.session_uses: dict[UUID, datetime] = {}
         self.questions: list[str] = []
         self.reported: list[tuple[UUID, dict[str, dict[str, Any]]]] = []
         self.fail = False
@@ -113,6 +114,15 @@ class MemoryLoader:
     def touch_keys(self, used: dict[UUID, datetime]) -> None:
         self._ask("touch")
         self.touched.update(used)
+
+    def touch_sessions(self, used: dict[UUID, dict[UUID, datetime]]) -> None:
+        self._ask("touch sessions")
+        for moments in used.values():
+            self.session_uses |= moments
+
+    def last_use(self, tenant_id: UUID, session_id: UUID) -> datetime | None:
+        self._ask("last use")
+        return self.session_uses.get(session_id)
 
     def report_definitions(self, server_id: UUID, tools: dict[str, dict[str, Any]]) -> None:
         self._ask("report")
@@ -223,6 +233,16 @@ class World:
         grants = dict(self.loader.tenants[tenant.tenant_id].grants)
         grants[server.server_id] = (*grants.get(server.server_id, ()), rule)
         self.change(tenant.tenant_id, grants=grants)
+        return rule
+
+    def session(self, tenant: TenantEntry, server: ServerEntry, name: str, **changes: Any) -> SessionRule:
+        rule = SessionRule(
+            ids.uuid7(), server.server_id, name, consented_trust=Trust.HIGH, issued_at=clock.now(), **changes
+        )
+        sessions = dict(self.loader.tenants[tenant.tenant_id].sessions)
+        others = [each for each in sessions.get(server.server_id, ()) if each.name != name]
+        sessions[server.server_id] = (*others, rule)
+        self.change(tenant.tenant_id, sessions=sessions)
         return rule
 
     def change(self, tenant_id: UUID, **changes: Any) -> None:
