@@ -10,9 +10,10 @@ Texts are what strangers wrote: bounded in length by the readers, never trusted 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Self
 
 JSON = dict[str, Any]
@@ -44,12 +45,12 @@ class _Form:
     __slots__ = ()
 
     def to_dict(self) -> JSON:
-        found: JSON = {}
-        for name, default in _defaults(type(self)):
-            value = getattr(self, name)
-            if value != default:
-                found[name] = _plain(value)
-        return found
+        names, defaults, read = _shape(type(self))
+        return {
+            name: value if type(value) is str else _plain(value)
+            for name, default, value in zip(names, defaults, read(self), strict=True)
+            if value is not default and value != default
+        }
 
     @classmethod
     def from_dict(cls, data: JSON) -> Self:
@@ -261,14 +262,17 @@ _NESTED: dict[tuple[type, str], type] = {
 
 
 _WITHOUT_DEFAULT = object()
-_known_defaults: dict[type, tuple[tuple[str, Any], ...]] = {}
+_Shape = tuple[tuple[str, ...], tuple[Any, ...], Callable[[Any], tuple[Any, ...]]]
+_known_shapes: dict[type, _Shape] = {}
 _known_parts: dict[type, dict[str, type | None]] = {}
 
 
-def _defaults(form: type[_Form]) -> tuple[tuple[str, Any], ...]:
-    if form not in _known_defaults:
-        _known_defaults[form] = tuple(_read_defaults(form))
-    return _known_defaults[form]
+def _shape(form: type[_Form]) -> _Shape:
+    """The names of the fields, their defaults, and what reads all of them at once; catalogs write millions of fields."""
+    if form not in _known_shapes:
+        names, defaults = zip(*_read_defaults(form), strict=True)
+        _known_shapes[form] = names, defaults, attrgetter(*names)
+    return _known_shapes[form]
 
 
 def _read_defaults(form: type[Any]) -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,9 @@ URL_CHARS = 500
 TAGS_MAX = 20
 TAG_CHARS = 40
 SLUG_CHARS = 40
+# Looked up once: the class makes a list of its values each time.
+_AUTH_MODES, _TRUSTS = frozenset(AuthMode.values), frozenset(TrustLevel.values)
+_EFFECTS, _PACKAGES, _TRANSPORTS = (frozenset(each.values) for each in (SideEffect, PackageType, Transport))
 # Last parts of names that say nothing of the server.
 _EMPTY_NAMES = {"mcp", "server", "mcp-server", "servers", "api", "remote", "mcp-remote", "main", "app", "index"}
 
@@ -33,8 +36,8 @@ def columns(entry: Entry) -> dict[str, Any]:
         "category": category_of(entry.category, entry.tags),
         "tags": _tags(entry),
         "transport": _transport(entry, remote),
-        "auth_mode": entry.auth_mode if entry.auth_mode in AuthMode.values else "",
-        "required_trust": entry.required_trust if entry.required_trust in TrustLevel.values else "",
+        "auth_mode": entry.auth_mode if entry.auth_mode in _AUTH_MODES else "",
+        "required_trust": entry.required_trust if entry.required_trust in _TRUSTS else "",
         "url": web_url(remote.url) if remote else "",
         "publisher_name": entry.publisher[:200],
         "website_url": web_url(entry.website_url),
@@ -42,7 +45,7 @@ def columns(entry: Entry) -> dict[str, Any]:
         "repository_url": web_url(entry.repository.url) if entry.repository else "",
         "icon_url": next((url for icon in entry.icons if (url := web_url(icon.src))), ""),
         "license": entry.license[:100],
-        "package_types": [kind for kind in entry.package_types if kind in PackageType.values],
+        "package_types": [kind for kind in entry.package_types if kind in _PACKAGES],
         "tool_count": len(entry.tools) or None,
         "resource_count": len(entry.resources) or None,
         "prompt_count": len(entry.prompts) or None,
@@ -96,8 +99,8 @@ def tool_columns(entry: Entry) -> Iterator[dict[str, Any]]:
         if not name or name in seen:
             continue
         seen.add(name)
-        effect = tool.side_effect if tool.side_effect in SideEffect.values else ""
-        trust = tool.required_trust if tool.required_trust in TrustLevel.values else TrustLevel.HIGH
+        effect = tool.side_effect if tool.side_effect in _EFFECTS else ""
+        trust = tool.required_trust if tool.required_trust in _TRUSTS else TrustLevel.HIGH
         yield {
             "position": len(seen) - 1,
             "name": name,
@@ -122,4 +125,4 @@ def _transport(entry: Entry, remote: Remote | None) -> str:
     kinds = [remote.type] if remote else []
     kinds += [each.type for each in entry.remotes]
     kinds += [package.transport.type for package in entry.packages]
-    return next((kind for kind in kinds if kind in Transport.values), Transport.STDIO)
+    return next((kind for kind in kinds if kind in _TRANSPORTS), Transport.STDIO)

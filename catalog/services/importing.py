@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import islice
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 
 from catalog import digests
 from catalog.choices import SourceKind, SourceTrust, UpstreamStatus, Visibility
@@ -23,7 +23,8 @@ from catalog.formats.normal import Entry, Problem
 from catalog.models import SourceEntry
 from catalog.services import indexing, shelving
 from catalog.services.words import Words
-from core import clock
+from core import bulk, clock
+from core.collector import rare_collections
 from core.errors import InvalidError
 from core.ids import uuid7
 from tenants.context import platform_scope
@@ -34,6 +35,8 @@ VERSION_CHARS = 255
 MANIFEST_BYTES = 256 * 1024
 # One import writes at a time, so that two sources that list the same server find each other.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('marketplace.catalog.import'))"
+_STATUSES = frozenset(UpstreamStatus.values)
+_source_entry = bulk.maker(SourceEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def take(
     def is_fresh() -> bool:
         return report.unchanged * 2 <= report.taken
 
-    with indexing.Builder() as builder:
+    with rare_collections(), indexing.Builder() as builder:
         for batch in _batches(source, iter(entries), is_fresh):
             with platform_scope(), transaction.atomic():
                 if batch.is_full:
@@ -242,7 +245,7 @@ def _take_batch(source: SourceRef, batch: _Batch) -> ImportReport:
             same.append(row.pk)
             continue
         if row is None:
-            row = SourceEntry(id=uuid7(), source_id=source.source_id, external_id=key[0], version=key[1])
+            row = _source_entry(id=uuid7(), source_id=source.source_id, external_id=key[0], version=key[1])
             rows.append(row)
             report.created += 1
         else:
@@ -251,14 +254,14 @@ def _take_batch(source: SourceRef, batch: _Batch) -> ImportReport:
         changed.append(row)
         words[row.pk] = arrival.words
     report.unchanged = len(same)
-    SourceEntry.objects.filter(pk__in=same).update(seen_at=now)
+    SourceEntry.objects.filter(bulk.any_of("pk", same, models.UUIDField())).update(seen_at=now)
     outcome = shelving.shelve(source, rows, changed, words)
     report.servers, report.merged, report.removed = outcome.created, outcome.merged, outcome.removed
     return report
 
 
 def _known(source: SourceRef, names: Collection[str]) -> list[SourceEntry]:
-    rows = SourceEntry.objects.filter(source_id=source.source_id, external_id__in=list(names))
+    rows = SourceEntry.objects.filter(bulk.any_of("external_id", names, models.TextField()), source_id=source.source_id)
     return list(rows.defer("manifest").order_by("pk"))
 
 
@@ -302,5 +305,5 @@ def _fill(row: SourceEntry, source: SourceRef, arrival: _Arrival, now: datetime)
     row.digest, row.manifest = arrival.digest, arrival.words.manifest
     row.identity = arrival.words.keys
     row.is_proven = bool(entry.registry_name) and source.proves
-    row.status = entry.status if entry.status in UpstreamStatus.values else UpstreamStatus.ACTIVE
+    row.status = entry.status if entry.status in _STATUSES else UpstreamStatus.ACTIVE
     row.says_latest, row.published_at, row.seen_at = entry.is_latest, entry.published_at, now

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, models
 from django.db.models import Q
 
 from catalog.choices import Badge, Origin, Status, UpstreamStatus, Visibility
@@ -22,7 +23,7 @@ from catalog.merge.identity import NAME
 from catalog.models import Server, ServerVersion, SourceEntry, Tool
 from catalog.services.words import Words
 from core import bulk, clock
-from core.ids import uuid7
+from core.ids import uuid7, uuid7s
 from tenants.context import platform_scope
 
 Key = tuple[UUID, str]
@@ -40,6 +41,8 @@ _TOLD_OF_GOVERNED = (
 _SERVER_KEPT = {"id", "created_at", "revision", "calls_30d", "trend", "installs", "downloads", "is_featured"}
 _SERVER_FIELDS = [each.name for each in Server._meta.concrete_fields if each.name not in _SERVER_KEPT]
 _ENTRY_FIELDS = [each.name for each in SourceEntry._meta.concrete_fields if each.name != "id"]
+_listing = partial(bulk.maker(Server), origin=Origin.IMPORTED, status=Status.LISTED, badge=Badge.EXPERIMENTAL)
+_version = bulk.maker(ServerVersion)
 _ENTRY_MARKS = ["server", "wins", "is_latest", "audience", "status", "digest", "is_vouched"]
 
 
@@ -98,6 +101,33 @@ class _Listed:
 
 
 @dataclass(slots=True)
+class _Fresh:
+    """Versions to be stored, and their tools."""
+
+    created_at: datetime
+    as_entered: list[ServerVersion] = field(default_factory=list)  # its manifest is that of the entry with this id
+    put_together: list[ServerVersion] = field(default_factory=list)
+    tools: list[tuple[UUID, list[dict[str, Any]]]] = field(default_factory=list)
+
+    def add(self, version: ServerVersion, row: SourceEntry, words: Words) -> None:
+        self.tools.append((version.pk, words.tools))
+        if words.is_put_together:
+            version.manifest = words.manifest
+            self.put_together.append(version)
+        else:
+            version.manifest = row.pk
+            self.as_entered.append(version)
+
+    def write(self) -> None:
+        bulk.insert(self.as_entered, copied=bulk.Copied("manifest", SourceEntry))
+        bulk.insert(self.put_together)
+        tools = [each for _, some in self.tools for each in some]
+        columns = {name: [each[name] for each in tools] for name in (tools[0] if tools else ())}
+        versions = [version for version, some in self.tools for _ in some]
+        bulk.insert_columns(Tool, columns | {"id": uuid7s(len(tools)), "version_id": versions})
+
+
+@dataclass(slots=True)
 class _Shelf:
     """A group of entries and the server that they are."""
 
@@ -125,23 +155,23 @@ def shelve(
     """Give each changed entry its server and store both. `rows` are all known versions of their names, the changed included."""
     if not changed:
         return Outcome()
-    outcome = Outcome()
+    outcome, now = Outcome(), clock.now()
     old = {row.pk: (row.server_id, row.wins, row.is_latest, row.audience) for row in rows}
     listed = _taken(place, rows, {(row.source_id, row.external_id) for row in changed})
     met = _met(place.audience, listed)
     old |= {row.pk: (row.server_id, row.wins, row.is_latest, row.audience) for each in met for row in each.versions}
     by_key = {_key(each): each for each in [*listed, *met]}
     groups = rules.group([each.claim for each in by_key.values()])
-    shelves = _shelves(place, groups, by_key, outcome)
+    shelves = _shelves(place, groups, by_key, outcome, now)
     _load_words(shelves, words)
     _load_versions(shelves)
     for shelf in shelves:
         was_listed = not shelf.is_new and shelf.server.status == Status.LISTED
-        _fill(place, shelf)
+        _fill(place, shelf, now)
         outcome.removed += was_listed and shelf.server.status == Status.REMOVED
     _name(place, shelves)
-    _write(shelves, words)
     _store_entries(shelves, changed, old)
+    _write(shelves, words)
     left = {old[row.pk][0] for each in by_key.values() for row in each.versions if old[row.pk][0] != row.server_id} - {
         None
     }
@@ -236,7 +266,7 @@ def _having(keys: list[str]) -> list[UUID]:
 
 
 def _shelves(
-    place: Place, groups: Iterable[rules.Group], by_key: Mapping[Key, _Listed], outcome: Outcome
+    place: Place, groups: Iterable[rules.Group], by_key: Mapping[Key, _Listed], outcome: Outcome, now: datetime
 ) -> list[_Shelf]:
     """The groups that something changed in, each with its server."""
     homes = {each.latest.server_id for each in by_key.values()} - {None}
@@ -248,7 +278,7 @@ def _shelves(
         server = _home(group, listed, servers, used)
         is_new = server is None
         if server is None:
-            server = Server(id=uuid7(), origin=Origin.IMPORTED, status=Status.LISTED, badge=Badge.EXPERIMENTAL)
+            server = _listing(id=uuid7(), created_at=now, entry_changed_at=now)
             outcome.created += 1
         used.add(server.pk)
         if len(group.sources) > 1:
@@ -321,7 +351,8 @@ def _load_words(shelves: Iterable[_Shelf], given: Mapping[UUID, Words]) -> None:
         said = [words[each.latest.pk] for each in shelf.listed]
         tools = next((each.entry.tools for each in said if each.entry.tools), ())
         best = said[0]
-        shelf.words = Words(replace(best.entry, tools=tools)) if tools and not best.entry.tools else best
+        is_lent = tools and not best.entry.tools
+        shelf.words = Words(replace(best.entry, tools=tools), is_put_together=True) if is_lent else best
 
 
 def _stored_words(ids: Collection[UUID]) -> dict[UUID, Words]:
@@ -338,13 +369,14 @@ def _load_versions(shelves: Iterable[_Shelf]) -> None:
         by_server[row.server_id].stored[row.version, row.inventory_digest] = row
 
 
-def _fill(place: Place, shelf: _Shelf) -> None:
+def _fill(place: Place, shelf: _Shelf, now: datetime) -> None:
     """Let the server's row say what the winner says."""
     assert shelf.words is not None
     server, row, entry = shelf.server, shelf.winner.latest, shelf.words.entry
-    for name, value in shelf.words.columns.items():
-        if not shelf.is_governed or name in _TOLD_OF_GOVERNED:
-            setattr(server, name, value)
+    columns = shelf.words.columns
+    told = {name: columns[name] for name in _TOLD_OF_GOVERNED} if shelf.is_governed else columns
+    for name, value in told.items():
+        setattr(server, name, value)
     server.source_id, server.source_name = row.source_id, row.source_name
     server.source_kind, server.source_trust = row.source_kind, row.source_trust
     server.namespace_proven = row.is_proven or row.is_vouched
@@ -361,8 +393,8 @@ def _fill(place: Place, shelf: _Shelf) -> None:
     server.upstream_status = row.status
     moments = [each.published_at for each in shelf.winner.versions]
     server.published_at = _first(moments if shelf.begins else [*moments, server.published_at])
-    server.content_updated_at = entry.updated_at or entry.published_at or clock.now()
-    server.updated_at = clock.now()
+    server.content_updated_at = entry.updated_at or entry.published_at or now
+    server.updated_at = now
 
 
 def _set_status(server: Server, *, is_alive: bool) -> None:
@@ -388,7 +420,8 @@ def _taken_slugs(owner_tenant_id: UUID | None, wanted: Collection[str]) -> dict[
     """Which of these names are in use where the owner's servers and public ones have theirs, and by which server."""
     public = Q(visibility=Visibility.PUBLIC) & ~Q(status=Status.REMOVED)
     own = Q(owner_tenant_id=owner_tenant_id) if owner_tenant_id else Q(pk__in=[])
-    return dict(Server.objects.filter(public | own, slug__in=list(wanted)).values_list("slug", "pk"))
+    named = bulk.any_of("slug", wanted, models.TextField())
+    return dict(Server.objects.filter(public | own, named).values_list("slug", "pk"))
 
 
 def _name(place: Place, shelves: Iterable[_Shelf]) -> None:
@@ -413,24 +446,22 @@ def _name(place: Place, shelves: Iterable[_Shelf]) -> None:
 
 def _write(shelves: Sequence[_Shelf], words: Mapping[UUID, Words]) -> None:
     """Servers, their releases and the releases' tools. Keys between servers and versions are checked at the commit."""
-    fresh: list[ServerVersion] = []
-    tools: list[dict[str, Any]] = []
+    fresh = _Fresh(clock.now())
     earlier = _earlier_words(shelves, words)
     for shelf in shelves:
         assert shelf.words is not None
         latest = shelf.winner.latest
-        shown = _release(shelf, latest, shelf.words, fresh, tools)
-        if fresh and fresh[-1] is shown:
+        shown, is_fresh = _release(shelf, latest, shelf.words, fresh)
+        if is_fresh:
             shown.is_latest = not shelf.is_governed
         for row in shelf.winner.versions:
             if row is not latest and row.pk in earlier:
-                _release(shelf, row, earlier[row.pk], fresh, tools)
+                _release(shelf, row, earlier[row.pk], fresh)
         if not shelf.is_governed:
             shelf.server.current_version_id = shown.pk
     kept = [shelf.server for shelf in shelves if not shelf.is_new]
     # Tools before their servers, so that search makes the documents of a server once.
-    bulk.insert(fresh)
-    bulk.insert_values(Tool, tools)
+    fresh.write()
     bulk.insert([shelf.server for shelf in shelves if shelf.is_new])
     bulk.insert(kept, update=_SERVER_FIELDS)
     _mark_latest(shelves)
@@ -449,10 +480,8 @@ def _earlier_words(shelves: Iterable[_Shelf], words: Mapping[UUID, Words]) -> di
     return found | _stored_words(missing)
 
 
-def _release(
-    shelf: _Shelf, row: SourceEntry, words: Words, fresh: list[ServerVersion], tools: list[dict[str, Any]]
-) -> ServerVersion:
-    """The stored version with this content, or one more."""
+def _release(shelf: _Shelf, row: SourceEntry, words: Words, fresh: _Fresh) -> tuple[ServerVersion, bool]:
+    """The stored version with this content, or one more; and whether it is one more."""
     entry, label, digest = words.entry, row.version, words.digest
     version = shelf.stored.get((label, digest))
     if version is not None:
@@ -460,8 +489,8 @@ def _release(
         if (version.upstream_status, version.status_message) != (row.status, message):
             version.upstream_status, version.status_message = row.status, message
             version.save(update_fields=["upstream_status", "status_message"])
-        return version
-    version = ServerVersion(
+        return version, False
+    version = _version(
         id=uuid7(),
         server_id=shelf.server.pk,
         version=label,
@@ -470,16 +499,14 @@ def _release(
         resource_count=len(entry.resources) or None,
         prompt_count=len(entry.prompts) or None,
         capabilities=_capabilities(entry),
-        manifest=words.manifest,
         released_at=entry.published_at or entry.updated_at,
         upstream_status=row.status,
         status_message=entry.status_message[:500],
-        created_at=clock.now(),
+        created_at=fresh.created_at,
     )
     shelf.stored[label, digest] = version
-    fresh.append(version)
-    tools += [each | {"id": uuid7(), "version_id": version.pk} for each in words.tools]
-    return version
+    fresh.add(version, row, words)
+    return version, True
 
 
 def _capabilities(entry: Entry) -> dict[str, Any]:
@@ -516,7 +543,8 @@ def _store_entries(
                 others.update(server_id=shelf.server.pk, wins=position == 0)
     fields = {row.pk for row in changed}
     written = [row for row in rows.values() if row.pk in fields and "manifest" in row.__dict__]
-    bulk.insert(written, update=_ENTRY_FIELDS)
+    bulk.insert([row for row in written if row._state.adding])
+    bulk.insert([row for row in written if not row._state.adding], update=_ENTRY_FIELDS)
     marked = [
         row
         for row in rows.values()

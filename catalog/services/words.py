@@ -14,21 +14,25 @@ from core import bulk
 
 # What the publisher may say of a release later; everything else belongs to the release.
 _SAID_LATER = ("status", "status_message", "is_latest", "updated_at")
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encode_strictly = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 class Words:
-    """An entry with its texts, keys and columns. Each is worked out once, when it is first asked for."""
+    """An entry with its texts, keys and columns. Each is worked out once, when it is first asked for.
 
-    def __init__(self, entry: Entry) -> None:
+    `is_put_together` says that no source gave it like this.
+    """
+
+    def __init__(self, entry: Entry, *, is_put_together: bool = False) -> None:
         self.entry = entry
+        self.is_put_together = is_put_together
 
     @cached_property
     def _parts(self) -> tuple[str, str]:
         """The release, and what may be said of it later, as JSON texts. Raises ValueError for numbers that JSON has not."""
         release = self.entry.to_dict()
         later = {name: release.pop(name) for name in _SAID_LATER if name in release}
-        return _encode(release), _encode(later) if later else ""
+        return _text(release), _text(later) if later else ""
 
     @cached_property
     def manifest(self) -> bulk.Json:
@@ -52,11 +56,23 @@ class Words:
     @cached_property
     def tools(self) -> list[dict[str, Any]]:
         """The columns of `Tool` of what is declared, but for its keys."""
-        return [
-            each | {"seen": Seen.DECLARED.value, "definition_digest": digests.of_tool(each["definition"])}
-            for each in listings.tool_columns(self.entry)
-        ]
+        return [_tool(each) for each in listings.tool_columns(self.entry)]
 
     def work_out(self) -> None:
         """Everything that a listing which changed will be asked for."""
         _ = self.digest, self.keys, self.columns, self.tools
+
+
+def _tool(columns: dict[str, Any]) -> dict[str, Any]:
+    definition = columns["definition"]
+    columns["definition"] = bulk.Json(digests.canonical(definition))
+    columns["definition_digest"] = digests.of_tool(definition)
+    columns["seen"] = Seen.DECLARED.value
+    return columns
+
+
+def _text(value: dict[str, Any]) -> str:
+    """Canonical JSON. Raises ValueError for numbers that JSON has not."""
+    text = digests.canonical(value)
+    # Such a number is told from what is null by the encoder that refuses it.
+    return _encode_strictly(value) if "null" in text else text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,11 @@ TOOL = {
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcdef"), inner, max_size=3),
+    max_leaves=6,
+)
+JSON_WITH_FRACTIONS = st.recursive(
+    JSON | st.floats(allow_nan=False, allow_infinity=False) | st.floats(-0.001, 0.001),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\u00e9\U0001f600"), inner, max_size=3),
     max_leaves=6,
 )
 
@@ -42,6 +48,27 @@ class TestOfJson:
 
     def test_a_number_is_not_its_text(self):
         assert len({digests.of_json(value) for value in [1, "1", True, "true", None, "null", [1], {"1": 1}]}) == 8
+
+
+class TestCanonical:
+    @given(JSON_WITH_FRACTIONS)
+    def test_it_is_what_the_standard_encoder_writes(self, value):
+        """Digests that are stored must stay what they are."""
+        written = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+        assert digests.canonical(value) == written
+
+    @pytest.mark.parametrize("value", [1e-05, [1e-7], {"e-": 0.00001}, 2**70, {"a": -1e300}, "1e-5", "e-mail"])
+    def test_also_for_numbers_that_fast_encoders_spell_differently(self, value):
+        assert json.loads(digests.canonical(value)) == value
+        assert digests.canonical(value) == json.dumps(value, separators=(",", ":"))
+
+    def test_nesting_of_any_depth_is_taken(self):
+        value = deepest = {}
+        for _ in range(400):
+            deepest["a"] = deepest = {}
+
+        assert digests.canonical(value).count("a") == 400
 
 
 class TestOfTool:

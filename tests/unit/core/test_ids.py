@@ -87,6 +87,17 @@ class TestUuid7:
         assert all(mine == sorted(mine) for mine in made)
 
 
+class TestSeveralAtOnce:
+    def test_they_go_on_where_single_ones_were(self):
+        before, several, after = ids.uuid7(), ids.uuid7s(10_000), ids.uuid7()
+
+        assert [before, *several, after] == sorted({before, *several, after})
+        assert {value.version for value in several} == {7}
+
+    def test_none_are_none(self):
+        assert ids.uuid7s(0) == []
+
+
 class TestMoments:
     @given(MOMENTS)
     def test_a_bound_carries_its_moment_to_the_millisecond(self, moment):
