@@ -48,6 +48,8 @@ urlpatterns = [
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
     *sources.patterns("operations/sources/", "operations-"),
     path("admin/", admin.site.urls),
+    path("api/runtime/", include(("access.api.runtime.urls", "runtime"))),
+    path("api/v1/runtime/", include(("access.api.runtime.urls", "runtime"), namespace="runtime-v1")),
     path("api/v1/", include("marketplace.pages.api_urls")),
     path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("", include("catalog.registry.urls")),

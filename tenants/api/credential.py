@@ -16,7 +16,10 @@ class Credential:
     user: User | None
     scopes: frozenset[str]
     key: APIKey | None = None
+    teams: frozenset[UUID] = frozenset()  # of a member; a key has the one that it is bound to
 
     @property
     def team_ids(self) -> frozenset[UUID]:
+        if self.teams:
+            return self.teams
         return frozenset({self.key.team_id}) if self.key is not None and self.key.team_id else frozenset()

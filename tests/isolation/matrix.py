@@ -36,6 +36,10 @@ POST_ONLY = Row(405, 405, 405, 405, 405)
 SIGNED_IN = Row(200, 200, 200, 302, 200)
 OPERATORS = Row(404, 404, 404, 302, 200)
 KEYS_ONLY = Row(401, 401, 401, 401, 401)
+# MCP Runtime's API takes a member's session beside keys; an operator belongs to no organisation.
+RUNTIME_LIST = Row(200, 200, 200, 401, 403)
+RUNTIME_THING = Row(200, 200, 403, 401, 403)
+RUNTIME_POST = Row(405, 405, 405, 401, 403)
 LIBRARY = Row(WAYS, WAYS, WAYS, WAYS, WAYS)
 
 EXPECTED: dict[str, Row] = {
@@ -168,10 +172,31 @@ EXPECTED: dict[str, Row] = {
     "connection-came-back": Row(404, 404, 404, 302, 404),
     "healthz": EVERYBODY,
     "readyz": EVERYBODY,
+    "runtime:servers": RUNTIME_LIST,
+    "runtime:server": RUNTIME_THING,
+    "runtime:tools": RUNTIME_LIST,
+    "runtime:teams": RUNTIME_LIST,
+    "runtime:team": Row(200, 403, 404, 401, 403),
+    "runtime:members": Row(200, 403, 404, 401, 403),
+    "runtime:member": RUNTIME_POST,
+    "runtime:namespaces": RUNTIME_LIST,
+    "runtime:namespace": RUNTIME_THING,
+    "runtime:grants": RUNTIME_LIST,
+    "runtime:grant": RUNTIME_THING,
+    "runtime:sessions": RUNTIME_LIST,
+    "runtime:session": RUNTIME_THING,
+    "runtime:grant-enable": RUNTIME_POST,
+    "runtime:grant-disable": RUNTIME_POST,
+    "runtime:session-revoke": RUNTIME_POST,
+    "runtime:session-unrevoke": RUNTIME_POST,
+    "runtime:adapter-sessions": RUNTIME_POST,
     # Development only.
     "styleguide": EVERYBODY,
     "mailbox": EVERYBODY,
     "mailbox-mail": Row(404, 404, 404, 404, 404),
+}
+EXPECTED |= {
+    name.replace("runtime:", "runtime-v1:"): row for name, row in EXPECTED.items() if name.startswith("runtime:")
 }
 # The longest beginning that fits counts.
 GROUPS: dict[str, Row] = {

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from access.limits import LimitKind, LimitScope, Period
 from access.models import OAuthClient, PlaygroundRun
-from access.services import clients, connections, grants, limits, playground
+from access.services import clients, connections, grants, limits, playground, sessions
 from audit import services as audit
 from audit.services import checkpoints
 from calls import rows
@@ -80,6 +80,14 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             subject=grants.Subject.of("key", str(issued.key.pk), f"{word} subject"),
             actor=owner,
             note=f"{word} note",
+            name=f"{word}-grant",
+        )
+        session = sessions.issue(
+            tenant=tenant,
+            server=server,
+            subject=grants.Subject(user=str(owner.pk), agent=f"{word}-agent"),
+            actor=owner,
+            name=f"{word}-session",
         )
         terms = limits.Terms(f"{word} limit", LimitScope.ORGANISATION, LimitKind.CAP, Decimal(40), Period.MONTH)
         limit = limits.add(tenant=tenant, terms=terms, actor=owner)
@@ -118,6 +126,11 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "key_id": issued.key.pk,
             "consent_id": consent.pk,
             "grant_id": grant.pk,
+            "grant_name": grant.name,
+            "session_name": session.name,
+            "namespace": tenant.slug,
+            "team_slug": team.slug,
+            "user_id": owner.pk,
             "limit_id": limit.pk,
             "run_id": run.pk,
             "search_id": search.pk,
