@@ -21,6 +21,5 @@ declare(
         False,
         "Groups of an identity provider give roles and team memberships.",
         Scope.BOTH,
-        awaits="identity provider groups",
     ),
 )

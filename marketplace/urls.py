@@ -22,7 +22,7 @@ from marketplace.pages import (
     well_known,
 )
 from repositories.web import urls as sources
-from tenants.web import applications, elevations, oauth
+from tenants.web import applications, elevations, oauth, sso
 
 admin.autodiscover()
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -34,8 +34,12 @@ urlpatterns = [
     path("o/<slug:org>/", include("marketplace.pages.organisation_urls")),
     path("accounts/applications/", applications.applications, name="applications"),
     path("accounts/applications/<uuid:consent_id>/", applications.revoke, name="application-revoke"),
+    path("accounts/sso/", sso.sign_in, name="sso"),
+    path("accounts/sso/callback/", sso.callback, name="sso-callback"),
+    path("accounts/sso/<slug:organisation>/", sso.start, name="sso-start"),
     path("accounts/", include("allauth.urls")),
     path("oauth/", include("tenants.web.oauth_urls")),
+    path("scim/v2/<slug:organisation>/", include("tenants.scim.urls")),
     path(".well-known/oauth-authorization-server", oauth.metadata, name="oauth-metadata"),
     path(".well-known/openid-configuration", oauth.metadata, name="openid-metadata"),
     path("operations/settings/", operations.settings_page, name="operations-settings"),

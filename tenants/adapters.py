@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.stagekit import clear_login
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
+
+from tenants.services import sso
 
 
 class _Site:
@@ -34,6 +38,14 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
         return reverse("landing")
+
+    def pre_login(self, request: HttpRequest, user: Any, **more: Any) -> HttpResponse | None:
+        """Whoever's organisation lets people in by its own sign-in only is led there, whatever they showed here."""
+        response: HttpResponse | None = super().pre_login(request, user, **more)
+        if response is None and not getattr(request, "sso_done", False) and sso.required_for(user) is not None:
+            clear_login(request)
+            return redirect(f"{reverse('sso')}?{urlencode({'email': user.email, 'required': '1'})}")
+        return response
 
     def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
         user.name = form.cleaned_data.get("name", "").strip()

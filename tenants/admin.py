@@ -19,10 +19,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import action
 
-from audit.admin import AuditedAdmin
+from audit.admin import AuditedAdmin, operator
 from core.admin import ReadOnlyAdmin
-from tenants.models import APIKey, Invitation, Membership, SettingValue, Team, Tenant, User
-from tenants.services import api_keys, organisations, revisions
+from core.errors import MarketplaceError
+from tenants.models import APIKey, EmailDomain, Invitation, Membership, SettingValue, Team, Tenant, User
+from tenants.services import api_keys, identity, organisations, revisions
 from tenants.web.guards import person
 
 # allauth registers its own pages when these modules are loaded. Ours replace them: they show no second-factor secret, no
@@ -126,6 +127,28 @@ class APIKeyAdmin(ReadOnlyAdmin):
         for key in queryset.select_related("tenant"):
             api_keys.revoke(tenant=key.tenant, key_id=key.pk, actor=person(request))
             messages.success(request, f"{key.name} of {key.tenant.name} is revoked.")
+
+
+@admin.register(EmailDomain)
+class EmailDomainAdmin(ReadOnlyAdmin):
+    """Domains that organisations say are theirs; what no record proves an operator may confirm."""
+
+    list_display = ("domain", "tenant", "proven_at", "proven_by")
+    list_select_related = ("tenant",)
+    list_filter = (("proven_at", admin.EmptyFieldListFilter),)
+    search_fields = ("domain", "tenant__name", "tenant__slug")
+    actions: ClassVar[list[str]] = ["confirm"]
+
+    @action(description="Confirm: the organisation holds the domain", permissions=["operate"])
+    def confirm(self, request: HttpRequest, queryset: QuerySet[EmailDomain]) -> None:
+        actor = operator(request)
+        for row in queryset.select_related("tenant").filter(proven_at=None):
+            try:
+                identity.prove_domain(row, how=f"Confirmed by {actor.label}", actor=actor)
+            except MarketplaceError as error:
+                messages.error(request, f"{row.domain}: {error.message}")
+            else:
+                messages.success(request, f"{row.domain} is a domain of {row.tenant.name}.")
 
 
 @admin.register(SettingValue)

@@ -16,7 +16,7 @@ from marketplace.pages import calls, live, playground
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
-from tenants.web import elevations, people, renaming, settings, webhooks
+from tenants.web import elevations, identity, people, renaming, settings, webhooks
 from tenants.web.guards import needs
 
 app_name = "org"
@@ -80,6 +80,8 @@ urlpatterns = [
     path("people/<uuid:membership_id>/role/", people.member_change, name="member-change"),
     path("people/<uuid:membership_id>/remove/", people.member_remove, name="member-remove"),
     path("settings/", settings.organisation_settings, name="settings"),
+    path("settings/identity/", identity.page, name="identity"),
+    path("settings/identity/test/", identity.test, name="identity-test"),
     path("settings/rename/", renaming.rename, name="rename"),
     path("settings/webhooks/", webhooks.webhook_list, name="webhooks"),
     path("settings/webhooks/new/", webhooks.webhook_create, name="webhook-create"),

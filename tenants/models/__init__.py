@@ -4,6 +4,14 @@ from tenants.models.api_key import APIKey
 from tenants.models.client_keys import ClientKeys, UsedAssertion
 from tenants.models.consent import Consent
 from tenants.models.elevation import Elevation
+from tenants.models.identity import (
+    DirectoryGroup,
+    DirectoryUser,
+    EmailDomain,
+    GroupRule,
+    IdentityProvider,
+    ScimToken,
+)
 from tenants.models.membership import Invitation, Membership
 from tenants.models.setting import SettingValue
 from tenants.models.tenant import Domain, FormerSlug, Team, Tenant
@@ -15,11 +23,17 @@ __all__ = [
     "ClientKeys",
     "Consent",
     "DataKey",
+    "DirectoryGroup",
+    "DirectoryUser",
     "Domain",
     "Elevation",
+    "EmailDomain",
     "FormerSlug",
+    "GroupRule",
+    "IdentityProvider",
     "Invitation",
     "Membership",
+    "ScimToken",
     "SettingValue",
     "SigningKey",
     "Team",

@@ -115,6 +115,8 @@ EXPECTED: dict[str, Row] = {
     "org:member-change": MANAGERS_SEND_ON,
     "org:member-remove": MEMBERS,  # bob asks about himself: everybody may leave
     "org:settings": MEMBERS,
+    "org:identity": MANAGERS,
+    "org:identity-test": Row(405, 405, 404, 302, 404),
     "org:rename": MANAGERS,
     "org:webhooks": MANAGERS,
     "org:webhook-create": MANAGERS,
@@ -130,6 +132,9 @@ EXPECTED: dict[str, Row] = {
     "org:operators": MANAGERS,
     "org:operator-end": Row(405, 405, 404, 302, 404),
     "org:notifications": MEMBERS,
+    "sso": EVERYBODY,
+    "sso-callback": Row(403, 403, 403, 403, 403),  # came back from nowhere
+    "sso-start": Row(404, 404, 404, 404, 404),  # acme has no provider
     "applications": SIGNED_IN,
     "application-revoke": Row(200, 404, 404, 302, 404),
     "oauth-authorize": Row(400, 400, 400, 302, 400),  # asked for nothing
@@ -207,6 +212,7 @@ GROUPS: dict[str, Row] = {
     "accounts/social/": LIBRARY,
     "usersessions_": LIBRARY,
     "api:": KEYS_ONLY,
+    "scim-": KEYS_ONLY,
 }
 # What bob, a member without rights, gets when he posts to a page of his own organisation.
 BOB_POSTS: dict[str, int] = {
@@ -266,6 +272,8 @@ BOB_POSTS: dict[str, int] = {
     "org:member-change": 403,
     "org:member-remove": 302,
     "org:settings": 403,
+    "org:identity": 403,
+    "org:identity-test": 403,
     "org:rename": 403,
     "org:webhooks": 405,
     "org:webhook-create": 403,

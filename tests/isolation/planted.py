@@ -33,7 +33,7 @@ from repositories.services import credentials
 from repositories.services.audience import source_ref
 from tenants.choices import Scope
 from tenants.context import platform_scope, tenant_scope
-from tenants.models import Consent, Elevation, Membership, Team, Tenant, User
+from tenants.models import Consent, DirectoryUser, Elevation, Membership, ScimToken, Team, Tenant, User
 from tenants.services import api_keys, consents, invitations, teams, webhooks
 from tests.support.cast import PAYMENTS_TOOLS, make_server
 
@@ -118,6 +118,8 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         key=issued.text,
         parameters={
             "org": tenant.slug,
+            "organisation": tenant.slug,
+            "scim_id": _directory_user(tenant, word).pk,
             "slug": server.slug,
             "listed_id": server.pk,
             "registry_name": name_of(server),
@@ -198,6 +200,19 @@ def _claim(actor: Membership, server: Server, word: str) -> ListingClaim:
         external_id=f"com.{word}/server",
         requested_by=f"{word}@elsewhere.example",
     )
+
+
+def _directory_user(tenant: Tenant, word: str) -> DirectoryUser:
+    """Somebody whom the organisation's directory put in and out again, and the token of the directory."""
+    person = User.objects.create_user(f"{word}@directory.example", None)
+    ScimToken.objects.create(
+        tenant=tenant,
+        name=f"{word} token",
+        digest=word.encode(),
+        created_by=word,
+        expires_at=clock.now() + timedelta(days=1),
+    )
+    return DirectoryUser.objects.create(tenant=tenant, user=person, user_name=person.email, active=False)
 
 
 def _source(tenant: Tenant, word: str) -> Repository:
