@@ -25,6 +25,7 @@ app.conf.beat_schedule = {
     "refresh-search-words": {"task": "catalog.refresh_words", "schedule": crontab(minute="*/10")},
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
     "clear-playground-runs": {"task": "access.clear_runs", "schedule": crontab(minute=11)},
+    "keep-access-requests": {"task": "access.keep_requests", "schedule": 300.0},
     "sweep-sources": {"task": "repositories.sweep", "schedule": 60.0},
     "prune-sync-runs": {"task": "repositories.prune", "schedule": crontab(minute=53, hour=3)},
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},

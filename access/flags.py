@@ -16,6 +16,16 @@ declare(
         awaits="organisation policies",
     ),
     Flag(
+        "access_request_lifetime_days",
+        Kind.INT,
+        14,
+        "How long a request for access waits before it ends without a decision.",
+        Scope.BOTH,
+        minimum=1,
+        maximum=90,
+        unit="days",
+    ),
+    Flag(
         "group_based_permissions",
         Kind.BOOL,
         False,

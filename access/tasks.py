@@ -3,6 +3,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from access import selectors
+from access.requests import campaigns, upkeep
 from access.services import connections, playground
 from catalog.services import telling
 from core.jobs import task
@@ -35,3 +36,15 @@ def clear_runs() -> None:
     for tenant in each_tenant():
         with tenant_scope(tenant):
             playground.clear_over()
+
+
+@task("access.keep_requests", max_retries=0, time_limit=240)
+def keep_requests() -> None:
+    """Escalate and end requests that nobody decides, end reviews, and tell of rights that end soon. Safe to run twice."""
+    for tenant in each_tenant():
+        with tenant_scope(tenant):
+            upkeep.expire_due(tenant)
+            upkeep.escalate_due(tenant)
+            upkeep.refresh_deciders(tenant)
+            upkeep.remind_expiring(tenant)
+            campaigns.close_due(tenant)

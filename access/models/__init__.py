@@ -1,28 +1,48 @@
 """Rows of access, one module a subject. All of them live in the organisation's schema."""
 
-from access.models.connection import (
-    ConnectAttempt,
-    CredentialKind,
-    CredentialStatus,
-    OAuthClient,
-    UpstreamCredential,
-)
+from access.models.connection import ConnectAttempt, CredentialKind, CredentialStatus, OAuthClient, UpstreamCredential
 from access.models.grant import TRUST_CHOICES, Grant, Origin
 from access.models.limit import Limit
 from access.models.playground import PlaygroundRun, RunShows, RunState
+from access.models.request import (
+    Absence,
+    AccessRequest,
+    ApprovalLink,
+    ApprovalRule,
+    Campaign,
+    CampaignItem,
+    EventKind,
+    GrantReminder,
+    ProviderReview,
+    RequestEvent,
+    RequestState,
+    ReviewOutcome,
+)
 from access.models.session import AgentSession
 
 __all__ = [
     "TRUST_CHOICES",
+    "Absence",
+    "AccessRequest",
     "AgentSession",
+    "ApprovalLink",
+    "ApprovalRule",
+    "Campaign",
+    "CampaignItem",
     "ConnectAttempt",
     "CredentialKind",
     "CredentialStatus",
+    "EventKind",
     "Grant",
+    "GrantReminder",
     "Limit",
     "OAuthClient",
     "Origin",
     "PlaygroundRun",
+    "ProviderReview",
+    "RequestEvent",
+    "RequestState",
+    "ReviewOutcome",
     "RunShows",
     "RunState",
     "UpstreamCredential",

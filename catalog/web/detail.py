@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from catalog import examples
 from catalog.cards import Action, Card, Standing, build_card, health_of
-from catalog.choices import SideEffect
+from catalog.choices import Badge, SideEffect
 from catalog.models import Server, Tool
 from catalog.selectors import detail, drifts, extras, usable
 from catalog.selectors.extras import ServerPrices
@@ -96,9 +96,9 @@ def page_action(subject: Subject, tab: str) -> Action | None:
         return Action("Use it", f"{card.url}?tab=install", primary=True)
     if subject.may(Right.MANAGE_KEYS):
         return Action("Create a key", _org_url(subject, "org:key-create"), primary=True)
-    if subject.usable or tab == "access":
+    if subject.usable:
         return None
-    return Action("Request access", f"{card.url}?tab=access", primary=True)
+    return Action("Request access", _org_url(subject, "org:access-request"), primary=True)
 
 
 def _settings_url(subject: Subject) -> str:
@@ -171,6 +171,8 @@ def _access(subject: Subject) -> dict[str, Any]:
         "holders": usable.holders(organisation, subject.server.pk),
         "grant_url": _org_url(subject, "org:grant-create") if may_give else "",
         "helpers": who_can(membership, Right.MANAGE_ACCESS) if membership is not None and not may_give else "",
+        "request_url": _org_url(subject, "org:access-request") if membership is not None else "",
+        "restricted": subject.server.badge == Badge.RESTRICTED,
     }
 
 

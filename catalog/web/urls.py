@@ -13,6 +13,5 @@ urlpatterns = [
     path("servers/<slug:slug>/", views.server, name="server"),
     path("servers/<slug:slug>/status/", status.status, name="status"),
     path("servers/<slug:slug>/status.json", status.status_json, name="status-json"),
-    path("servers/<slug:slug>/ask/", views.ask, name="access-ask"),
     path("servers/<slug:slug>/reach/", views.reach, name="reach"),
 ]

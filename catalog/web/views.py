@@ -1,4 +1,4 @@
-"""Pages of the catalog: home, one server, and asking for access to it. Open to everybody, richer for members."""
+"""Pages of the catalog: home, one server, tools, comparing. Open to everybody, richer for members."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from catalog.selectors import detail
 from catalog.selectors.suggestions import Suggestion
 from catalog.selectors.suggestions import suggest as suggestions_for
 from catalog.services import reaching, searches
-from catalog.services.asking import ask_for_access
 from catalog.web import compare as compare_page
 from catalog.web import detail as server_page
 from catalog.web import home as home_page
@@ -72,26 +71,6 @@ def _suggested_url(suggestion: Suggestion) -> str:
     if suggestion.kind == "tool":
         return f"{page}?{urlencode({'tab': 'tools', 'find': suggestion.label[:FIND_CHARS_MAX]})}"
     return page
-
-
-@require_POST
-@login_required
-def ask(request: MarketRequest, slug: str) -> HttpResponse:
-    if request.organisation is None:
-        raise NotFoundError("Access belongs to an organisation, and you are in none.")
-    wanted = detail.get_server(viewer_of(request), slug)
-    give_url = f"{reverse('org:grant-create', args=[request.organisation.slug])}?{urlencode({'server': wanted.slug})}"
-    try:
-        told = ask_for_access(
-            organisation=request.organisation,
-            person=request.user,  # type: ignore[arg-type]  # signed in
-            server=wanted,
-            url=give_url,
-        )
-        messages.success(request, f"Asked {', '.join(told[:3])}. Calls work as soon as one of them gives access.")
-    except ConflictError as error:
-        messages.info(request, f"{error.message} {error.next_step}")
-    return redirect(f"{reverse('catalog:server', args=[wanted.slug])}?tab=access")
 
 
 @require_POST

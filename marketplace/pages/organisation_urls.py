@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 
-from access.web import connections, explain, grants, keys, limits
+from access.web import connections, explain, grants, keys, limits, request_rules, requests
 from audit.web import views as audit
 from catalog.web import claims, serving
 from marketplace.pages import calls, live, playground
@@ -50,6 +50,19 @@ urlpatterns = [
     path("access/limits/new/", limits.limit_create, name="limit-create"),
     path("access/limits/<uuid:limit_id>/", limits.limit_change, name="limit-change"),
     path("access/limits/<uuid:limit_id>/remove/", limits.limit_remove, name="limit-remove"),
+    path("access/request/", requests.request_create, name="access-request"),
+    path("access/<uuid:grant_id>/renew/", requests.grant_renew, name="grant-renew"),
+    path("access/<uuid:grant_id>/shrink/", request_rules.shrink, name="grant-shrink"),
+    path("requests/", requests.request_list, name="requests"),
+    path("requests/rules/", request_rules.rules, name="request-rules"),
+    path("requests/rules/<uuid:rule_id>/remove/", request_rules.rule_remove, name="request-rule-remove"),
+    path("requests/away/", request_rules.absence, name="absence"),
+    path("requests/reviews/", request_rules.reviews, name="reviews"),
+    path("requests/reviews/<uuid:campaign_id>/", request_rules.review, name="review"),
+    path("requests/provider/<uuid:request_id>/", request_rules.provider_request, name="provider-request"),
+    path("requests/by-mail/<str:link>/", requests.request_by_mail, name="request-by-mail"),
+    path("requests/<uuid:request_id>/", requests.request_detail, name="request"),
+    path("requests/<uuid:request_id>/change/", requests.request_edit, name="request-edit"),
     path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
     path("connections/", connections.connection_list, name="connections"),
     path("connections/new/", connections.connection_create, name="connection-create"),

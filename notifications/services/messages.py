@@ -81,4 +81,5 @@ def _active_schema() -> str:
 def _send(notification: Notification) -> None:
     link = f"{settings.PUBLIC_URL}{notification.url}" if notification.url.startswith("/") else notification.url
     text = render_to_string("emails/notification.txt", {"notification": notification, "link": link})
-    send_mail(notification.title, text, settings.DEFAULT_FROM_EMAIL, [notification.email])
+    page = render_to_string("emails/notification.html", {"notification": notification, "link": link})
+    send_mail(notification.title, text, settings.DEFAULT_FROM_EMAIL, [notification.email], html_message=page)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
+from django_tenants.utils import schema_context
 
 from notifications import selectors as notifications
 from tenants.choices import Right
@@ -25,12 +26,23 @@ _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Keys", "org:keys", "key", None),
     ("Access", "org:access", "shield", None),
     ("Playground", "org:playground", "play", Right.RUN_TOOLS),
+    ("Requests", "org:requests", "inbox", None),
     ("Sources", "org:sources", "download", None),
     ("Published", "org:servers", "server", Right.PUBLISH),
     ("People", "org:people", "people", None),
     ("Audit", "org:audit", "history", Right.VIEW_AUDIT),
     ("Settings", "org:settings", "settings", Right.MANAGE_SETTINGS),
 )
+
+
+# How many things wait behind an entry of the rail, by its URL name: told by the apps that know.
+Count = Callable[[Membership], int]
+_counts: dict[str, Count] = {}
+
+
+def register_count(name: str, count: Count) -> None:
+    """Let an entry of the rail show how many things wait there. Asked inside the organisation's schema."""
+    _counts[name] = count
 
 
 def build_frame(request: HttpRequest) -> Any:
@@ -87,12 +99,20 @@ def _rail(request: HttpRequest, membership: Membership | None) -> list[dict[str,
                 icon,
                 also=[reverse(n, args=[org]) for n in _BELONGS.get(name, ())],
             )
+            | {"count": _count(name, membership)}
             for label, name, icon, right in _RAIL
             if right is None or membership.can(right)
         ]
     if request.user.is_staff:
         items.append(_item(request, "Operations", reverse("admin:index"), "operations"))
     return items
+
+
+def _count(name: str, membership: Membership) -> int:
+    if name not in _counts:
+        return 0
+    with schema_context(membership.tenant.schema_name):
+        return _counts[name](membership)
 
 
 def _item(

@@ -52,7 +52,6 @@ EXPECTED: dict[str, Row] = {
     "catalog:server": Row(200, 200, 404, 404, 404),
     "catalog:status": Row(200, 200, 404, 404, 404),
     "catalog:status-json": Row(200, 200, 404, 404, 404),
-    "catalog:access-ask": POST_ONLY,
     "catalog:reach": POST_ONLY,
     "landing": Row(302, 302, 302, 302, 302),
     "organisation-create": SIGNED_IN,
@@ -79,6 +78,19 @@ EXPECTED: dict[str, Row] = {
     "org:grant-create": MANAGERS,
     "org:grant-revoke": MANAGERS,
     "org:access-explain": MEMBERS,
+    "org:access-request": MEMBERS,
+    "org:grant-renew": MEMBERS,
+    "org:grant-shrink": Row(405, 405, 404, 302, 404),
+    "org:requests": MEMBERS,
+    "org:request": MEMBERS,  # bob has made it
+    "org:request-edit": Row(404, 200, 404, 302, 404),
+    "org:request-by-mail": Row(200, 404, 404, 302, 404),  # the mail was alice's
+    "org:request-rules": MEMBERS,
+    "org:request-rule-remove": Row(405, 405, 404, 302, 404),
+    "org:absence": Row(405, 405, 404, 302, 404),
+    "org:reviews": MANAGERS,
+    "org:review": MANAGERS,
+    "org:provider-request": MANAGERS,
     "org:limits": MEMBERS,
     "org:limit-create": MANAGERS,
     "org:limit-change": MANAGERS,
@@ -235,6 +247,19 @@ BOB_POSTS: dict[str, int] = {
     "org:grant-create": 403,
     "org:grant-revoke": 403,
     "org:access-explain": 405,
+    "org:access-request": 200,
+    "org:grant-renew": 302,
+    "org:grant-shrink": 403,
+    "org:requests": 405,
+    "org:request": 200,
+    "org:request-edit": 200,
+    "org:request-by-mail": 404,
+    "org:request-rules": 403,
+    "org:request-rule-remove": 403,
+    "org:absence": 302,
+    "org:reviews": 403,
+    "org:review": 403,
+    "org:provider-request": 403,
     "org:live": 405,
     "org:limits": 405,
     "org:limit-create": 403,
@@ -291,7 +316,7 @@ BOB_POSTS: dict[str, int] = {
     "org:notifications": 302,
 }
 # Posts of bob that are his to make.
-BOB_MAY = {"org:home", "org:member-remove", "org:notifications"}
+BOB_MAY = {"org:home", "org:member-remove", "org:notifications", "org:grant-renew"}
 # Endpoints of programs, which take no cookie for a credential and so need no token against forgery; empty requests are bad.
 PROGRAMS = {"oauth-token", "oauth-register", "oauth-revoke"}
 # Answers that the holder of a secret link may read, whoever it is.

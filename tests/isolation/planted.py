@@ -12,7 +12,8 @@ from django.db import connection
 from django.test import override_settings
 
 from access.limits import LimitKind, LimitScope, Period
-from access.models import OAuthClient, PlaygroundRun
+from access.models import OAuthClient, PlaygroundRun, ProviderReview
+from access.requests import approval_rules, campaigns, links, opening
 from access.services import clients, connections, grants, limits, playground, sessions
 from audit import services as audit
 from audit.services import checkpoints
@@ -108,6 +109,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         run = _run(tenant, owner, server, word)
         search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
+        asked = _requests(actor, server, word)
     colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
     return Planted(
         tenant=tenant,
@@ -133,6 +135,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "namespace": tenant.slug,
             "team_slug": team.slug,
             "user_id": owner.pk,
+            **asked,
             "limit_id": limit.pk,
             "run_id": run.pk,
             "search_id": search.pk,
@@ -163,6 +166,37 @@ def _elevation(tenant: Tenant, word: str) -> Elevation:
         ended_at=now,
         ended_why="operator",
     )
+
+
+def _requests(owner: Membership, server: Server, word: str) -> dict[str, object]:
+    """A request of a colleague with the mail to the owner, a rule, a review, and what another organisation asks."""
+    asker = Membership.objects.select_related("tenant", "user").filter(tenant=owner.tenant).exclude(pk=owner.pk).first()
+    asker = asker or owner
+    ask = opening.Ask(tools=(), reason=f"{word} reason", duration_h=24, user=str(asker.user_id), label=f"{word} asker")
+    request = opening.open_request(actor=asker, server=server, ask=ask)
+    rule = approval_rules.add(
+        actor=owner, wanted=approval_rules.Wanted(name=f"{word} rule", stages=[["managers"]], min_trust="high")
+    )
+    due = clock.now() + timedelta(days=7)
+    campaign = campaigns.open_campaign(actor=owner, name=f"{word} review", due_at=due)
+    ProviderReview.objects.create(
+        id=request.pk,
+        tenant_id=owner.tenant_id,
+        organisation=f"{word} organisation",
+        server=server,
+        requester_label=word,
+        max_trust="low",
+        side_effects=["read"],
+        reason=word,
+        duration_h=1,
+        digest=request.digest,
+    )
+    return {
+        "request_id": request.pk,
+        "rule_id": rule.pk,
+        "campaign_id": campaign.pk,
+        "link": links.mint(request, owner.user_id),
+    }
 
 
 def _consent(membership: Membership, word: str) -> Consent:

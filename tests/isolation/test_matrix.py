@@ -99,6 +99,13 @@ class TestReading:
             "org:operators",
             "org:webhook",
             "org:calls",
+            "org:requests",
+            "org:request",
+            "org:request-by-mail",
+            "org:request-rules",
+            "org:reviews",
+            "org:review",
+            "org:provider-request",
         }
         if endpoint.name in shows:
             page = stage.browsers["alice"].get(endpoint.path(FILLERS | stage.acme.parameters))

@@ -4,13 +4,11 @@ from decimal import Decimal
 
 import pytest
 
-from audit.models import AuditEvent
 from catalog.formats.normal import ToolClaim
 from catalog.models import Server
 from catalog.services import servers
 from core.ids import uuid7
-from notifications.models import Notification
-from tenants.context import platform_scope, tenant_scope
+from tenants.context import platform_scope
 from tests.integration.catalog.test_home import granted, make_call, text_of  # noqa: F401 - the fixture is used by name
 from tests.support.cast import PAYMENTS_TOOLS, make_server
 from tests.support.imported import add_version, mail_entry, make_imported
@@ -169,36 +167,11 @@ class TestAccess:
 
     def test_a_member_is_told_who_can_give_access(self, cast, signed_in):
         page = text_of(signed_in(cast.bob).get(PAGE, {"tab": "access"}))
-        assert "Access is given by alice@acme.example." in page
+        assert "alice@acme.example can decide" in page
+        assert "/o/acme/access/request/?server=payments" in page
 
     def test_everybody_else_is_asked_to_sign_in(self, cast, client):
         assert "Access belongs to organisations" in text_of(client.get(PAGE, {"tab": "access"}))
-
-
-class TestAsking:
-    def test_those_who_can_give_access_are_told_once(self, cast, signed_in):
-        bob = signed_in(cast.bob)
-
-        first = bob.post(f"{PAGE}ask/", follow=True)
-        second = bob.post(f"{PAGE}ask/", follow=True)
-
-        assert "Asked alice@acme.example" in text_of(first)
-        assert "You have asked already" in text_of(second)
-        with tenant_scope(cast.acme):
-            told = Notification.objects.filter(kind="access.requested")
-            assert [(each.recipient_id, each.email) for each in told] == [(cast.alice.pk, "alice@acme.example")]
-            assert told[0].url == "/o/acme/access/new/?server=payments"
-            assert AuditEvent.objects.filter(action="catalog:access:asked", actor_id=str(cast.bob.pk)).count() == 1
-
-    def test_nobody_asks_for_what_they_may_not_know_of(self, cast, signed_in):
-        assert signed_in(cast.charlie).post("/servers/vault/ask/").status_code == 404
-
-    def test_the_anonymous_sign_in_and_those_without_organisation_cannot_ask(self, cast, signed_in, client):
-        assert client.post(f"{PAGE}ask/")["Location"].startswith("/accounts/login/")
-        assert signed_in(cast.olga).post(f"{PAGE}ask/").status_code == 404
-
-    def test_looking_asks_nothing(self, cast, signed_in):
-        assert signed_in(cast.bob).get(f"{PAGE}ask/").status_code == 405
 
 
 class TestHealth:
@@ -253,9 +226,10 @@ class TestAudit:
         assert "open to owners and admins" in page
 
     def test_owners_see_who_did_what(self, cast, signed_in):
-        signed_in(cast.bob).post(f"{PAGE}ask/")
+        asked = {"subject": f"user:{cast.bob.pk}", "duration_h": "24", "reason": "Month end"}
+        signed_in(cast.bob).post("/o/acme/access/request/?server=payments", asked)
         page = text_of(signed_in(cast.alice).get(PAGE, {"tab": "audit"}))
-        assert "catalog:access:asked" in page
+        assert "access:request:opened" in page
         assert "bob@acme.example" in page
         assert "bob@acme.example" not in text_of(signed_in(cast.charlie).get(PAGE, {"tab": "audit"}))
 
