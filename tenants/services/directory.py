@@ -48,9 +48,14 @@ def require_address(tenant: Tenant, email: str) -> str:
 
 
 def account_for(email: str, name: str) -> tuple[User, bool]:
-    """The account with an address, or one without a password; whether it was made. Callers have checked whose address it is."""
-    user = User.objects.filter(email__iexact=email).first()
+    """The account with an address, or one without a password; whether it was made. Callers have checked whose address it is.
+
+    An account whose address nobody ever confirmed may be somebody else's trap: its password is taken away.
+    """
+    user = _account_of(email)
     if user is not None:
+        if not EmailAddress.objects.filter(user=user, verified=True).exists():
+            _make_safe(user)
         return user, False
     try:
         with transaction.atomic():
@@ -59,6 +64,20 @@ def account_for(email: str, name: str) -> tuple[User, bool]:
     except IntegrityError as error:
         raise ConflictError("The address is being registered at this moment.", next_step="Try again.") from error
     return user, True
+
+
+def _account_of(email: str) -> User | None:
+    confirmed = EmailAddress.objects.select_related("user").filter(email__iexact=email, verified=True).first()
+    return confirmed.user if confirmed is not None else User.objects.filter(email__iexact=email).first()
+
+
+def _make_safe(user: User) -> None:
+    """The address is the organisation's, so whoever it sends is who the account is for."""
+    user.set_unusable_password()
+    user.save(update_fields=["password", "updated_at"])
+    EmailAddress.objects.update_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})
+    user_id = user.pk
+    on_commit(lambda: end_sessions([user_id]))
 
 
 def admit(row: DirectoryUser, *, role: str, actor: audit.Party) -> Membership:

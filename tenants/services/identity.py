@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from audit import services as audit
 from core import clock, domains
 from core.errors import ConflictError, InvalidError, LimitReachedError, MarketplaceError, NotFoundError
+from core.jobs import on_commit
 from tenants import oidc
 from tenants.choices import Right, Role
 from tenants.models import EmailDomain, GroupRule, IdentityProvider, Membership, ScimToken, Team, Tenant
@@ -70,6 +71,9 @@ def save_provider(*, actor: Membership, draft: Draft) -> IdentityProvider:
         raise InvalidError("Enter the client id.", code="tenants.sso_client", field="client_id")
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
+        begins = (
+            draft.enforced and not IdentityProvider.objects.filter(owner_tenant=actor.tenant, enforced=True).exists()
+        )
         row = provider_of(actor.tenant) or IdentityProvider(owner_tenant=actor.tenant)
         is_other = (row.issuer, row.client_id) != (issuer, draft.client_id.strip())
         if is_other:
@@ -90,7 +94,16 @@ def save_provider(*, actor: Membership, draft: Draft) -> IdentityProvider:
             "secret": "replaced" if draft.secret else "kept",
         }
         _record(actor, "tenants:sso:changed", audit.Party("identity_provider", str(row.pk), issuer), data)
+        if begins:
+            _end_other_sessions(actor)
     return row
+
+
+def _end_other_sessions(actor: Membership) -> None:
+    """Whoever got in by another way has to come by this one; not the admin who just decided it."""
+    members = Membership.objects.select_related("user").filter(tenant=actor.tenant).exclude(pk=actor.pk)
+    people = [member.user_id for member in members if sso.required_for(member.user) is not None]
+    on_commit(lambda: directory.end_sessions(people))
 
 
 def note_test(row: IdentityProvider, *, actor: Membership) -> None:

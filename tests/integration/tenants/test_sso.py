@@ -135,6 +135,16 @@ class TestSigningIn:
         assert sign_in(Client(), provider, path="/accounts/sso/acme/?next=/o/acme/people/").url == "/o/acme/people/"
         assert sign_in(Client(), provider, path="/accounts/sso/acme/?next=//evil.example/").url == "/o/acme/"
 
+    def test_an_account_that_somebody_prepared_for_the_address_loses_its_password(self, set_up, provider):
+        """Signed up by whoever, and never confirmed: the password must not open what the person has later."""
+        User.objects.create_user("erin@acme.example", "the attacker's own words")
+
+        sign_in(Client(), provider)
+
+        erin = User.objects.get(email="erin@acme.example")
+        assert not erin.has_usable_password()
+        assert EmailAddress.objects.get(user=erin).verified
+
     def test_a_second_factor_is_asked_for_whatever_the_provider_says(self, cast, set_up, provider):
         Authenticator.objects.create(user=cast.bob, type=Authenticator.Type.TOTP, data={"secret": "x"})
         provider.tell(person={**ERIN, "email": cast.bob.email})
@@ -260,6 +270,20 @@ class TestEnforcing:
         sign_in(browser, provider)
         assert who(browser) == str(erin.pk)
 
+    def test_who_got_in_otherwise_before_has_to_come_again(
+        self, cast, alice, set_up, provider, django_capture_on_commit_callbacks
+    ):
+        bob = Client()
+        bob.post("/accounts/login/", {"login": cast.bob.email, "password": PASSWORD})
+        assert bob.get("/o/acme/calls/").status_code == 200
+        IdentityProvider.objects.update(tested_at=clock.now())
+
+        with django_capture_on_commit_callbacks(execute=True):
+            assert save(alice, provider, enforced="on", secret="").status_code == 302
+
+        assert bob.get("/o/acme/calls/").status_code == 302
+        assert alice.get(PAGE).status_code == 200
+
     def test_an_owner_with_a_second_factor_keeps_a_way_in(self, cast, set_up):
         IdentityProvider.objects.update(enforced=True, tested_at=clock.now())
         assert self.sign_in(cast.alice)[1].startswith("/accounts/sso/")
@@ -358,6 +382,22 @@ class TestPage:
                 "/o/globex/settings/identity/", {"action": "check-domain", "id": str(rival.pk)}, follow=True
             )
             assert "Another organisation has proven this domain" in answer.content.decode()
+
+    def test_an_operator_confirms_a_domain_that_no_record_proves(self, cast, alice):
+        alice.post(PAGE, {"action": "add-domain", "domain": "acme.example"})
+        row = EmailDomain.objects.get(tenant=cast.acme)
+        Authenticator.objects.create(user=cast.olga, type=Authenticator.Type.TOTP, data={"secret": "x"})
+        olga = Client()
+        olga.force_login(cast.olga)
+
+        chosen = {"action": "confirm", "_selected_action": [str(row.pk)]}
+        answer = olga.post("/admin/tenants/emaildomain/", chosen, follow=True)
+
+        assert "acme.example is a domain of Acme" in answer.content.decode()
+        row.refresh_from_db()
+        assert row.proven_by == f"Confirmed by {cast.olga.email}"
+        with tenant_scope(cast.acme):
+            assert AuditEvent.objects.get(action="tenants:domain:proven").actor_type == "operator"
 
     def test_things_of_another_organisation_are_not_there(self, cast, set_up):
         browser = Client()
