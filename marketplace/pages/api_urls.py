@@ -8,5 +8,6 @@ app_name = "api"
 urlpatterns = [
     path("", include("catalog.api.urls")),
     path("", include("calls.api.urls")),
+    path("", include("access.api.urls")),
     path("", include("tenants.api.urls")),
 ]
