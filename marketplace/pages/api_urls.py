@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from marketplace.pages import api_schema  # noqa: F401 - the document's description of keys registers itself
+from marketplace.pages.audit_api import AuditCheckpointAPI, AuditExportAPI
 
 app_name = "api"
 urlpatterns = [
@@ -10,4 +11,6 @@ urlpatterns = [
     path("", include("calls.api.urls")),
     path("", include("access.api.urls")),
     path("", include("tenants.api.urls")),
+    path("audit/export/", AuditExportAPI.as_view(), name="audit-export"),
+    path("audit/checkpoint/", AuditCheckpointAPI.as_view(), name="audit-checkpoint"),
 ]

@@ -12,7 +12,7 @@ from django.urls import path
 from access.web import connections, explain, grants, keys, limits, request_rules, requests
 from audit.web import views as audit
 from catalog.web import claims, serving
-from marketplace.pages import calls, live, playground
+from marketplace.pages import calls, decisions, live, playground
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
@@ -111,6 +111,8 @@ urlpatterns = [
     ),
     path("audit/", needs(Right.VIEW_AUDIT)(audit.audit_log), name="audit"),
     path("audit/checkpoint/", needs(Right.VIEW_AUDIT)(audit.audit_checkpoint), name="audit-checkpoint"),
+    path("audit/decisions/", decisions.decision_list, name="decisions"),
+    path("audit/export/", decisions.export_file, name="audit-export"),
     path("audit/operators/", elevations.operator_list, name="operators"),
     path("audit/operators/<uuid:elevation_id>/end/", elevations.operator_end, name="operator-end"),
     path("notifications/", notifications.inbox, name="notifications"),

@@ -97,6 +97,8 @@ class TestReading:
             "org:notifications",
             "org:webhooks",
             "org:operators",
+            "org:decisions",
+            "org:audit-export",
             "org:webhook",
             "org:calls",
             "org:requests",
