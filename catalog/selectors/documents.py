@@ -11,7 +11,7 @@ guard in what everybody may see. The other part is guarded, and small for each o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -59,12 +59,27 @@ _PARTS = (
 _MASKS = tuple(sum(bit for name in part for bit in BITS[name].values()) for part in _PARTS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Counts:
     """How many servers there are in all, and of each value of each facet."""
 
-    total: int
-    by_facet: dict[str, Counter[str]]
+    total: int = 0
+    by_facet: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in facets.BY_NAME})
+
+    def add(self, kind: int, columns: Sequence[Any]) -> None:
+        """Take in a group: its columns are the three parts of the mask, what else groups are made of, and a number."""
+        *masks, health, usable, ours, team, repository, publisher, namespace, number = columns
+        part = _GROUPINGS.get(kind)
+        if part is not None:
+            _add_bits(self.by_facet, part, masks[part], number)
+            self.total += number if part == 0 else 0
+        elif kind in _TEXTS:
+            self.by_facet[_TEXTS[kind]][repository or publisher or namespace or ""] += number
+        else:
+            self.by_facet["health"][health] += number
+            self.by_facet["access"]["usable" if usable else "required"] += number
+            self.by_facet["owner"]["ours" if ours else "others"] += number
+            self.by_facet["team"][str(team or "")] += number
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,43 +137,67 @@ def health_as_of(fresh_since: datetime) -> Sql:
     )
 
 
-def count(viewer: Viewer, usable: Iterable[UUID], match: Match, where: Sql, fresh_since: datetime) -> Counts:
-    """Everything that matches, counted for every facet in one reading. Teams are counted by their ids."""
+def count(
+    viewer: Viewer, usable: Iterable[UUID], match: Match, choices: Mapping[str, Sql], fresh_since: datetime
+) -> dict[str, Counts]:
+    """Everything that matches, counted for every facet in one reading. Teams are counted by their ids.
+
+    `choices` are the conditions of facets of which something was chosen. Under a facet's name is what there is with its own
+    choices left out, of that facet alone; under no name what there is with all choices, of every facet.
+    """
     source, wanted, health = readable(viewer), match.condition, health_as_of(fresh_since)
-    a, b, c = _MASKS
-    # Without words to search for everything matches, and so many different texts are counted faster apart (`values_of`).
+    missed, near = _missed(choices.values())
+    personal, values = _personal(viewer, usable)
+    # Without words to search for everything matches, and so many different texts are counted faster apart (`top_values`).
     texts = "d.publisher, d.namespace" if match.text else "NULL::text AS publisher, NULL::text AS namespace"
     # Most servers are like many others in all that is left then: they are put together before they are counted seven ways.
-    number, alike = ("1", "") if match.text else ("count(*)", " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8")
+    number, alike = ("1", "") if match.text else ("count(*)::integer", " GROUP BY d.mask, 2, 3, 4, 5, 6, d.repository")
+    a, b, c = _MASKS
     found = rows(
-        "SELECT kind, a, b, c, health, usable, ours, team, repository, publisher, namespace, number FROM ("
-        "SELECT y.*, row_number() OVER (PARTITION BY y.kind ORDER BY y.number DESC, y.publisher, y.namespace) AS place"
-        f" FROM (SELECT GROUPING({_GROUPED}) AS kind, {_GROUPED}, x.usable, x.ours, x.team, sum(x.number)::bigint AS number"
-        f" FROM (SELECT d.mask & {a} AS a, d.mask & {b} AS b, d.mask & {c} AS c, {health.text} AS health,"
-        " d.server_id = ANY(%(usable)s::uuid[]) AS usable,"
-        " coalesce(d.owner_tenant_id = %(ours)s::uuid, FALSE) AS ours,"
-        " CASE WHEN d.owner_tenant_id = %(ours)s::uuid THEN d.owner_team_id END AS team,"
-        f" d.repository, {texts}, {number} AS number FROM {source.text} WHERE {wanted.text} AND {where.text}{alike}) x"
-        " GROUP BY GROUPING SETS ((x.a), (x.b), (x.c), (x.health, x.usable, x.ours, x.team), (x.repository),"
-        " (x.publisher), (x.namespace))) y) z WHERE place <= %(most)s OR kind NOT IN (%(publisher)s, %(namespace)s)",
-        {"usable": list(usable), "ours": viewer.tenant_id, "most": facets.OPEN_OFFERED_MAX + 1}
+        "SELECT kind, missed, a, b, c, health, usable, ours, team, repository, publisher, namespace, number FROM ("
+        "SELECT y.*, row_number() OVER (PARTITION BY y.kind, y.missed ORDER BY y.number DESC, y.publisher, y.namespace)"
+        f" AS place FROM (SELECT GROUPING({_GROUPED}) AS kind, x.missed, {_GROUPED}, x.usable, x.ours, x.team,"
+        f" sum(x.number)::bigint AS number FROM (SELECT w.*, w.mask & {a} AS a, w.mask & {b} AS b, w.mask & {c} AS c FROM ("
+        f"SELECT d.mask, {missed.text} AS missed, {health.text} AS health, {personal}, d.repository, {texts},"
+        f" {number} AS number FROM {source.text} WHERE {wanted.text} AND {near.text}{alike}) w) x"
+        " GROUP BY GROUPING SETS ((x.missed, x.a), (x.missed, x.b), (x.missed, x.c),"
+        " (x.missed, x.health, x.usable, x.ours, x.team), (x.missed, x.repository), (x.missed, x.publisher),"
+        " (x.missed, x.namespace))) y) z"
+        " WHERE kind NOT IN (%(publisher)s, %(namespace)s) OR missed = 0 AND place <= %(most)s",
+        {"most": facets.OPEN_OFFERED_MAX + 1}
         | {name: kind for kind, name in _TEXTS.items()}
-        | source.values | wanted.values | health.values | where.values,
+        | source.values | wanted.values | health.values | missed.values | near.values | values,
     )  # fmt: skip
-    total, counters = 0, {name: Counter[str]() for name in facets.BY_NAME}
-    for kind, *masks, state, used, ours, team, repository, publisher, namespace, number in found:
-        part = _GROUPINGS.get(kind)
-        if part is not None:
-            _add_bits(counters, part, masks[part], number)
-            total += number if part == 0 else 0
-        elif kind in _TEXTS:
-            counters[_TEXTS[kind]][repository or publisher or namespace or ""] += number
-        else:
-            counters["health"][state] += number
-            counters["access"]["usable" if used else "required"] += number
-            counters["owner"]["ours" if ours else "others"] += number
-            counters["team"][str(team or "")] += number
-    return Counts(total, counters)
+    by_place = {0: Counts(), **{1 << place: Counts() for place in range(len(choices))}}
+    for kind, place, *columns in found:
+        by_place[place].add(kind, columns)
+    whole, *without = by_place.values()
+    for name, missing in zip(choices, without, strict=True):
+        missing.by_facet[name] += whole.by_facet[name]
+    return {"": whole, **dict(zip(choices, without, strict=True))}
+
+
+def _missed(choices: Collection[Sql]) -> tuple[Sql, Sql]:
+    """Which of these conditions does not hold, a bit for each; and that it is one at most."""
+    if not choices:
+        return Sql("0"), EVERYTHING
+    values = all_of(choices).values
+    bits = " + ".join(f"CASE WHEN {each.text} THEN 0 ELSE {1 << place} END" for place, each in enumerate(choices))
+    allowed = ", ".join(str(each) for each in (0, *(1 << place for place in range(len(choices)))))
+    return Sql(f"({bits})", values), Sql(f"({bits}) IN ({allowed})", values)
+
+
+def _personal(viewer: Viewer, usable: Iterable[UUID]) -> tuple[str, dict[str, Any]]:
+    """What the counts of personal facets need; constants where it is the same for all documents."""
+    ids = list(usable)
+    access = "d.server_id = ANY(%(usable)s::uuid[])" if ids else "FALSE"
+    if viewer.tenant_id is None:
+        return f"{access} AS usable, FALSE AS ours, NULL::uuid AS team", {"usable": ids}
+    columns = (
+        f"{access} AS usable, coalesce(d.owner_tenant_id = %(ours)s::uuid, FALSE) AS ours,"
+        " CASE WHEN d.owner_tenant_id = %(ours)s::uuid THEN d.owner_team_id END AS team"
+    )
+    return columns, {"usable": ids, "ours": viewer.tenant_id}
 
 
 # GROUPING() sets a bit for each expression that a row is not grouped by, the first one's the highest.
@@ -208,6 +247,33 @@ def values_of(viewer: Viewer, column: str, match: Match, where: Sql, most: int) 
             source.values | wanted.values | where.values | {"most": most},
         )
     ]
+
+
+def top_values(
+    viewer: Viewer, columns: Sequence[str], match: Match, where: Sql, most: int, *, by_mask: bool
+) -> dict[str, dict[str, int]]:
+    """The most frequent values of columns of text.
+
+    `by_mask` says that nothing but bits of the mask was chosen: then an index by each column holds all that is asked. Else the
+    documents are read once for all columns, because documents alike in one of them are mostly alike in another.
+    """
+    source, wanted, names = readable(viewer), match.condition, ", ".join(columns)
+    matching = f"{source.text} WHERE {wanted.text} AND {where.text}"
+    begin, origin, number = "", f"{matching} AND", "count(*)"
+    if not by_mask:
+        begin = (
+            f"WITH d AS MATERIALIZED (SELECT {names}, count(*)::integer AS number FROM {matching} GROUP BY {names}) "
+        )
+        origin, number = "d WHERE", "sum(d.number)"
+    each = (
+        f"(SELECT '{column}', d.{column}, {number} FROM {origin} d.{column} <> '' GROUP BY 2 ORDER BY 3 DESC, 2 LIMIT %(most)s)"
+        for column in columns
+    )
+    found: dict[str, dict[str, int]] = {column: {} for column in columns}
+    values = source.values | wanted.values | where.values | {"most": most}
+    for column, value, count_of_it in rows(begin + " UNION ALL ".join(each), values):
+        found[column][value] = count_of_it
+    return found
 
 
 def sums(viewer: Viewer) -> tuple[int, int, int]:

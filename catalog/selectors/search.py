@@ -4,8 +4,8 @@ Pages and the API use `search` (its answer carries page, counts and choices), `c
 `suggestions.suggest` and `tool_directory.tools`. Everything is counted over documents that the viewer may see, and rows are
 loaded through `visible_to`, so the door is passed twice.
 
-One statement counts all facets that nothing was chosen of. A facet with a choice is counted by one of its own that leaves out its
-choices and keeps all others.
+One statement counts all facets. A facet with a choice is counted with its own choices left out and all others kept, and so the
+statement reads what misses the choices of one facet as well.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Found(Sequence[Server]):
     scene: Scene
     query: Query
     moment: datetime = field(default_factory=clock.now)
-    _counted: dict[str, Counts] = field(default_factory=dict, repr=False)
+    _counted: dict[str, Counts] = field(default_factory=dict, repr=False)  # by the facet whose choices are left out
 
     def __len__(self) -> int:
         return 0 if self._finds_nothing else self._count().total
@@ -143,17 +143,17 @@ class Found(Sequence[Server]):
         unknown = documents.unknown_words(self.scene.viewer, terms)
         if unknown:
             match = Match(match.text, tuple(wording.corrected(terms, documents.similar_words(unknown))))
-            self._counted.pop("", None)
+            self._counted.clear()
         if len(terms) > 1 and not self._has_enough(match):
             match = Match(match.text, match.terms, loose=True)
-            self._counted.pop("", None)
+            self._counted.clear()
         return match
 
     def _has_enough(self, match: Match) -> bool:
         if self.query.chosen:
             return documents.number(self.scene.viewer, match, FEW) >= FEW
         # What is counted now is asked for in a moment anyway.
-        self._counted[""] = self._read_counts(match, EVERYTHING)
+        self._counted.update(self._read_counts(match))
         return self._counted[""].total >= FEW
 
     @property
@@ -163,12 +163,14 @@ class Found(Sequence[Server]):
 
     def _count(self, but: str = "") -> Counts:
         match = self._match  # settling it may count
-        if but not in self._counted:
-            self._counted[but] = self._read_counts(match, self._where(but=but))
+        if not self._counted:
+            self._counted.update(self._read_counts(match))
         return self._counted[but]
 
-    def _read_counts(self, match: Match, where: Sql) -> Counts:
-        return documents.count(self.scene.viewer, self.scene.usable, match, where, self.moment - HEALTH_FRESH)
+    def _read_counts(self, match: Match) -> dict[str, Counts]:
+        choices = {name: self._condition(name, values) for name, values in self.query.chosen.items()}
+        scene = self.scene
+        return documents.count(scene.viewer, scene.usable, match, choices, self.moment - HEALTH_FRESH)
 
     @cached_property
     def _teams(self) -> Mapping[UUID | None, str]:
@@ -176,8 +178,20 @@ class Found(Sequence[Server]):
             return {}
         return dict(Team.objects.filter(tenant_id=self.scene.viewer.tenant_id).values_list("pk", "slug"))
 
+    @cached_property
+    def _top_values(self) -> Mapping[str, dict[str, int]]:
+        """The most frequent values of open facets of which nothing was chosen."""
+        columns = [column for name, column in COLUMNS.items() if not self.query.chosen.get(name)]
+        by_mask = self.query.chosen.keys() <= documents.BITS.keys()
+        return documents.top_values(
+            self.scene.viewer, columns, self._match, self._where(), facets.OPEN_OFFERED_MAX, by_mask=by_mask
+        )
+
     def _open_counts(self, facet: Facet) -> dict[str, int]:
-        where, column = self._where(but=facet.name), COLUMNS[facet.name]
+        column = COLUMNS[facet.name]
+        if not self.query.chosen.get(facet.name):
+            return self._top_values[column]
+        where = self._where(but=facet.name)
         found = dict(documents.values_of(self.scene.viewer, column, self._match, where, facets.OPEN_OFFERED_MAX))
         chosen = [value for value in self.query.chosen.get(facet.name, ()) if value not in found]
         if chosen:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -111,6 +112,47 @@ class TestCounts:
         assert search.count_choices(PUBLIC, query, trust) == {"low": 1, "medium": 0, "high": 1, "unknown": 0}
         assert search.count_choices(PUBLIC, query, facets.CATEGORY)["security"] == 1
         assert search.count_choices(PUBLIC, query, facets.CATEGORY)["productivity"] == 0
+
+    @pytest.mark.parametrize("organisation", [None, "globex"])
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            {},
+            {"trust": ["high"]},
+            {"health": ["unknown"], "trust": ["low"], "category": ["security", "data"]},
+            {"gateway": ["ready"], "publisher": ["globex"], "inventory": ["tools"], "namespace": ["initech"]},
+            {"access": ["usable"], "owner": ["others"], "repository": ["nobody"]},
+            {"q": ["refund"], "health": ["ready"], "auth": ["none"]},
+            {"q": ["tools"], "publisher": ["initech"], "scope": ["public"]},
+        ],
+    )
+    def test_every_count_is_what_a_search_for_that_choice_finds(self, cast, listed, asked, organisation):
+        with platform_scope():
+            servers.record_health(server=listed["words"], health=Health.READY)
+        tenant = getattr(cast, organisation).pk if organisation else None
+        scene = Scene(Viewer(tenant), frozenset({listed["words"].pk, listed["secret"].pk}))
+        query = facets.parse(asked, personal=tenant is not None)
+
+        with viewer(tenant or ""):
+            counted = search.search(scene, query)
+            for facet in facets.ALL if tenant else [each for each in facets.ALL if not each.personal]:
+                for value, number in counted.counts(facet).items():
+                    alone = replace(query, chosen=query.chosen | {facet.name: (value,)})
+                    assert number == len(search.search(scene, alone)[:]), (facet.name, value)
+
+    def test_what_is_frequent_is_offered_first_and_all_of_it_is_there(self, cast, listed):
+        with platform_scope():
+            make_server(cast.initech, "more", "More tools")
+        publisher = facets.BY_NAME["publisher"]
+
+        offered = search.search(PUBLIC, facets.parse({}, personal=False)).counts(publisher)
+        measured = search.search(PUBLIC, facets.parse({"health": ["unknown", "ready"]}, personal=False)).counts(
+            publisher
+        )
+
+        assert list(offered.values()) == sorted(offered.values(), reverse=True)
+        assert sum(offered.values()) == 4
+        assert offered == measured
 
     def test_totals_are_of_what_this_viewer_may_see(self, cast, listed):
         everybody = search.totals(PUBLIC_VIEWER)
