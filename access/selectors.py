@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,6 +44,8 @@ from core import clock
 from tenants.choices import Scope
 from tenants.models import APIKey, Tenant
 from tenants.selectors.keys import acting_user_id, members_who_act
+
+log = logging.getLogger(__name__)
 
 # Ended grants stay in the compiled policy this long, so that a refusal can say "expired" or "revoked" and not just "none".
 _REMEMBER_ENDED = timedelta(days=30)
@@ -105,6 +108,12 @@ def compile_sessions() -> list[SessionRule]:
 
 
 def to_rule(grant: Grant) -> GrantRule:
+    """As the engine's value. A grant whose conditions cannot be read allows nothing, and goes on to deny what it denies."""
+    try:
+        held, is_readable = conditions.parse(grant.conditions), True
+    except conditions.ConditionInvalidError:
+        log.error("conditions of the grant %s cannot be read", grant.pk)
+        held, is_readable = None, False
     return GrantRule(
         grant_id=grant.pk,
         server_id=grant.server_id,
@@ -120,10 +129,11 @@ def to_rule(grant: Grant) -> GrantRule:
         tool_rules={
             rule["name"]: ToolTerm(rule.get("decision") == "deny", Trust.parse(rule.get("required_trust")))
             for rule in grant.tool_rules
+            if is_readable or rule.get("decision") == "deny"
         },
-        conditions=conditions.parse(grant.conditions),
+        conditions=held,
         policy_version=grant.policy_version,
-        disabled=grant.disabled_at is not None,
+        disabled=grant.disabled_at is not None or not (is_readable or grant.denied_tools),
         expires_at=grant.expires_at,
         revoked_at=grant.revoked_at,
     )

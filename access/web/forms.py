@@ -34,6 +34,7 @@ _SCOPE_LABELS = [
 ]
 
 
+_CONDITIONS_EXAMPLE = '{"networks": ["203.0.113.0/24"], "hours": [{"days": ["mon"], "from": "08:00", "to": "18:00"}]}'
 _ONE_OF_TWO = "Choose who the grant is for, or name an agent; one of the two."
 
 
@@ -208,6 +209,12 @@ class GrantForm(ServiceForm):
         label="Only these tools",
         help_text="None chosen: every tool that the rest of the grant allows, later ones included.",
     )
+    denied = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="Never these tools",
+        help_text="Refused to them whatever other grants allow. A grant that only denies allows nothing.",
+    )
     side_effects = forms.MultipleChoiceField(
         choices=EFFECT_CHOICES, initial=[SideEffect.READ], widget=forms.CheckboxSelectMultiple, label="May"
     )
@@ -219,23 +226,41 @@ class GrantForm(ServiceForm):
         help_text="A tool that needs more is refused.",
     )
     expiry = forms.ChoiceField(label="Ends", choices=EXPIRIES, initial=DEFAULT_EXPIRY)
+    conditions = forms.JSONField(
+        required=False,
+        label="Only under these conditions",
+        widget=forms.Textarea(
+            attrs={"rows": 3, "spellcheck": "false", "class": "mono", "placeholder": _CONDITIONS_EXAMPLE}
+        ),
+        help_text="JSON with hours, networks, environments, or a JSON Schema for the arguments of a tool. Empty: always.",
+        error_messages={"invalid": "This is no JSON."},
+    )
+    name = forms.CharField(
+        max_length=253,
+        required=False,
+        label="Name",
+        help_text="Lower-case letters, digits and hyphens; files and the API find the grant by it. Empty: one is made up.",
+    )
     note = forms.CharField(
         max_length=500, required=False, label="Why", help_text="Kept with the grant, for the next reader."
     )
 
     def __init__(self, *args: Any, subjects: Choices, tools: Iterable[Tool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        subject, named = self.fields["subject"], self.fields["tools"]
+        subject, named, denied = (self.fields[name] for name in ("subject", "tools", "denied"))
         assert isinstance(subject, forms.ChoiceField)
         assert isinstance(named, forms.ChoiceField)
+        assert isinstance(denied, forms.ChoiceField)
         subject.required = not self.data.get("agent")
         subject.choices = [("", "Choose…"), *subjects]
-        named.choices = [(tool.name, _tool_label(tool)) for tool in tools]
+        named.choices = denied.choices = [(tool.name, _tool_label(tool)) for tool in tools]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if bool(cleaned.get("subject")) == bool(cleaned.get("agent")) and "subject" not in self.errors:
             self.add_error("subject", _ONE_OF_TWO)
+        if set(cleaned.get("tools", ())) & set(cleaned.get("denied", ())):
+            self.add_error("denied", "A tool is either allowed or denied by a grant.")
         return cleaned
 
 

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from access import selectors
 from access.models import Grant
@@ -26,7 +26,7 @@ from access.web.viewing import get_server, servers_by_id, viewer_of
 from catalog.models import Server
 from catalog.selectors.listing import visible_to
 from core import clock
-from core.errors import MarketplaceError, NotFoundError
+from core.errors import ConflictError, MarketplaceError, NotFoundError
 from tenants.choices import Right
 from tenants.requests import OrganisationRequest
 from tenants.services.rights import require, who_can
@@ -88,6 +88,9 @@ def grant_create(request: OrganisationRequest, org: str) -> HttpResponse:
                 max_trust=data["max_trust"],
                 side_effects=data["side_effects"],
                 tools=data["tools"],
+                tool_rules=[{"name": tool, "decision": "deny"} for tool in data["denied"]],
+                conditions=data["conditions"],
+                name=data["name"].strip(),
                 expires_at=expiry(data["expiry"]),
                 note=data["note"],
             )
@@ -123,9 +126,25 @@ def grant_revoke(request: OrganisationRequest, org: str, grant_id: UUID) -> Http
     return render(request, "access/grant_revoke.html", {"grant": found, "facts": facts})
 
 
+@require_POST
+def grant_switch(request: OrganisationRequest, org: str, grant_id: UUID) -> HttpResponse:
+    """Off when it is on, and on when it is off, as the button said that was pressed."""
+    require(request.membership, Right.MANAGE_ACCESS)
+    change, words = (grants.disable, "off") if request.POST.get("to") == "off" else (grants.enable, "on")
+    try:
+        grant = change(tenant=request.organisation, grant_id=grant_id, actor=request.user)
+    except ConflictError as error:
+        messages.error(request, f"{error.message} {error.next_step}")
+    else:
+        messages.success(request, f"The access of {grant.who} is switched {words}.")
+    return redirect("org:access", org)
+
+
 def tabs(org: str, active: str) -> list[dict[str, Any]]:
     return [
         {"label": "Grants", "url": reverse("org:access", args=[org]), "active": active == "grants"},
+        {"label": "Sessions", "url": reverse("org:sessions", args=[org]), "active": active == "sessions"},
+        {"label": "Policies", "url": reverse("org:policies", args=[org]), "active": active == "policy"},
         {"label": "Limits", "url": reverse("org:limits", args=[org]), "active": active == "limits"},
         {"label": "Connections", "url": reverse("org:connections", args=[org]), "active": active == "connections"},
         {"label": "What would happen", "url": reverse("org:access-explain", args=[org]), "active": active == "explain"},

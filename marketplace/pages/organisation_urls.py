@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 
-from access.web import connections, explain, grants, keys, limits, request_rules, requests
+from access.web import connections, explain, grants, keys, limits, policy, request_rules, requests, sessions
 from audit.web import views as audit
 from catalog.web import claims, serving
 from marketplace.pages import calls, decisions, live, playground
@@ -64,6 +64,12 @@ urlpatterns = [
     path("requests/<uuid:request_id>/", requests.request_detail, name="request"),
     path("requests/<uuid:request_id>/change/", requests.request_edit, name="request-edit"),
     path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
+    path("access/<uuid:grant_id>/switch/", grants.grant_switch, name="grant-switch"),
+    path("access/sessions/", sessions.session_list, name="sessions"),
+    path("access/sessions/new/", sessions.session_create, name="session-create"),
+    path("access/sessions/<uuid:session_id>/revoke/", sessions.session_revoke, name="session-revoke"),
+    path("access/policies/", policy.policy_list, name="policies"),
+    path("access/policies/<slug:slug>/", policy.policy_detail, name="server-policy"),
     path("connections/", connections.connection_list, name="connections"),
     path("connections/new/", connections.connection_create, name="connection-create"),
     path("connections/client/", connections.connection_client, name="connection-client"),

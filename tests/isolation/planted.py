@@ -90,6 +90,13 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             actor=owner,
             name=f"{word}-session",
         )
+        agent_session = sessions.issue(
+            tenant=tenant,
+            server=server,
+            subject=grants.Subject.of("agent", f"{word} agent", f"{word} agent"),
+            actor=owner,
+            note=f"{word} note",
+        )
         terms = limits.Terms(f"{word} limit", LimitScope.ORGANISATION, LimitKind.CAP, Decimal(40), Period.MONTH)
         limit = limits.add(tenant=tenant, terms=terms, actor=owner)
         secret = connections.header(f"x-{word}", f"{word}-secret")
@@ -137,6 +144,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "user_id": owner.pk,
             **asked,
             "limit_id": limit.pk,
+            "session_id": agent_session.pk,
             "run_id": run.pk,
             "search_id": search.pk,
             "connection_id": connection_id,

@@ -1,0 +1,194 @@
+"""The policy of a server: what holds for this organisation at this moment, and for its owner what to change about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from access import document, selectors
+from access.document import About, DocumentInvalidError
+from access.web.forms import ServiceForm
+from access.web.grants import tabs
+from access.web.viewing import get_server, servers_by_id, viewer_of
+from audit import services as audit
+from catalog.choices import PolicyMode
+from catalog.models import Server
+from catalog.policies import COMPATS, DEFAULT_HEADER, ENFORCE_ON, LONGEST_S, PolicySettings
+from catalog.selectors.listing import visible_to
+from catalog.services import policies
+from core import clock
+from core.errors import MarketplaceError
+from tenants.choices import Right
+from tenants.requests import OrganisationRequest
+from tenants.services.rights import require
+
+_SERVERS_SHOWN = 500
+_MODES = [
+    (PolicyMode.ALLOW_LIST.value, "Allow-list: nothing passes that no grant allows"),
+    (PolicyMode.OBSERVE.value, "Observe: your own agents may call everything, and every call is recorded"),
+]
+_DEFAULTS = [
+    ("deny", "Refused"),
+    ("allow", "Allowed to your own agents; what a grant denies stays denied"),
+]
+_ENFORCED = dict(
+    zip(
+        ENFORCE_ON,
+        ("All: reading resources and prompts as well", "Tool calls alone; for the rest any live grant is enough"),
+        strict=True,
+    )
+)
+_COMPATS = dict(
+    zip(
+        COMPATS,
+        ("Strict", "As MCP Runtime reads it, for your own agents; others are held to the strict reading"),
+        strict=True,
+    )
+)
+
+
+class PolicyForm(ServiceForm):
+    mode = forms.ChoiceField(choices=_MODES, widget=forms.RadioSelect)
+    default_decision = forms.ChoiceField(
+        choices=_DEFAULTS, widget=forms.RadioSelect, label="What no grant speaks for is"
+    )
+    enforce_on = forms.ChoiceField(
+        choices=list(_ENFORCED.items()), widget=forms.RadioSelect, label="Trust and side effects are looked at for"
+    )
+    session_required = forms.BooleanField(
+        required=False, label="Every call belongs to a session of an agent", help_text="Holds for every organisation."
+    )
+    session_header = forms.CharField(
+        max_length=62, label="Header in which callers name their session", help_text=f"Usually {DEFAULT_HEADER}."
+    )
+    session_max_lifetime_s = forms.IntegerField(
+        min_value=60, max_value=LONGEST_S, label="A session lives at most (seconds)", help_text="A day is 86400."
+    )
+    session_idle_timeout_s = forms.IntegerField(
+        min_value=60, max_value=LONGEST_S, label="It ends without a call after (seconds)", help_text="An hour is 3600."
+    )
+    policy_version = forms.CharField(
+        max_length=63, label="Version", help_text="Your own name for this policy; stored with each call."
+    )
+    identity_headers = forms.BooleanField(
+        required=False,
+        label="Keys that may do so say for whom they call",
+        help_text="In X-MCP-Human-ID, X-MCP-Agent-ID and X-MCP-Team-ID. Other keys are never heard there.",
+    )
+    compat = forms.ChoiceField(
+        choices=list(_COMPATS.items()), widget=forms.RadioSelect, label="Where policies can be read in two ways"
+    )
+
+
+@require_safe
+def policy_list(request: OrganisationRequest, org: str) -> HttpResponse:
+    """Servers of the organisation, and those that it has given access to."""
+    granted = set(selectors.live_grants().values_list("server_id", flat=True))
+    servers = list(servers_by_id(request, granted).values())
+    own = visible_to(viewer_of(request)).filter(owner_tenant=request.organisation).exclude(current_version=None)
+    found = {server.pk: server for server in [*own[:_SERVERS_SHOWN], *servers]}
+    context = {
+        "tabs": tabs(org, "policy"),
+        "servers": sorted(found.values(), key=lambda server: server.name),
+        "own": {server.pk for server in found.values() if server.owner_tenant_id == request.organisation.pk},
+    }
+    return render(request, "access/policies.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def policy_detail(request: OrganisationRequest, org: str, slug: str) -> HttpResponse:
+    server = get_server(request, slug)
+    is_own = server.owner_tenant_id == request.organisation.pk
+    may_change = is_own and request.membership.can(Right.MANAGE_ACCESS) and request.membership.can(Right.PUBLISH)
+    settings = PolicySettings.of(server)
+    initial = asdict(settings) | {"mode": server.policy_mode, "identity_headers": server.identity_headers}
+    form = PolicyForm(request.POST or None, initial=initial) if may_change else None
+    if request.method == "POST":
+        require(request.membership, Right.MANAGE_ACCESS)
+        require(request.membership, Right.PUBLISH)
+        if form is not None and form.is_valid() and _save(request, server, form):
+            return redirect("org:server-policy", org, server.slug)
+    rendered = _render(request, server)
+    context = {
+        "tabs": tabs(org, "policy"),
+        "server": server,
+        "form": form,
+        "is_own": is_own,
+        "facts": _facts(server, settings, rendered.revision),
+        "document": rendered.document,
+        "left_out": rendered.left_out,
+        "problem": _problem(rendered.document),
+    }
+    return render(request, "access/policy.html", context)
+
+
+def _save(request: OrganisationRequest, server: Server, form: PolicyForm) -> bool:
+    data = dict(form.cleaned_data)
+    mode, takes_identity = data.pop("mode"), data.pop("identity_headers")
+    actor = audit.Party("user", str(request.user.pk), request.user.email)
+    try:
+        policies.change(
+            server_id=server.pk,
+            owner_id=request.organisation.pk,
+            policy=policies.Policy(mode, PolicySettings(**data), takes_identity),
+            actor=actor,
+        )
+    except MarketplaceError as error:
+        form.refuse(error)
+        return False
+    messages.success(request, f"The policy of {server.name} is saved. Gateways follow within a second.")
+    return True
+
+
+def _render(request: OrganisationRequest, server: Server) -> document.Rendered:
+    """The policy towards this organisation, with its own grants and sessions; those of others are not for these eyes."""
+    own = server.owner_tenant_id == request.organisation.pk
+    tools = server.current_version.tools.all() if server.current_version else []
+    about = About(
+        name=server.slug,
+        namespace=request.organisation.slug,
+        auth_mode=server.auth_mode or "none",
+        issuer_url="oauth" if server.auth_mode == "oauth" else "",
+        descriptions={tool.name: tool.description for tool in tools},
+    )
+    return document.render(
+        about,
+        selectors.compile_policy(server).towards(own=own),
+        [rule for rule in selectors.compile_rules() if rule.server_id == server.pk],
+        [rule for rule in selectors.compile_sessions() if rule.server_id == server.pk],
+        clock.now(),
+    )
+
+
+def _facts(server: Server, settings: PolicySettings, revision: str) -> list[dict[str, Any]]:
+    session = "needed for every call" if settings.session_required else "not needed"
+    return [
+        {"label": "Mode", "value": server.get_policy_mode_display()},
+        {
+            "label": "Without a grant",
+            "value": "allowed to the owner's agents" if settings.default_decision == "allow" else "refused",
+        },
+        {
+            "label": "Trust looked at for",
+            "value": "tool calls" if settings.enforce_on == "call_tool" else "every method",
+        },
+        {"label": "Session", "value": f"{session}, named in {settings.session_header}"},
+        {"label": "Reading", "value": "as MCP Runtime" if settings.compat != "strict" else "strict"},
+        {"label": "Version", "value": settings.policy_version},
+        {"label": "Schema", "value": document.SCHEMA_VERSION},
+        {"label": "Revision", "value": revision},
+    ]
+
+
+def _problem(rendered: dict[str, Any]) -> str:
+    try:
+        document.validate(rendered)
+    except DocumentInvalidError as error:
+        return str(error)
+    return ""
