@@ -6,6 +6,7 @@ takes those away.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ from tenants.scim.errors import ScimError, invalid
 from tenants.scim.reading import Change
 from tenants.services import directory, onboarding
 
+SLUG_CHARS = 40
 FILTERS = {"displayname": "team__name__iexact", "externalid": "external_id", "id": "pk"}
 
 
@@ -44,10 +46,10 @@ def create(tenant: Tenant, body: Mapping[str, Any], actor: audit.Party) -> Direc
     """A team of this name that people made becomes the group's. Raises ScimError: 409 where a group has it."""
     name = _name(reading.text(body, "displayName", 100))
     with transaction.atomic():
-        team = Team.objects.filter(tenant=tenant, slug=onboarding.suggest_slug(name)).first()
-        if team is not None and DirectoryGroup.objects.filter(team=team).exists():
+        if DirectoryGroup.objects.filter(tenant=tenant, team__name__iexact=name).exists():
             raise ScimError(409, "There is such a group already.", "uniqueness")
-        team = team or Team.objects.create(tenant=tenant, name=name, slug=onboarding.suggest_slug(name))
+        team = Team.objects.filter(tenant=tenant, name__iexact=name, directory_group=None).first()
+        team = team or Team.objects.create(tenant=tenant, name=name, slug=_free_slug(tenant, name))
         row = DirectoryGroup.objects.create(tenant=tenant, team=team, external_id=reading.text(body, "externalId", 255))
         _record(row, "group_added", actor, {"slug": team.slug})
         _set_members(row, reading.members_of(reading.member(body, "members")), actor)
@@ -149,9 +151,18 @@ def _rename(row: DirectoryGroup, name: str, external_id: str, actor: audit.Party
 
 
 def _name(name: str) -> str:
-    if not name or not onboarding.suggest_slug(name):
-        raise invalid("displayName has a letter or digit from a to z in it.")
+    if not name:
+        raise invalid("displayName is missing.")
     return name
+
+
+def _free_slug(tenant: Tenant, name: str) -> str:
+    """A technical name for any name that a directory gives: names of other scripts, and those that differ in signs only."""
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    slug = onboarding.suggest_slug(name) or f"group-{mark}"
+    if Team.objects.filter(tenant=tenant, slug=slug).exists():
+        slug = f"{slug[: SLUG_CHARS - len(mark) - 1].rstrip('-')}-{mark}"
+    return slug
 
 
 def _record(row: DirectoryGroup, verb: str, actor: audit.Party, data: dict[str, object]) -> None:

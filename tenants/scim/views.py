@@ -9,6 +9,7 @@ from uuid import UUID
 
 from allauth.account.internal.decorators import login_not_required
 from django.conf import settings
+from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -76,6 +77,8 @@ def _endpoint(**handlers: Handler) -> Callable[..., HttpResponse]:
             return _refuse(error)
         except MarketplaceError as error:
             return _refuse(ScimError(error.status, error.message))
+        except IntegrityError:
+            return _refuse(ScimError(409, "The same is being made at this moment.", "uniqueness"))
         return _answer(status, document)
 
     return view

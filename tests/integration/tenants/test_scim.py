@@ -319,6 +319,18 @@ class TestGroups:
         assert self.team(cast) == []
         assert okta("GET", f"Groups/{group}").status_code == 404
 
+    def test_names_of_other_scripts_and_names_that_differ_in_signs_are_groups_of_their_own(self, cast, okta):
+        names = ["Sales EU", "Sales-EU", "Продажи", "営業", "x" * 100]
+
+        answers = [okta("POST", "Groups", {"displayName": name}) for name in names]
+
+        assert [answer.status_code for answer in answers] == [201] * len(names)
+        teams = Team.objects.filter(tenant=cast.acme)
+        assert {team.name for team in teams} == set(names)
+        assert len({team.slug for team in teams}) == len(names)
+        assert okta("POST", "Groups", {"displayName": "sales eu"}).status_code == 409
+        assert okta("POST", "Groups", {"displayName": " "}).status_code == 400
+
     def test_groups_give_roles_where_a_rule_says_so(self, cast, okta, erin):
         flags.put(
             name="group_based_permissions", value=True, actor=cast.alice, membership=membership(cast.acme, cast.alice)
