@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from django.db.models import Q, QuerySet
 
 from access.filing.directory import Directory
+from access.formats import files
 from access.formats.entries import GrantEntry, PolicyEntry, RuleEntry, SecretRef, SessionEntry
 from access.models import AgentSession, Grant, Origin
 from access.services.grants import Subject, subject_of
@@ -15,6 +16,7 @@ from catalog.models import Server
 from catalog.policies import PolicySettings
 from catalog.selectors.listing import visible_to
 from core import clock
+from tenants.models import Tenant
 
 # What a session's `upstreamTokenSecretRef` is called when we write it; its key is the credential's id.
 CREDENTIAL = "connection"
@@ -87,6 +89,12 @@ def policy_entry(server: Server) -> PolicyEntry:
         compat=settings.compat,
         auth_mode=AuthMode.HEADER if server.identity_headers else server.auth_mode or None,
     )
+
+
+def export(tenant: Tenant) -> str:
+    """All of it as YAML, always the same text for the same access."""
+    directory = Directory(tenant)
+    return files.write_files(all_grants(directory), all_sessions(directory), all_policies(directory))
 
 
 def all_grants(directory: Directory) -> Iterator[GrantEntry]:

@@ -19,8 +19,10 @@ from catalog.formats import mcp_metadata, mcp_server_manifest
 from catalog.formats.normal import Entry as ServerEntry
 from catalog.formats.normal import Problem
 from catalog.formats.reading import Node, Reading, UnreadableError, tame
+from core.errors import TooLargeError
 
 ENTRIES_MAX = 10_000
+FILES_MAX, BYTES_MAX = 500, 4 * 2**20
 _SERVER_FORMATS = {mcp_server_manifest.FORMAT, mcp_metadata.FORMAT}
 _ORDER = {
     manifests.OWN_POLICY: 0,
@@ -45,6 +47,16 @@ class Found:
     @property
     def count(self) -> int:
         return len(self.grants) + len(self.sessions) + len(self.policies) + len(self.servers)
+
+
+def bounded(contents: list[tuple[str, bytes]], *, bytes_max: int = BYTES_MAX) -> list[tuple[str, bytes]]:
+    """The same files. Raises TooLargeError for more than are taken at once."""
+    if len(contents) > FILES_MAX or sum(len(content) for _, content in contents) > bytes_max:
+        raise TooLargeError(
+            f"At most {FILES_MAX} files of {bytes_max // 2**20} MiB together.",
+            next_step="Split them by namespace and apply one after the other.",
+        )
+    return contents
 
 
 def read_files(contents: Iterable[tuple[str, bytes]]) -> Found:

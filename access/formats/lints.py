@@ -105,7 +105,7 @@ def _of_grant(grant: GrantEntry, server: ServerFacts | None, file: str) -> Itera
 def _effects_of(server: ServerFacts | None, tools: list[str]) -> tuple[str, ...]:
     if server is None:
         return ()
-    found = {server.tools[name].side_effect for name in tools or server.tools if name in server.tools} - {""}
+    found = {server.tools[name].side_effect for name in tools if name in server.tools} - {""}
     return tuple(sorted(found, key=EFFECTS.index))
 
 

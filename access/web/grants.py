@@ -147,6 +147,7 @@ def tabs(org: str, active: str) -> list[dict[str, Any]]:
         {"label": "Policies", "url": reverse("org:policies", args=[org]), "active": active == "policy"},
         {"label": "Limits", "url": reverse("org:limits", args=[org]), "active": active == "limits"},
         {"label": "Connections", "url": reverse("org:connections", args=[org]), "active": active == "connections"},
+        {"label": "Files", "url": reverse("org:access-files", args=[org]), "active": active == "files"},
         {"label": "What would happen", "url": reverse("org:access-explain", args=[org]), "active": active == "explain"},
     ]
 

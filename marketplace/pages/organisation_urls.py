@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 
-from access.web import connections, explain, grants, keys, limits, policy, request_rules, requests, sessions
+from access.web import connections, explain, files, grants, keys, limits, policy, request_rules, requests, sessions
 from audit.web import views as audit
 from catalog.web import claims, serving
 from marketplace.pages import calls, decisions, live, playground
@@ -45,6 +45,8 @@ urlpatterns = [
     path("keys/applications/<uuid:consent_id>/revoke/", keys.application_revoke, name="application-revoke"),
     path("access/", grants.grant_list, name="access"),
     path("access/new/", grants.grant_create, name="grant-create"),
+    path("access/files/", files.access_files, name="access-files"),
+    path("access/files/export.yaml", files.access_export, name="access-export"),
     path("access/explain/", explain.explain, name="access-explain"),
     path("access/limits/", limits.limit_list, name="limits"),
     path("access/limits/new/", limits.limit_create, name="limit-create"),
