@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
 
 from access import engine, selectors
+from access.models import Grant
 from access.types import Decision, GrantRule, Principal, Reason, Request, ServerPolicy, SessionRule
 from catalog.models import Server
 from core import clock
-from tenants.models import Tenant
+from tenants.choices import Scope
+from tenants.models import APIKey, Membership, Team, Tenant
+from tenants.selectors.keys import acting_user_id, members_who_act
 
 
 def person(user_id: object) -> Principal:
@@ -48,3 +55,113 @@ def decided(
     request: Request,
 ) -> Decision:
     return engine.decide(policy, rules, sessions, principal, request, clock.now())
+
+
+# ------------------------------------------------------------------------------------------------------- who, and what
+
+EACH_MAX = 500
+SERVERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody or something that may call. `kind`: user | key | agent | team; agents and teams as such, whoever they are."""
+
+    kind: str
+    id: str
+    label: str
+    principal: Principal
+    key: APIKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What would be decided for a caller."""
+
+    caller: Caller
+    decision: Decision
+    grant: Grant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What would be decided for a tool."""
+
+    server: Server
+    tool: str
+    decision: Decision
+    grant: Grant | None = None
+
+
+def callers(tenant: Tenant) -> list[Caller]:
+    """Everybody and everything of an organisation that could call: keys, people, and agents and teams by themselves."""
+    members = members_who_act(tenant)
+    keys = [key for key in selectors.list_keys(tenant).filter(revoked_at=None)[:EACH_MAX] if key.state == "active"]
+    found = [
+        Caller("key", str(key.pk), key.name, principal_of(key, members), key)
+        for key in keys
+        if Scope.INVOKE in key.scopes
+    ]
+    people = (
+        Membership.objects.filter(tenant=tenant, user__is_active=True).select_related("user").order_by("user__email")
+    )
+    found += [Caller("user", str(row.user_id), row.user.email, person(row.user_id)) for row in people[:EACH_MAX]]
+    agents = {key.agent for key in keys if key.agent}
+    agents |= set(Grant.objects.exclude(subject_agent="").values_list("subject_agent", flat=True)[:EACH_MAX])
+    found += [Caller("agent", name, name, Principal(agent=name)) for name in sorted(agents)[:EACH_MAX]]
+    teams = Team.objects.filter(tenant=tenant).order_by("name")[:EACH_MAX]
+    found += [Caller("team", str(team.pk), team.name, Principal(team_ids=frozenset({str(team.pk)}))) for team in teams]
+    return found
+
+
+def principal_of(key: APIKey, members: set[UUID]) -> Principal:
+    return Principal(
+        key_id=str(key.pk),
+        user_id=str(acting_user_id(key, members) or ""),
+        agent=key.agent,
+        team_ids=frozenset({str(key.team_id)}) if key.team_id else frozenset(),
+    )
+
+
+def who_can(tenant: Tenant, server: Server, tool: str) -> list[Reach]:
+    """Each caller with what would be decided for a call of the tool at this moment, those who may first."""
+    rules = [rule for rule in selectors.compile_rules() if rule.server_id == server.pk]
+    policy, request = policy_of(server, tenant), Request("tools/call", tool)
+    found = []
+    for caller in callers(tenant):
+        if caller.key is not None and caller.key.server_ids and server.pk not in caller.key.server_ids:
+            reason = Reason.SERVER_NOT_IN_KEY
+            decision = Decision(False, reason, "The key is limited to other servers.")
+        else:
+            decision = decided(policy, rules, (), caller.principal, request)
+        found.append((caller, decision))
+    grants = _grants(decision for _, decision in found)
+    reaches = [Reach(caller, decision, grants.get(decision.grant_id)) for caller, decision in found]
+    return sorted(reaches, key=lambda reach: not reach.decision.allowed)
+
+
+def what_can(tenant: Tenant, caller: Caller, servers: QuerySet[Server]) -> list[Reached]:
+    """Each tool of the servers that a caller has to do with, with what would be decided."""
+    rules = selectors.compile_rules()
+    touched = {rule.server_id for rule in rules if engine.is_about(rule, caller.principal)}
+    rows = servers.filter(Q(pk__in=touched) | (Q(owner_tenant_id=tenant.pk) & selectors.open_without_grant()))
+    if caller.key is not None and caller.key.server_ids:
+        rows = rows.filter(pk__in=caller.key.server_ids)
+    found = list(_each_tool(tenant, caller, rules, rows.prefetch_related("current_version__tools").order_by("name")))
+    grants = _grants(decision for _, _, decision in found)
+    return [Reached(server, tool, decision, grants.get(decision.grant_id)) for server, tool, decision in found]
+
+
+def _each_tool(
+    tenant: Tenant, caller: Caller, rules: Sequence[GrantRule], servers: QuerySet[Server]
+) -> Iterator[tuple[Server, str, Decision]]:
+    for server in servers[:SERVERS_MAX]:
+        policy = policy_of(server, tenant)
+        mine = [rule for rule in rules if rule.server_id == server.pk]
+        for tool in policy.tools:
+            yield server, tool, decided(policy, mine, (), caller.principal, Request("tools/call", tool))
+
+
+def _grants(decisions: Iterable[Decision]) -> dict[UUID | None, Grant]:
+    ids = {decision.grant_id for decision in decisions if decision.grant_id is not None}
+    return {grant.pk: grant for grant in selectors.list_grants().filter(pk__in=ids)}

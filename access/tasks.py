@@ -4,11 +4,12 @@ from uuid import UUID
 
 from access import selectors
 from access.requests import campaigns, upkeep
-from access.services import connections, playground
+from access.services import connections, playground, simulations
 from catalog.services import telling
 from core.jobs import task
 from tenants.context import tenant_scope
-from tenants.jobs import each_tenant
+from tenants.jobs import each_tenant, tenant_task
+from tenants.models import Tenant
 
 
 @task("access.tell_quarantine", time_limit=240)
@@ -28,6 +29,12 @@ def renew_credentials() -> None:
         with tenant_scope(tenant):
             for credential_id in connections.due():
                 connections.renew(tenant, credential_id)
+
+
+@tenant_task("access.run_simulation", max_retries=1, time_limit=240)
+def run_simulation(tenant: Tenant, *, simulation_id: str) -> None:
+    """Replay calls against a proposed change. Safe to run twice: what has ended is left alone."""
+    simulations.run(tenant, UUID(simulation_id))
 
 
 @task("access.clear_runs", max_retries=0, time_limit=240)

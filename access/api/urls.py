@@ -2,6 +2,7 @@ from django.urls import path
 
 from access.api.files import ApplyAPI, ExportAPI, PlanAPI
 from access.api.requests import RequestAPI, RequestListAPI
+from access.api.views import ExplainAPI, SimulationAPI, SimulationListAPI, WhatCanAPI, WhoCanAPI
 
 urlpatterns = [
     path("access/export/", ExportAPI.as_view(), name="access-export"),
@@ -9,4 +10,9 @@ urlpatterns = [
     path("access/apply/", ApplyAPI.as_view(), name="access-apply"),
     path("access-requests/", RequestListAPI.as_view(), name="access-requests"),
     path("access-requests/<uuid:request_id>/", RequestAPI.as_view(), name="access-request"),
+    path("access/explain/", ExplainAPI.as_view(), name="access-explain"),
+    path("access/who-can/", WhoCanAPI.as_view(), name="access-who-can"),
+    path("access/what-can/", WhatCanAPI.as_view(), name="access-what-can"),
+    path("access/simulations/", SimulationListAPI.as_view(), name="access-simulations"),
+    path("access/simulations/<uuid:simulation_id>/", SimulationAPI.as_view(), name="access-simulation"),
 ]

@@ -19,6 +19,7 @@ from access.models.request import (
     ReviewOutcome,
 )
 from access.models.session import AgentSession
+from access.models.simulation import Simulation, SimulationState
 
 __all__ = [
     "TRUST_CHOICES",
@@ -45,5 +46,7 @@ __all__ = [
     "ReviewOutcome",
     "RunShows",
     "RunState",
+    "Simulation",
+    "SimulationState",
     "UpstreamCredential",
 ]

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from access import selectors
 from access.reasons import trace_rows, words_for
 from access.types import Decision
+from access.web.explaining import ways_to_ask
 from access.web.grants import tabs
 from access.web.viewing import grant_url, viewer_of
 from catalog.selectors.listing import find_server
@@ -38,6 +39,7 @@ def explain(request: OrganisationRequest, org: str) -> HttpResponse:
     tool = "" if asked == LIST_TOOLS else asked if asked in tools else next(iter(tools), "")
     context: dict[str, Any] = {
         "tabs": tabs(org, "explain"),
+        "ways": ways_to_ask(request, "call"),
         "keys": keys,
         "servers": servers,
         "tools": tools,

@@ -9,7 +9,19 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 
-from access.web import connections, explain, files, grants, keys, limits, policy, request_rules, requests, sessions
+from access.web import (
+    connections,
+    explain,
+    files,
+    foreseeing,
+    grants,
+    keys,
+    limits,
+    policy,
+    request_rules,
+    requests,
+    sessions,
+)
 from audit.web import views as audit
 from catalog.web import claims, serving
 from marketplace.pages import calls, decisions, live, playground
@@ -48,6 +60,10 @@ urlpatterns = [
     path("access/files/", files.access_files, name="access-files"),
     path("access/files/export.yaml", files.access_export, name="access-export"),
     path("access/explain/", explain.explain, name="access-explain"),
+    path("access/explain/who/", foreseeing.who_can, name="access-who"),
+    path("access/explain/can/", foreseeing.what_can, name="access-can"),
+    path("access/explain/simulate/", foreseeing.simulate, name="access-simulate"),
+    path("access/explain/simulate/<uuid:simulation_id>/", foreseeing.simulation, name="access-simulation"),
     path("access/limits/", limits.limit_list, name="limits"),
     path("access/limits/new/", limits.limit_create, name="limit-create"),
     path("access/limits/<uuid:limit_id>/", limits.limit_change, name="limit-change"),

@@ -1,0 +1,66 @@
+"""Answers about access for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from access.models import Simulation
+from access.types import Decision
+
+
+class DecisionOut(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField()
+    reason = serializers.CharField()
+    grant_id = serializers.UUIDField(allow_null=True)
+    side_effect = serializers.CharField(allow_blank=True)
+    trust_required = serializers.CharField(allow_blank=True)
+    trust_effective = serializers.CharField(allow_blank=True)
+
+
+class StepOut(serializers.Serializer[Any]):
+    check = serializers.CharField()
+    outcome = serializers.ChoiceField(["passed", "failed", "skipped"])
+
+
+class WouldOut(DecisionOut):
+    why = serializers.CharField()
+    next_step = serializers.CharField(allow_blank=True)
+    steps = StepOut(many=True)
+
+
+class ReachOut(DecisionOut):
+    who = serializers.CharField(help_text="user:<id>, key:<id>, team:<id> or agent:<name>")
+    label = serializers.CharField()
+
+
+class ReachedOut(DecisionOut):
+    server = serializers.CharField()
+    tool = serializers.CharField()
+
+
+class SimulationIn(serializers.Serializer[Any]):
+    title = serializers.CharField(max_length=200, required=False, default="")
+    days = serializers.IntegerField(required=False, default=7, help_text="1, 7, 30 or 90")
+    change = serializers.JSONField(
+        help_text="An object with a kind (grant, revoke, policy, tool, files) and what belongs to it."
+    )
+
+
+class SimulationOut(serializers.ModelSerializer[Simulation]):
+    class Meta:
+        model = Simulation
+        fields = ["id", "title", "days", "change", "state", "percent", "problem", "result", "created_at", "finished_at"]
+        read_only_fields = fields
+
+
+def decision_out(decision: Decision) -> dict[str, Any]:
+    return {
+        "allowed": decision.allowed,
+        "reason": str(decision.reason),
+        "grant_id": str(decision.grant_id) if decision.grant_id else None,
+        "side_effect": decision.side_effect,
+        "trust_required": decision.trust_required,
+        "trust_effective": decision.trust_effective,
+    }
