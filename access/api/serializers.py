@@ -32,7 +32,7 @@ class WouldOut(DecisionOut):
 
 class ReachOut(DecisionOut):
     who = serializers.CharField(help_text="user:<id>, key:<id>, team:<id> or agent:<name>")
-    label = serializers.CharField()
+    name = serializers.CharField()
 
 
 class ReachedOut(DecisionOut):

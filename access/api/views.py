@@ -72,13 +72,18 @@ class _Asking(APIView):
         asked = self.request.query_params.get("who", "")
         found = next((each for each in foresight.callers(self.tenant) if f"{each.kind}:{each.id}" == asked), None)
         if found is None:
-            raise NotFoundError("There is no such caller.", next_step="Name it as in the answers of who-can.", field="who")
+            raise NotFoundError(
+                "There is no such caller.", next_step="Name it as in the answers of who-can.", field="who"
+            )
         return found
 
 
 class ExplainAPI(_Asking):
     @extend_schema(
-        operation_id="access_explain", summary="What would be decided", parameters=[_SERVER, _TOOL, _WHO], responses=WouldOut
+        operation_id="access_explain",
+        summary="What would be decided",
+        parameters=[_SERVER, _TOOL, _WHO],
+        responses=WouldOut,
     )
     def get(self, request: Request) -> Response:
         """The decision that a call of a tool would get at this moment. Nothing is called and nothing is recorded."""
@@ -110,7 +115,7 @@ class WhoCanAPI(_Asking):
         found = foresight.who_can(self.tenant, self.server(), self.tool())
         return Response(
             [
-                {"who": f"{reach.caller.kind}:{reach.caller.id}", "label": reach.caller.label}
+                {"who": f"{reach.caller.kind}:{reach.caller.id}", "name": reach.caller.label}
                 | decision_out(reach.decision)
                 for reach in found
             ]

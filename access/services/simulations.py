@@ -1,8 +1,8 @@
 """Replaying real calls against a change that nobody has made. Runs inside the organisation's schema.
 
 Both sides are judged by the rules of this moment, once as they are and once changed, so that what differs comes from the change
-alone. Calls are read by their ways (`calls.ways`). Their arguments and addresses are not kept, so conditions on those are taken as met
-where the engine takes the unknown so, on both sides alike.
+alone. Calls are read by their ways (`calls.ways`). Their arguments and addresses are not kept: conditions on those are judged as
+for a call of which they are not known, on both sides alike.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ _KEPT_FOR = timedelta(days=30)
 _TOLD_EVERY = 2_000
 
 
-def begin(
-    *, tenant: Tenant, viewer: Viewer, actor: User | None, title: str, change: Any, days: int
-) -> Simulation:
+def begin(*, tenant: Tenant, viewer: Viewer, actor: User | None, title: str, change: Any, days: int) -> Simulation:
     """Ask for a simulation; a job does it. Raises InvalidError, and NotFoundError for a server or a grant that is not there."""
     if days not in DAYS:
         raise InvalidError(f"Choose {', '.join(map(str, DAYS))} days.", field="days")

@@ -196,6 +196,7 @@ def _proposed_grant(request: OrganisationRequest, server: Server) -> tuple[str, 
 
 def _proposed_policy(request: OrganisationRequest, server: Server) -> tuple[str, dict[str, Any]]:
     tool = request.POST.get("tool", "").strip()
+    change: dict[str, Any]
     if tool:
         change = {
             "kind": "tool",
@@ -205,7 +206,7 @@ def _proposed_policy(request: OrganisationRequest, server: Server) -> tuple[str,
         }
         return f"{tool} of {server.name} needs {request.POST.get('trust') or 'another'} trust", change
     session = {"yes": True, "no": False}.get(request.POST.get("session_required", ""))
-    change: dict[str, Any] = {
+    change = {
         "kind": "policy",
         "server": str(server.pk),
         "mode": request.POST.get("mode", ""),

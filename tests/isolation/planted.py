@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import override_settings
 
 from access.limits import LimitKind, LimitScope, Period
-from access.models import OAuthClient, PlaygroundRun, ProviderReview
+from access.models import OAuthClient, PlaygroundRun, ProviderReview, Simulation
 from access.requests import approval_rules, campaigns, links, opening
 from access.services import clients, connections, grants, limits, playground, sessions
 from audit import services as audit
@@ -114,6 +114,9 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         queue.emit(tenant.pk, "access.grant.given", {"note": f"{word} data"})
         delivery = hook.deliveries.get()
         run = _run(tenant, owner, server, word)
+        simulation = Simulation.objects.create(
+            user_label=word, title=f"{word} simulation", change={"kind": "revoke"}, days=7, state="done"
+        )
         search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
         asked = _requests(actor, server, word)
@@ -146,6 +149,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "limit_id": limit.pk,
             "session_id": agent_session.pk,
             "run_id": run.pk,
+            "simulation_id": simulation.pk,
             "search_id": search.pk,
             "connection_id": connection_id,
             "registration_id": registration.pk,
