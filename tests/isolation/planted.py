@@ -115,7 +115,18 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         delivery = hook.deliveries.get()
         run = _run(tenant, owner, server, word)
         simulation = Simulation.objects.create(
-            user_label=word, title=f"{word} simulation", change={"kind": "revoke"}, days=7, state="done"
+            user_label=word,
+            title=f"{word} simulation",
+            change={"kind": "revoke"},
+            days=7,
+            state="done",
+            result={
+                "calls": 1,
+                "gains": 1,
+                "losses": 0,
+                "gone": 0,
+                "tools": [{"server": word, "tool": word, "gains": 1, "losses": 0}],
+            },
         )
         search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
