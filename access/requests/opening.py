@@ -211,9 +211,20 @@ def _subject(actor: Membership, ask: Ask) -> dict[str, Any]:
             parts[kind] = _known(actor, kind, text)
     return {
         **{f"subject_{kind}": value[:100] for kind, value in parts.items()},
-        "subject_label": (ask.label or ask.agent or actor.user.email)[:254],
+        "subject_label": _label(actor, ask, parts["user"])[:254],
         "beneficiaries": sorted(routing.beneficiaries(actor.tenant, **parts)),
     }
+
+
+def _label(actor: Membership, ask: Ask, user_id: str) -> str:
+    """What the subject is called everywhere; a person by their address, whatever a form says."""
+    if user_id:
+        return actor.tenant.memberships.select_related("user").get(user_id=user_id).user.email
+    if ask.label or ask.agent:
+        return ask.label or ask.agent
+    if ask.key:
+        return APIKey.objects.get(pk=ask.key).name
+    return actor.tenant.teams.get(pk=ask.team).name
 
 
 def _known(actor: Membership, kind: str, text: str) -> str:

@@ -36,7 +36,7 @@ class RequestForm(ServiceForm):
         label="Which tools",
         help_text="None chosen: every tool of the server, with the most that any of them needs.",
     )
-    subject = forms.ChoiceField(label="Who would use it", required=False)
+    subject = forms.ChoiceField(label="Who would use it", error_messages={"required": _ONE_OF_TWO})
     agent = forms.CharField(
         max_length=100, required=False, label="Or an agent by name", help_text="Any key that carries this agent name."
     )
@@ -72,6 +72,8 @@ class RequestForm(ServiceForm):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)
             field.choices = choices
+        # Who it is for comes from one of two fields, which no attribute of HTML can say.
+        self.fields["subject"].required = not self.data.get("agent")
         self._subjects = subjects
 
     def clean(self) -> dict[str, Any]:

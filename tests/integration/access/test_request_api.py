@@ -9,7 +9,7 @@ from django.test import Client
 
 from access.models import AccessRequest, Grant
 from tenants.choices import Role, Scope
-from tenants.models import Membership
+from tenants.models import Membership, Team
 from tenants.services import api_keys
 from tests.integration.access.requesting import ask, within
 from tests.support.operators import elevate
@@ -62,6 +62,14 @@ class TestTheAPI:
         with within(cast):
             assert str(Grant.objects.get().pk) == done.json()["grant_id"]
         assert [event["kind"] for event in done.json()["events"]] == ["given", "approved", "opened"]
+
+    def test_a_key_and_a_team_are_called_by_their_names(self, cast, alices):
+        key = api_keys.issue(tenant=cast.acme, name="Night shift", scopes=[Scope.INVOKE], actor=cast.bob).key
+        team = Team.objects.create(tenant=cast.acme, name="Finance", slug="finance")
+
+        assert alices.post(wish(key=str(key.pk))).json()["subject_label"] == "Night shift"
+        assert alices.post(wish(team=str(team.pk))).json()["subject_label"] == "Finance"
+        assert alices.post(wish(team="none")).status_code == 400
 
     def test_less_can_be_approved(self, cast, bobs, alices):
         made = bobs.post(wish(tools=[])).json()
