@@ -262,30 +262,33 @@ def _defect_of(case: _Case, session: SessionRule | None) -> Reason | None:
     return Reason.SESSION_EXPIRED if is_over else None
 
 
+@dataclass(slots=True)
+class _Live:
+    """The live grants of the caller on the server, in order."""
+
+    grants: list[GrantRule]
+    denying: list[GrantRule]  # those with a rule against the tool
+    is_conditional: bool
+
+
 def _judge(case: _Case, grants: Iterable[GrantRule]) -> Decision:
     """What the grants of the caller say."""
-    server_id, principal, now = case.policy.server_id, case.principal, case.now
-    is_lenient = case.is_lenient
-    team = case.policy.team if is_lenient else ""
-    matching = [each for each in grants if each.server_id == server_id and is_about(each, principal, team)]
-    live = [
-        each
-        for each in matching
-        if each.revoked_at is None
-        and (each.expires_at is None or now < each.expires_at)
-        and (not each.disabled or (is_lenient and case.rule is MethodRule.CALL))
-    ]
-    if not live:
-        return _without_grant(case, matching)
-    if len(live) > 1:
-        live.sort(key=_ORDER)
-    if case.rule is MethodRule.CALL:
-        for each in live:
-            if not each.disabled and _denies(case, each):
-                return _denied(case, each)
-    counting = [each for each in live if each.conditions is None or conditions.hold(each.conditions, case.request, now)]
+    grants = tuple(grants)
+    live = _live(case, grants)
+    if not live.grants:
+        return _without_grant(case, grants)
+    for each in live.denying:
+        if each.conditions is None or conditions.may_hold(each.conditions, case.request, case.now):
+            return _denied(case, each)
+    counting = live.grants
+    if live.is_conditional:
+        counting = [
+            each
+            for each in counting
+            if each.conditions is None or conditions.hold(each.conditions, case.request, case.now)
+        ]
     if not counting:
-        case.grant = live[0]
+        case.grant = live.grants[0]
         return _deny(
             case,
             Reason.CONDITION_NOT_MET,
@@ -295,11 +298,43 @@ def _judge(case: _Case, grants: Iterable[GrantRule]) -> Decision:
     return _weigh(case, counting)
 
 
-def _denies(case: _Case, grant: GrantRule) -> bool:
-    term = grant.tool_rules.get(case.request.tool)
-    if term is None or not term.is_denied:
-        return False
-    return grant.conditions is None or conditions.may_hold(grant.conditions, case.request, case.now)
+def _live(case: _Case, grants: tuple[GrantRule, ...]) -> _Live:
+    """One pass without a call for each grant: an organisation may have many, and this runs for each request."""
+    principal, now, tool = case.principal, case.now, case.request.tool
+    user, agent, key, teams = principal.user_id, principal.agent, principal.key_id, principal.team_ids
+    server, keeps_disabled = case.policy.server_id.int, case.is_lenient and case.rule is MethodRule.CALL
+    stand_in = case.policy.team if case.is_lenient else ""
+    found = _Live([], [], is_conditional=False)
+    live, is_call, in_order, last, namespace = found.grants, case.rule is MethodRule.CALL, True, "", None
+    for each in grants:
+        team = each.team or stand_in
+        if (
+            (each.user and each.user != user)
+            or (each.agent and each.agent != agent)
+            or (each.key and each.key != key)
+            or (team and team not in teams)
+            or each.revoked_at is not None
+            or (each.expires_at is not None and now >= each.expires_at)
+            or each.server_id.int != server
+            or (each.disabled and not keeps_disabled)
+            or not (each.user or each.agent or each.key or team or each.everyone)
+        ):
+            continue
+        name = each.name
+        if name <= last or each.namespace != namespace:
+            in_order, namespace = not live, each.namespace
+        last = name
+        live.append(each)
+        if each.conditions is not None:
+            found.is_conditional = True
+        if is_call and each.tool_rules and not each.disabled:
+            term = each.tool_rules.get(tool)
+            if term is not None and term.is_denied:
+                found.denying.append(each)
+    if not in_order:
+        live.sort(key=_ORDER)
+        found.denying.sort(key=_ORDER)
+    return found
 
 
 def _denied(case: _Case, grant: GrantRule) -> Decision:
@@ -356,7 +391,7 @@ def _hold_against_trust(case: _Case, grants: list[GrantRule]) -> Decision:
             continue
         if each.max_trust > admin:
             admin, source = each.max_trust, each
-        term = each.tool_rules.get(tool.name) if is_call else None
+        term = each.tool_rules.get(tool.name) if is_call and each.tool_rules else None
         if term is not None and term.required_trust > required:
             required, source = term.required_trust, each
     case.grant, case.required, case.admin = source, required, admin
@@ -399,8 +434,11 @@ def _too_low(case: _Case, admin: Trust, consented: Trust) -> Decision:
     )
 
 
-def _without_grant(case: _Case, matching: list[GrantRule]) -> Decision:
+def _without_grant(case: _Case, grants: tuple[GrantRule, ...]) -> Decision:
     """No live grant of the caller: which reason says best why."""
+    team = case.policy.team if case.is_lenient else ""
+    server_id = case.policy.server_id
+    matching = [each for each in grants if each.server_id == server_id and is_about(each, case.principal, team)]
     ended = [each for each in matching if not each.disabled or each.revoked_at is not None]
     if not matching or case.policy.allows_by_default or case.is_lenient:
         return _by_default(case, Reason.NO_MATCHING_GRANT, "No grant covers this caller on this server.", _ASK)

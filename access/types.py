@@ -34,6 +34,9 @@ class SideEffect(StrEnum):
     WRITE = "write"
     DESTRUCTIVE = "destructive"
 
+    # Sets of them are asked for every grant of a decision.
+    __hash__ = str.__hash__
+
 
 class SubjectKind(StrEnum):
     USER = "user"

@@ -13,6 +13,8 @@ GROWTH = 0.05
 LINEAR = 1.15  # processor time per call of two processes, as a share of that of one
 # At 25,000 servers and 100,000 tools.
 SEARCH_MS, PAGE_MS = 60.0, 150.0
+# At 100 grants and 500 tools; from the commit until a gateway has taken the entry in.
+DECISION_US, REVOCATION_MS = 50.0, 1_000.0
 IMPORTED_PER_SECOND, UNCHANGED_S = 2_000.0, 30.0
 
 

@@ -44,12 +44,12 @@ def main(arguments: Sequence[str]) -> int:
             "MARKETPLACE_EGRESS_ALLOW": ",".join(f"127.0.0.1:{port}" for each in ports.values() for port in each),
         }
         with step("Migrating"):
-            _run(environment, "manage.py", "setup", "--skip-checks")
+            run(environment, "manage.py", "setup", "--skip-checks")
         # The mix has few hanging ones; the worst case uses them all.
         mixed = {**ports, "hang": ports["hang"][:HANGING_IN_MIX]}
         with step(f"Listing {options.servers} servers, then {options.rounds} rounds and one in which all hang"):
             command = ("-m", "bench.health_round", "--ports", json.dumps(mixed), "--servers", str(options.servers))
-            told = _run(environment, *command, "--rounds", str(options.rounds), "--hanging", json.dumps(ports["hang"]))
+            told = run(environment, *command, "--rounds", str(options.rounds), "--hanging", json.dumps(ports["hang"]))
     return _conclude([json.loads(line) for line in told.splitlines() if line.startswith("{")])
 
 
@@ -60,7 +60,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run(environment: Mapping[str, str], *command: str) -> str:
+def run(environment: Mapping[str, str], *command: str) -> str:
     done = subprocess.run(
         (sys.executable, *command),
         cwd=ROOT,

@@ -45,7 +45,7 @@ def _build(upstream_url: str) -> dict[str, str]:
         owner = User.objects.create_user("owner@bench.example", name="Bench")
         caller = onboarding.create_organisation(name="Bench caller", slug="bench-caller", owner=owner)
         provider = onboarding.create_organisation(name="Bench provider", slug="bench-provider", owner=owner)
-        server = _server(provider, upstream_url)
+        server = make_server(provider, upstream_url)
         issued = api_keys.issue(tenant=caller, name="bench", scopes=[Scope.INVOKE], actor=owner, agent=AGENT)
     with tenant_scope(caller):
         grants.give(tenant=caller, server=server, subject=grants.Subject.of("agent", AGENT), actor=owner)
@@ -69,7 +69,7 @@ def _limit(tenant: Tenant) -> None:
         limits.add(tenant=tenant, terms=terms, actor=None)
 
 
-def _server(provider_tenant: Tenant, url: str) -> Server:
+def make_server(provider_tenant: Tenant, url: str) -> Server:
     from audit.services import SYSTEM  # noqa: PLC0415 - models exist only after setup
     from billing import services as billing  # noqa: PLC0415
     from catalog.models import Provider  # noqa: PLC0415
