@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from access.api.requests import TextField
 from access.filing import apply, plan
 from access.filing.plan import Plan
 from access.filing.rows import export
@@ -37,8 +38,8 @@ class YAMLParser(BaseParser):
 
 
 class FileIn(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=200)
-    content = serializers.CharField(help_text="YAML or JSON, one document or several.")
+    name = TextField(max_length=200)
+    content = TextField(help_text="YAML or JSON, one document or several.")
 
 
 class PlanIn(serializers.Serializer[Any]):
@@ -47,7 +48,7 @@ class PlanIn(serializers.Serializer[Any]):
 
 
 class ApplyIn(PlanIn):
-    digest = serializers.CharField(help_text="Of the plan that is to be carried out.")
+    digest = TextField(help_text="Of the plan that is to be carried out.")
 
 
 class ChangeOut(serializers.Serializer[Any]):

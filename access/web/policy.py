@@ -11,8 +11,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from access import document, selectors
-from access.document import About, DocumentInvalidError
+from access import document, rendering, selectors
+from access.document import DocumentInvalidError
 from access.web.forms import ServiceForm
 from access.web.grants import tabs
 from access.web.viewing import get_server, servers_by_id, viewer_of
@@ -22,7 +22,6 @@ from catalog.models import Server
 from catalog.policies import COMPATS, DEFAULT_HEADER, ENFORCE_ON, LONGEST_S, PolicySettings
 from catalog.selectors.listing import visible_to
 from catalog.services import policies
-from core import clock
 from core.errors import MarketplaceError
 from tenants.choices import Right
 from tenants.requests import OrganisationRequest
@@ -114,7 +113,7 @@ def policy_detail(request: OrganisationRequest, org: str, slug: str) -> HttpResp
         require(request.membership, Right.PUBLISH)
         if form is not None and form.is_valid() and _save(request, server, form):
             return redirect("org:server-policy", org, server.slug)
-    rendered = _render(request, server)
+    rendered = rendering.render(request.organisation, server)
     context = {
         "tabs": tabs(org, "policy"),
         "server": server,
@@ -144,26 +143,6 @@ def _save(request: OrganisationRequest, server: Server, form: PolicyForm) -> boo
         return False
     messages.success(request, f"The policy of {server.name} is saved. Gateways follow within a second.")
     return True
-
-
-def _render(request: OrganisationRequest, server: Server) -> document.Rendered:
-    """The policy towards this organisation, with its own grants and sessions; those of others are not for these eyes."""
-    own = server.owner_tenant_id == request.organisation.pk
-    tools = server.current_version.tools.all() if server.current_version else []
-    about = About(
-        name=server.slug,
-        namespace=request.organisation.slug,
-        auth_mode=server.auth_mode or "none",
-        issuer_url="oauth" if server.auth_mode == "oauth" else "",
-        descriptions={tool.name: tool.description for tool in tools},
-    )
-    return document.render(
-        about,
-        selectors.compile_policy(server).towards(own=own),
-        [rule for rule in selectors.compile_rules() if rule.server_id == server.pk],
-        [rule for rule in selectors.compile_sessions() if rule.server_id == server.pk],
-        clock.now(),
-    )
 
 
 def _facts(server: Server, settings: PolicySettings, revision: str) -> list[dict[str, Any]]:

@@ -220,6 +220,7 @@ EXPECTED: dict[str, Row] = {
     "runtime:grant-disable": RUNTIME_POST,
     "runtime:session-revoke": RUNTIME_POST,
     "runtime:session-unrevoke": RUNTIME_POST,
+    "runtime:policy": Row(400, 403, 400, 401, 403),  # of no server in particular
     "runtime:adapter-sessions": RUNTIME_POST,
     # Development only.
     "styleguide": EVERYBODY,

@@ -67,6 +67,7 @@ TABLE = (
     Line("post", "sessions/{namespace}/{session_name}/revoke", CHANGE),
     Line("post", "sessions/{namespace}/{session_name}/unrevoke", CHANGE),
     Line("delete", "sessions/{namespace}/{session_name}", CHANGE),
+    Line("get", "policy?namespace={namespace}&server={slug}", (401, 403, 403, 200, 403, 403, 200, 403)),
     # Nobody of them but the key itself was granted anything there.
     Line("post", "adapter/sessions", (401, 403, 403, 200, 400, 403, 403, 403), ADAPTER),
 )

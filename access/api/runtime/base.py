@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -25,6 +26,9 @@ from tenants.choices import Scope
 from tenants.models import Team
 from tenants.selectors.people import list_teams
 
+# What a name in a path or body can be; anything else is nothing's name, and Postgres need not be asked.
+_NAME = re.compile(r"[-a-zA-Z0-9_.]{1,253}\Z")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 SHARED = ("mcp-servers", "mcp-servers-org", "mcp-servers-public")
 PUBLIC = "mcp-servers-public"
 
@@ -97,7 +101,7 @@ class Caller:
 
     def server(self, name: str, namespace: str = "") -> Server:
         """Raises NotFoundError for a server that they may not see, or that is in another namespace."""
-        found = find_server(self.viewer, name)
+        found = find_server(self.viewer, name) if _NAME.match(name) else None
         if found is None or (namespace and namespace not in {self.namespace_of(found), *SHARED}):
             raise NotFoundError("server not found", next_step="List the servers and use one of their names.")
         return found
@@ -114,11 +118,15 @@ def body_of(request: Request) -> dict[str, Any]:
     return request.data
 
 
+def is_name(text: str) -> bool:
+    return bool(_NAME.match(text))
+
+
 def text_of(data: dict[str, Any], key: str) -> str:
     value = data.get(key)
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > 500 or "\0" in value:
+    if not isinstance(value, str) or len(value) > 500 or _UNSTORABLE.search(value):
         raise InvalidError(f"{key} is a text of at most 500 characters.", code="access.body_invalid", field=key)
     return value.strip()
 

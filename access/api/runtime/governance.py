@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access.api.runtime import shapes
-from access.api.runtime.base import Caller, RuntimeAPI, body_of, flag_of, text_of
+from access.api.runtime.base import Caller, RuntimeAPI, body_of, flag_of, is_name, text_of
 from access.filing import rows
 from access.formats import manifests
 from access.formats.entries import GrantEntry, SessionEntry
@@ -278,7 +278,7 @@ def _seen(caller: Caller, found: Any, namespace: str) -> list[Any]:
 
 
 def _grant(caller: Caller, namespace: str, name: str) -> Grant:
-    listed = _seen(caller, rows.live_grants().filter(name=name), namespace)
+    listed = _seen(caller, rows.live_grants().filter(name=name if is_name(name) else ""), namespace)
     if not listed:
         raise NotFoundError("grant not found", next_step="List the grants and use one of their names.")
     row: Grant = listed[0]
@@ -287,7 +287,7 @@ def _grant(caller: Caller, namespace: str, name: str) -> Grant:
 
 def _session(caller: Caller, namespace: str, name: str) -> AgentSession:
     """The live one of that name, else the one that was revoked last."""
-    found = AgentSession.objects.filter(name=name).order_by("-revoked_at", "-created_at")
+    found = AgentSession.objects.filter(name=name if is_name(name) else "").order_by("-revoked_at", "-created_at")
     listed = _seen(caller, found, namespace)
     if not listed:
         raise NotFoundError("session not found", next_step="List the sessions and use one of their names.")

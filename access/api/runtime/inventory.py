@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from access.api.runtime import shapes
-from access.api.runtime.base import SHARED, Caller, RuntimeAPI, body_of, text_of
+from access.api.runtime.base import SHARED, Caller, RuntimeAPI, body_of, is_name, text_of
 from catalog.choices import Status
 from catalog.models import Server
 from catalog.selectors.listing import visible_to
@@ -44,7 +44,7 @@ class Tools(RuntimeAPI):
         caller, asked = Caller(request), request.query_params
         found = _servers(caller, asked.get("namespace", ""))
         if name := asked.get("server", "").strip():
-            found = found.filter(slug=name[:100])
+            found = found.filter(slug=name if is_name(name) else "")
         servers, paging = _page(request, found)
         wanted = {
             "required_trust": asked.get("trust", ""),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from access.api.runtime import governance, inventory
+from access.api.runtime import governance, inventory, policy
 
 urlpatterns = [
     path("servers", inventory.Servers.as_view(), name="servers"),
@@ -29,4 +29,5 @@ urlpatterns = [
         name="session-unrevoke",
     ),
     path("adapter/sessions", governance.AdapterSessions.as_view(), name="adapter-sessions"),
+    path("policy", policy.Policy.as_view(), name="policy"),
 ]
