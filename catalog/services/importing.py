@@ -29,7 +29,7 @@ from core.errors import InvalidError
 from core.ids import uuid7
 from tenants.context import platform_scope
 
-BATCH = 2_000
+BATCH = 1_000
 NAME_CHARS = 300
 VERSION_CHARS = 255
 MANIFEST_BYTES = 256 * 1024

@@ -20,7 +20,7 @@ from tenants.context import platform_scope
 
 log = logging.getLogger(__name__)
 
-SERVERS_AT_ONCE = 2_000
+SERVERS_AT_ONCE = 500
 
 # Letters and digits of a length that can be mistyped; longer "words" are identifiers that nobody types.
 _WORDS = """
@@ -97,9 +97,11 @@ class Builder:
     ) -> None:
         if self._pool is None:
             return
+        if error is None:
+            build_documents()  # with the thread, each of them some
         self._pool.shutdown()
         if error is None:
-            build_documents()
+            build_documents()  # what the thread could not make
 
     def put_off(self) -> None:
         """Of servers that come in the present transaction."""
