@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,9 @@ from bench.rivals import RIVALS, NotInstalledError
 from bench.rivals.place import START_WITHIN_S, Started
 from bench.streams import Streams
 from bench.subjects import Subject, World
+from core import compiled
+from marketplace.supervisor import compiling
+from marketplace.supervisor.errors import StartError
 from marketplace.supervisor.infrastructure import embedded
 from marketplace.supervisor.terminal import say, step
 
@@ -93,7 +97,9 @@ def main(arguments: Sequence[str]) -> int:
             data = folder / "data"
             infrastructure = stack.enter_context(embedded(data, throwaway=False))
         run.facts = machine.describe(cores, infrastructure.database_url, data)
+        note = _prepare(options)
         compared, world = subjects.start(stack, folder, cores, infrastructure, options)
+        run.facts = {**run.facts, "gateway": subjects.build_of(compared[-1].port) + note}
         singles = 1  # the one that showed that the gateway answers
         singles += _see_token(world, compared[-1], options)
         _measure(run, compared, folder)
@@ -111,6 +117,19 @@ def main(arguments: Sequence[str]) -> int:
     return _conclude(run)
 
 
+def _prepare(options: argparse.Namespace) -> str:
+    """Make the compiled modules where that is possible and wanted; why not, for the report."""
+    if options.interpreted:
+        os.environ[compiled.SETTING] = "off"
+        return ", as asked"
+    try:
+        compiling.ensure()
+    except StartError as error:
+        return f": {str(error).splitlines()[0]}"
+    os.environ[compiled.SETTING] = "auto"
+    return ""
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench gateway", description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="two short rounds: is it alive, and about how fast")
@@ -123,6 +142,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--upstream", choices=subjects.UPSTREAMS, default="asgi", help="the server behind (default asgi)"
     )
+    parser.add_argument("--interpreted", action="store_true", help="measure the gateway without compiled modules")
     parser.add_argument("--no-latency", action="store_true", help=f"skip the part at {PACED_PER_SECOND} calls/s")
     parser.add_argument("--minutes", type=float, default=0, help="a steady run of this length: errors, memory, rows")
     parser.add_argument(

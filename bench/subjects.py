@@ -243,6 +243,17 @@ def is_ready(port: int) -> bool:
     return all(_is_ready_once(port) for _ in range(_READY_PROBES))
 
 
+def build_of(port: int) -> str:
+    """Whether calls of the gateway at a port pass compiled modules: what it says of itself."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        state = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    return "compiled" if state["compiled"] else "interpreted"
+
+
 def _is_ready_once(port: int) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
     try:

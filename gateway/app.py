@@ -23,7 +23,7 @@ import orjson
 from calls.journal import Journal
 from calls.record import CallRecord
 from calls.writer import CallWriter
-from core import clock, failpoints
+from core import clock, compiled, failpoints
 from gateway import answers, cors, drain, metrics, paths
 from gateway.admission.admission import Admission
 from gateway.aggregate.listings import Listings
@@ -121,6 +121,7 @@ class Gateway:
             "spool_bytes": writer.spool_bytes,
             "spool_age_s": round(writer.spool_age_s, 1),
             "paid_calls": self._started and writer.takes(is_risky=True),
+            "compiled": compiled.is_installed(),
         }
 
     async def startup(self) -> None:

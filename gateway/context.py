@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from access.engine import find_session
@@ -22,7 +22,9 @@ from gateway.mcp.messages import Message
 from gateway.mcp.session import OwnSession
 from gateway.watch import Watched
 
-_now_ns = time.perf_counter_ns
+_now_ns: Final = time.perf_counter_ns
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_DENIED: Final = Outcome.DENIED
 
 if TYPE_CHECKING:
     from gateway.admission.admission import Ticket
@@ -214,8 +216,8 @@ class Caller:
 class CallContext:
     """Values that a call begins with are the class's; an instance holds what differs from them."""
 
-    headers: dict[bytes, bytes] = cast("dict[bytes, bytes]", MappingProxyType({}))
-    scope: Mapping[str, Any] = MappingProxyType({})  # of ASGI
+    headers: dict[bytes, bytes]
+    scope: Mapping[str, Any]  # of ASGI
     modern = False
     protocol = ""
     body = b""
@@ -238,12 +240,13 @@ class CallContext:
     upstream_session = b""
     session: OwnSession | None = None  # of an initialize-era client, where the gateway keeps it
     reason = ""  # why a stage other than the engine refused
-    outcome: Outcome = Outcome.DENIED
+    outcome: Outcome
     examine: Callable[[ServerEntry, Sequence[Any]], ServerEntry] | None = None  # holds tools against their pins
     status = 0
     error = ""
     attempts = 0
-    upstream_ms = upstream_before_ms = 0.0  # in all, and in what was asked before the present request
+    upstream_ms = 0.0  # in all
+    upstream_before_ms = 0.0  # in what was asked before the present request
     upstream_began_ns = 0
     is_complete = True  # false when the result asks for more input: such a round is not billed
     tasks: Tasks | None = None  # the stage, from the decision on
@@ -260,6 +263,7 @@ class CallContext:
 
     def __init__(self, slug: str, interface: str, watched: Watched) -> None:
         self.watched = watched
+        self.headers, self.scope, self.outcome = {}, _NOTHING, _DENIED
         self.call_id = ids.uuid7()
         self.call_id_text = str(self.call_id).encode()
         self.occurred_at = clock.now()

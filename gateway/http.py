@@ -372,7 +372,7 @@ def _add(headers: Iterable[tuple[bytes, bytes]], lines: list[bytes]) -> tuple[in
 
 def _parts(url: bytes) -> tuple[str, bytes, bytes]:
     """Path, the same as it was sent, and query. Raises what the parser takes for a malformed request."""
-    parsed = httptools.parse_url(url)
+    parsed: Any = httptools.parse_url(url)
     raw_path = parsed.path
     path = raw_path.decode("ascii")
     return urllib.parse.unquote(path) if "%" in path else path, raw_path, parsed.query or b""

@@ -148,7 +148,7 @@ def may_read(scope: Mapping[str, Any], token: str, *, open_to_loopback: bool) ->
         given = headers.get(b"authorization", b"")
         return hmac.compare_digest(given, b"Bearer " + token.encode())
     client = scope.get("client")
-    is_near = client is not None and client[0] in _LOOPBACK and not _FORWARDED & headers.keys()
+    is_near = client is not None and client[0] in _LOOPBACK and _FORWARDED.isdisjoint(headers)
     return open_to_loopback and is_near
 
 

@@ -9,9 +9,12 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from core import compiled
+
+compiled.install()  # before anything imports what is compiled
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 
-from django.core.asgi import get_asgi_application
+from django.core.asgi import get_asgi_application  # noqa: E402
 
 django_application = get_asgi_application()
 

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from typing import cast
+from typing import ClassVar, cast
 
 import httptools
 
@@ -24,7 +24,7 @@ IDLE_S = 4.0
 class UpstreamBrokenError(Exception):
     """No usable reply. `sent` tells whether the server may have seen the request; `code` is of the table of refusals."""
 
-    code = "upstream.failed"
+    code: ClassVar[str] = "upstream.failed"
 
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class UpstreamBrokenError(Exception):
 class ReplyTooLargeError(UpstreamBrokenError):
     """The server answers more than is accepted, which says something about what it was asked and nothing about its health."""
 
-    code = "upstream.too_large"
+    code: ClassVar[str] = "upstream.too_large"
 
 
 class Reply:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core import compiled
 from marketplace.settings import env
 from marketplace.supervisor import graces
 
@@ -32,6 +33,13 @@ ROLE = env.text(
     "What this process serves: everything, only pages and the API, or only the gateway.",
     "all",
     choices=("all", "web", "gateway"),
+)
+# Read by core.compiled, before there are settings.
+env.text(
+    compiled.SETTING,
+    "Whether calls pass modules made by scripts/compile: `auto` (those in var/compiled, where they fit), `off`, or a folder "
+    "with such sets. Tests run interpreted unless it is set.",
+    "auto",
 )
 PUBLIC_URL = env.text(
     "MARKETPLACE_URL", "The address that people and agents use, without a trailing slash.", "http://127.0.0.1:8000"

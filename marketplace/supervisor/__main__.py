@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from marketplace.supervisor import compiling
 from marketplace.supervisor.errors import StartError
 from marketplace.supervisor.infrastructure import embedded
 from marketplace.supervisor.stack import Options, run_stack
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--port", type=_port, default=DEFAULT_PORT, help="port of the web site (default %(default)s)")
     up.add_argument("--data", type=Path, default=ROOT / "var", metavar="DIR", help="data folder (default var/)")
     up.add_argument("--no-demo", action="store_true", help="no demo data, no demo servers")
+    up.add_argument("--compiled", action="store_true", help="compile the gateway first, where there is a C compiler")
     infra = commands.add_parser("infra", help="run PostgreSQL and Valkey alone, for a command or until stopped")
     infra.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: a temporary one)")
     infra.add_argument("run", nargs=argparse.REMAINDER, metavar="command")
@@ -50,10 +52,19 @@ def _port(text: str) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
+    if options.compiled:
+        _compile()
     # The demo's people have a password that is written down: never in production.
     demo = not options.no_demo and os.environ.get("MARKETPLACE_ENV") != "production"
     chosen = Options(root=ROOT, data=options.data.resolve(), port=options.port, demo=demo)
     return asyncio.run(run_stack(chosen))
+
+
+def _compile() -> None:
+    try:
+        compiling.ensure()
+    except StartError as error:
+        say(f"{error}\nThe gateway runs interpreted, which is slower and otherwise the same.")
 
 
 def _infra(options: argparse.Namespace) -> int:

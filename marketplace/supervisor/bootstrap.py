@@ -1,8 +1,9 @@
 """Prepares `.venv` from the hashed lock, with nothing but the standard library.
 
 Run by scripts/up and scripts/test under whatever Python was found, before anything is installed:
-`python3 -m marketplace.supervisor.bootstrap run|dev`. A stamp in the environment says what is installed,
-so that a second start costs nothing. The dev lock holds everything of the run lock.
+`python3 -m marketplace.supervisor.bootstrap run|dev|compile`. A stamp in the environment says what is installed,
+so that a second start costs nothing. The dev lock holds everything of the run lock; the compile lock is what
+scripts/compile needs besides, in versions that agree with both.
 """
 
 import fcntl
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 _PYTHON = VENV / "bin" / "python"
 _STAMP = VENV / "marketplace-stamp.json"
-_INSTALLS = {"run": ("run",), "dev": ("run", "dev")}
+_INSTALLS = {"run": ("run",), "dev": ("run", "dev"), "compile": ("compile",)}
 _NOT_INSTALLED = "The Python packages could not be installed"
 _INSTALLERS = 2
 _REQUIREMENT = re.compile(r"^(?=[A-Za-z0-9])", re.MULTILINE)
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def ensure(wanted: str) -> None:
-    """Make `.venv` hold the lock `run` or `dev`. Raises StartError with one sentence when it cannot."""
+    """Make `.venv` hold the lock `run`, `dev` or `compile`. Raises StartError with one sentence when it cannot."""
     if _is_installed(wanted):
         return
     with step("Preparing Python environment"):
@@ -61,11 +62,15 @@ def ensure(wanted: str) -> None:
 
 
 def _is_installed(wanted: str) -> bool:
+    return _PYTHON.exists() and _stamp().get(wanted) == _state(wanted)
+
+
+def _stamp() -> dict[str, str]:
     try:
-        stamp = json.loads(_STAMP.read_text(encoding="utf-8"))
+        found = json.loads(_STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return _PYTHON.exists() and stamp.get(wanted) == _state(wanted)
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _state(wanted: str) -> str:
@@ -85,6 +90,7 @@ def _install(wanted: str) -> None:
     if not os.access(VENV if VENV.exists() else ROOT, os.W_OK):
         message = f"{VENV} cannot be written: run from a checkout that you own."
         raise StartError(message)
+    kept = _stamp() if wanted == "compile" and _PYTHON.exists() else {}  # it only adds
     _STAMP.unlink(missing_ok=True)
     if uv := shutil.which("uv"):
         try:
@@ -95,7 +101,7 @@ def _install(wanted: str) -> None:
             _fill(wanted, None)
     else:
         _fill(wanted, None)
-    _STAMP.write_text(json.dumps({name: _state(name) for name in _INSTALLS[wanted]}), encoding="utf-8")
+    _STAMP.write_text(json.dumps({**kept, **{name: _state(name) for name in _INSTALLS[wanted]}}), encoding="utf-8")
 
 
 def _fill(wanted: str, uv: str | None) -> None:

@@ -372,6 +372,8 @@ def process_app() -> Gateway:
 class GatewayProcess:
     """uvicorn with the test gateway on an inherited socket, so that clients never see a closed port."""
 
+    app = "tests.support.gateways:process_app"
+
     def __init__(self, entries: Path, *upstream_ports: int) -> None:
         self.sock = listening_socket()
         self.base = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
@@ -383,7 +385,7 @@ class GatewayProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "uvicorn", "--factory", "tests.support.gateways:process_app"]
+        command = [sys.executable, "-m", "uvicorn", "--factory", self.app]
         options = ["--fd", str(self.sock.fileno()), "--http", HTTP, "--log-level", "error", "--no-access-log"]
         self._process = subprocess.Popen(
             [*command, *options], cwd=ROOT, env=self._environment, pass_fds=[self.sock.fileno()]
