@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compiling.require_compiler()
     except StartError as error:
         pytest.skip(str(error))
-    return compiling.ensure()
+    return compiling.ensure(tmp_path_factory.mktemp("compiled"), optimise=0)
 
 
 @pytest.fixture(autouse=True)
