@@ -35,6 +35,7 @@ app.conf.beat_schedule = {
     "sweep-webhooks": {"task": "tenants.sweep_webhooks", "schedule": 60.0},
     "prune-webhooks": {"task": "tenants.prune_webhooks", "schedule": crontab(minute=43, hour=3)},
     "keep-signing-keys": {"task": "tenants.keep_signing_keys", "schedule": crontab(minute=29, hour=4)},
+    "sweep-retention": {"task": "calls.sweep_retention", "schedule": crontab(minute=23, hour=2)},
     "make-audit-checkpoints": {"task": "audit.make_checkpoints", "schedule": 60.0},
     "thin-out-audit-checkpoints": {"task": "audit.thin_out_checkpoints", "schedule": crontab(minute=47, hour=3)},
     "verify-audit-chains": {"task": "audit.verify_chains", "schedule": crontab(minute=41, hour=3)},

@@ -102,6 +102,7 @@ def test_an_operator_looks_for_a_reason_and_the_owner_ends_it(stack, open_page, 
     olga.get_by_text("are open for reading").wait_for()
     olga.goto("/o/acme/calls/")
     olga.get_by_text("You look into").wait_for()
+    assert olga.locator("main").bounding_box()["width"] > 900  # beside the rail, with the banner above both
     state = olga.context.storage_state()
     pages = {"elevated-calls": "/o/acme/calls/", "elevated-records": "/operations/records/"}
     show(open_page, shoot, state, pages)
