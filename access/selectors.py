@@ -294,7 +294,7 @@ def explain_call(
     rules = [rule for rule in compile_rules() if rule.server_id == server.pk]
     sessions = [rule for rule in compile_sessions() if rule.server_id == server.pk] if session else []
     policy = compile_policy(server).towards(own=server.owner_tenant_id == key.tenant_id)
-    request = Request(method, tool, session, address, environment, arguments)
+    request = Request(method, tool, session, address, environment or key.environment, arguments)
     return engine.explain(policy, rules, sessions, principal, request, clock.now())
 
 

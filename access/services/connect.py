@@ -37,6 +37,7 @@ class Wish:
     side_effects: Sequence[str] = (SideEffect.READ,)
     list_form: str = ListForm.ALL  # of keys; an OAuth client lists all tools
     asserts_identity: bool = False  # of keys: whether they may say for whom they call
+    environment: str = ""  # of keys: what they are for
     public_keys: str = ""  # of an OAuth client that signs in place of keeping a secret: a set, or its address
 
 
@@ -54,6 +55,8 @@ def connect(*, tenant: Tenant, actor: User | None, **wishes: Any) -> IssuedKey:
             list_form=wish.list_form,
             **_credential(wish),
         )
+        if wish.environment:
+            api_keys.set_environment(tenant=tenant, key_id=issued.key.pk, environment=wish.environment, actor=actor)
         if wish.asserts_identity:
             api_keys.set_asserts_identity(tenant=tenant, key_id=issued.key.pk, asserts=True, actor=actor)
         _grant(tenant, wish, Subject.of(SubjectKind.KEY, str(issued.key.pk), issued.key.name), actor)

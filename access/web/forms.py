@@ -107,6 +107,11 @@ class KeyForm(ServiceForm):
         help_text="A model reads each definition that is listed. What the key may call is the same in every form. "
         "OAuth clients list all tools.",
     )
+    environment = forms.CharField(
+        max_length=40,
+        required=False,
+        help_text="What the key is for, such as production or staging. Grants may hold for some environments alone.",
+    )
     asserts_identity = forms.BooleanField(
         required=False,
         label="May say for whom it calls",

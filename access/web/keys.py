@@ -197,6 +197,7 @@ def _issue(request: OrganisationRequest, form: KeyForm) -> IssuedKey | MachineCl
         list_form=ListForm.ALL if is_client else lists,
         public_keys=data["public_keys"],
         asserts_identity=data["asserts_identity"] and not is_client,
+        environment="" if is_client else data["environment"].strip(),
     )
 
 

@@ -248,6 +248,7 @@ def _key(key: APIKey, members: set[UUID]) -> KeyEntry:
         chosen_tools=frozenset(key.chosen_tools),
         networks=frozenset(key.networks),
         asserts=key.asserts_identity,
+        environment=key.environment,
     )
 
 

@@ -32,6 +32,11 @@ class APIKey(Record):
     agent = models.CharField(max_length=100, blank=True, help_text="Name of the agent that uses the key.")
     team = models.ForeignKey(Team, on_delete=models.SET_NULL, null=True, blank=True, related_name="api_keys")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    environment = models.CharField(
+        max_length=40,
+        blank=True,
+        help_text="What it is for, such as production; grants may hold for some of them alone.",
+    )
     asserts_identity = models.BooleanField(
         default=False,
         help_text="May say for whom it calls (X-MCP-Human-ID, -Agent-ID, -Team-ID), at servers that take it.",

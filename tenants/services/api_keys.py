@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,9 @@ class IssuedKey:
 
     key: APIKey
     text: str
+
+
+ENVIRONMENT = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,38}[a-z0-9])?\Z")
 
 
 def issue(
@@ -93,6 +97,26 @@ def revoke(*, tenant: Tenant, key_id: UUID, actor: User) -> APIKey:
             key.revoked_at = clock.now()
             key.save(update_fields=["revoked_at", "updated_at"])
             _audit(tenant, "tenants:api_key:revoked", actor, key, {})
+            revisions.touch(tenant.pk)
+    return key
+
+
+def set_environment(*, tenant: Tenant, key_id: UUID, environment: str, actor: User | None) -> APIKey:
+    """Say what a key is for. Raises InvalidError for what is no short name, NotFoundError for a key of somebody else."""
+    if environment and not ENVIRONMENT.match(environment):
+        raise InvalidError(
+            "An environment is a short name such as production or staging: lower-case letters, digits, dots and hyphens.",
+            code="tenants.key_environment_invalid",
+            field="environment",
+        )
+    with transaction.atomic():
+        key = APIKey.objects.select_for_update().filter(tenant=tenant, pk=key_id).first()
+        if key is None:
+            raise NotFoundError("There is no such key in this organisation.")
+        if key.environment != environment:
+            key.environment = environment
+            key.save(update_fields=["environment", "updated_at"])
+            _audit(tenant, "tenants:api_key:environment_changed", actor, key, {"environment": environment})
             revisions.touch(tenant.pk)
     return key
 

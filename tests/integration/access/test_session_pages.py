@@ -15,7 +15,9 @@ from catalog.models import Server
 from catalog.policies import PolicySettings
 from core import clock
 from core.errors import ConflictError, InvalidError, MarketplaceError
+from gateway.services.entries import tenant_entry
 from tenants.context import tenant_scope
+from tenants.models import APIKey
 
 
 def url(name: str, *args: object) -> str:
@@ -187,3 +189,26 @@ class TestGrants:
         assert grant.conditions == {"environments": ["production"]}
         refused = alice.post(page, data | {"conditions": '{"weather": 1}', "name": "other"})
         assert "conditions" in refused.context["form"].errors
+
+
+class TestEnvironments:
+    def test_a_key_says_what_it_is_for_and_gateways_know_it(self, cast, alice):
+        data = {
+            "name": "Nightly",
+            "servers": [str(cast.payments.pk)],
+            "level": "read",
+            "only_these": "on",
+            "kind": "key",
+            "lists": "all",
+            "expiry": "90",
+            "scopes": ["invoke"],
+            "environment": "production",
+            "once": "0" * 32,
+        }
+        assert alice.post(url("key-create"), data).status_code == 200
+        key = APIKey.objects.get(name="Nightly")
+        entry = tenant_entry(cast.acme.pk)
+        assert entry is not None
+        assert entry.keys[key.key_id].environment == key.environment == "production"
+        refused = alice.post(url("key-create"), data | {"environment": "Pro duction", "once": "1" * 32})
+        assert "environment" in refused.context["form"].errors
