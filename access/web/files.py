@@ -104,9 +104,17 @@ def _page(
         "tabs": tabs(org, "files"),
         "form": FilesForm(initial={"prune": made.prune if made else False}),
         "plan": made,
+        "summary": _summary(made) if made else "",
+        "form_kind": "" if made else "primary",
         "changes": shown[:SHOWN],
         "more": max(len(shown) - SHOWN, 0),
         "files": [{"name": name, "text": content.decode(errors="replace")} for name, content in contents or []],
         "error": error,
     }
     return render(request, "access/files.html", context)
+
+
+def _summary(made: Plan) -> str:
+    words = {"unchanged": "unchanged", "elsewhere": "kept elsewhere"}
+    parts = [f"{number:,} {words.get(action, f'to {action}')}" for action, number in made.counts.items()]
+    return f"{', '.join(parts)}." if parts else "The files hold nothing about access."
