@@ -30,6 +30,8 @@ def would(
     server: Server,
     method: str,
     tool: str,
+    *,
+    address: str = "",
     arguments: Mapping[str, Any] | None = None,
 ) -> Decision:
     """What a gateway would decide at this moment, with the steps. Arguments that are not known are not judged."""
@@ -38,7 +40,7 @@ def would(
         return Decision(False, reason, "The server cannot be called at present.", steps=engine.trace(reason))
     rules = [rule for rule in selectors.compile_rules() if rule.server_id == server.pk]
     sessions = [rule for rule in selectors.compile_sessions() if rule.server_id == server.pk]
-    request = Request(method, tool, arguments=arguments)
+    request = Request(method, tool, address=address, arguments=arguments)
     return engine.explain(policy_of(server, tenant), rules, sessions, principal, request, clock.now())
 
 

@@ -45,6 +45,7 @@ class AccessToken:
     audiences: tuple[str, ...]
     expires_at: datetime
     token_id: str
+    address: str = ""  # where the person is for whom we send the request ourselves; empty: look at the connection
 
 
 def looks_like_one(text: str) -> bool:
@@ -82,6 +83,7 @@ def read(text: str, find_key: FindKey, *, issuer: str, now: datetime) -> AccessT
         audiences=_audiences(claims.get("aud")),
         expires_at=_expiry(claims, now),
         token_id=claims["jti"],
+        address=_text(claims.get("address", "")),
     )
 
 

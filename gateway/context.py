@@ -101,6 +101,7 @@ class Caller:
     """A verified key with the tenant entry under which it was verified, and the decisions taken for it since."""
 
     __slots__ = (
+        "address",
         "around",
         "asserted",
         "base",
@@ -129,6 +130,7 @@ class Caller:
         *,
         credential: str = "key",
         servers: frozenset[str] | None = None,
+        address: str = "",
         asserted: Asserted | None = None,
         base: Caller | None = None,
         around: Circumstances | None = None,
@@ -137,6 +139,7 @@ class Caller:
         self.tenant, self.key = tenant, key if asserted is None else asserted.of_key(key)
         self.credential = credential  # key | oauth | token
         self.servers = servers  # names of those that a token was issued for; None: every one
+        self.address = address  # what a token of ours says of where its person is
         self.asserted, self.base = asserted, base  # for whom a key calls, and the caller that is the key itself
         self.on_behalf = "" if asserted is None else asserted.digest()
         self.behind: dict[Asserted, Caller] = {}  # callers for whom the key itself was verified

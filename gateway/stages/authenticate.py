@@ -85,7 +85,10 @@ class Authenticator:
     def place(self, call: CallContext, caller: Caller) -> Caller:
         """The caller in the circumstances of this call, as far as a decision may depend on them."""
         base = caller.base or caller
-        address = self._address(call) if caller.tenant.looks_at_addresses else None
+        address: object = None
+        if caller.tenant.looks_at_addresses:
+            # A run of the playground comes from us; what counts is where its person is.
+            address = base.address or self._address(call)
         around = Circumstances(
             named(call.headers, self._store.session_headers), str(address) if address is not None else ""
         )
@@ -139,7 +142,11 @@ class Authenticator:
         if tenant.suspended:
             raise _refused("The organisation of this access token is suspended.", "suspended", token.key_id)
         return Caller(
-            tenant, _narrowed(key, token), credential=key.kind if token.client_id else "token", servers=servers
+            tenant,
+            _narrowed(key, token),
+            credential=key.kind if token.client_id else "token",
+            servers=servers,
+            address=token.address,
         )
 
     async def _find(self, key_id: str) -> tuple[TenantEntry | None, KeyEntry | None]:

@@ -170,6 +170,7 @@ def story_of(request: OrganisationRequest, call: Call) -> dict[str, Any]:
         "gateway_ms": max(call.latency_ms - call.upstream_ms, 0),
         "remedy": _remedy(request, row),
         "steps": _steps(call),
+        "today_url": _today_url(request, row),
     }
 
 
@@ -358,6 +359,14 @@ def _remedy(request: OrganisationRequest, row: CallRow) -> dict[str, str]:
         return {}
     url = grant_url(org, row.server.slug, key=call.api_key_id, tool=call.tool, decision=call)
     return {"label": "Give access", "url": url}
+
+
+def _today_url(request: OrganisationRequest, row: CallRow) -> str:
+    """The same question asked by the rules of this moment; empty where caller or server are gone."""
+    if row.key is None or row.server is None or row.key.state != "active":
+        return ""
+    query = urlencode({"key": row.key.pk, "server": row.server.slug, "tool": row.call.tool})
+    return f"{reverse('org:access-explain', args=[request.organisation.slug])}?{query}"
 
 
 def _with(asked: Asked, **changes: str) -> str:

@@ -26,12 +26,13 @@ from access.models import PlaygroundRun, RunShows
 from access.reasons import trace_rows, words_for
 from access.services import playground
 from access.types import Decision, SideEffect
+from access.web.requests import denied_url
 from access.web.viewing import get_server, grant_url, servers_by_id, tool_to_try, viewer_of
 from billing import selectors as billing
 from calls import selectors as calls
 from calls.models import Call
 from catalog.models import Server, Tool
-from core import clock
+from core import addresses, clock
 from core.errors import InvalidError, NotFoundError
 from core.ids import lowest_at
 from marketplace.pages.calls import story_of
@@ -227,10 +228,12 @@ class _Page:
 
 def _actors(request: OrganisationRequest, server: Server, tool: str) -> list[Actor]:
     """Everybody whom this person may act as, with what would be decided."""
-    me = foresight.would(foresight.person(request.user.pk), request.organisation, server, "tools/call", tool)
+    address = _address(request)
+    myself = foresight.person(request.user.pk)
+    me = foresight.would(myself, request.organisation, server, "tools/call", tool, address=address)
     found = [Actor(ME, f"Yourself ({request.user.email})", None, me)]
     for key in acting.own_keys(request.membership).select_related("tenant", "team")[:_KEYS_SHOWN]:
-        decision = access.explain_call(key, server, "tools/call", tool)
+        decision = access.explain_call(key, server, "tools/call", tool, address=address)
         label = f"{key.name}, agent {key.agent}" if key.agent else key.name
         found.append(Actor(str(key.pk), f"Key {label}", key, decision))
     return found
@@ -259,8 +262,17 @@ def _foreseen(request: OrganisationRequest, server: Server, tool: str, actor: Ac
         "give_url": grant_url(org, server.slug, key=actor.key.pk, tool=tool, decision=decision)
         if actor.key and can_give and words.remedy == "access"
         else "",
+        "request_url": _request_url(org, server.slug, tool, decision, actor) if words.remedy == "access" else "",
         "helpers": "" if can_give or decision.allowed else who_can(request.membership, Right.MANAGE_ACCESS),
     }
+
+
+def _request_url(org: str, server: str, tool: str, decision: Decision, actor: Actor) -> str:
+    """The form that asks for what a call would lack, filled in."""
+    asked = {"server": server, "tool": tool, "trust": decision.trust_required, "effect": decision.side_effect}
+    if actor.key is not None:
+        asked["subject"] = f"key:{actor.key.pk}"
+    return denied_url(org, **asked)
 
 
 def _price(server: Server, tool: str) -> dict[str, Any]:
@@ -271,9 +283,19 @@ def _price(server: Server, tool: str) -> dict[str, Any]:
 
 
 def _token(request: OrganisationRequest, actor: Actor, server: Server) -> str:
+    address = _address(request)
     if actor.key is None:
-        return acting.token_of_person(request.membership, server.slug)
-    return acting.token_of_key(request.membership, actor.key.pk, server.slug)
+        return acting.token_of_person(request.membership, server.slug, address)
+    return acting.token_of_key(request.membership, actor.key.pk, server.slug, address)
+
+
+def _address(request: OrganisationRequest) -> str:
+    """Where the person is, as far as our proxies tell."""
+    meta = request.META
+    found = addresses.origin(
+        meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES
+    )
+    return str(found) if found is not None else ""
 
 
 # ------------------------------------------------------------------------------------------------------------------- runs
@@ -292,6 +314,7 @@ def playground_run(request: OrganisationRequest, org: str, run_id: UUID) -> Http
         "is_own": is_own,
         "can_run": request.membership.can(Right.RUN_TOOLS),
         "seen": seen,
+        "request_url": _own_path(seen.request_url),
         "outcome": _OUTCOMES.get(run.outcome, ("Not known", "warn")),
         "took_ms": _exchange(request, run).get("total_ms"),
         "first_byte_ms": _exchange(request, run).get("first_byte_ms"),
@@ -357,6 +380,12 @@ _OUTCOMES = {
     "refused": ("Refused", "bad"),
     "no_answer": ("No answer", "warn"),
 }
+
+
+def _own_path(url: str) -> str:
+    """An address on this site as a path; empty for any other: what is in an answer may be a stranger's."""
+    start = f"{settings.PUBLIC_URL}/o/"
+    return url.removeprefix(settings.PUBLIC_URL) if url.startswith(start) else ""
 
 
 def _find(request: OrganisationRequest, run_id: UUID) -> PlaygroundRun:

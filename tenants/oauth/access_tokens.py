@@ -14,8 +14,8 @@ from tenants.services import signing
 LIFE_S = 600
 
 
-def issue(consent: Consent, scopes: Iterable[str], audience: list[str]) -> str:
-    """A token that stands for this consent, for ten minutes."""
+def issue(consent: Consent, scopes: Iterable[str], audience: list[str], address: str = "") -> str:
+    """A token that stands for this consent, for ten minutes. `address`: of the person, where we send their requests ourselves."""
     now = int(clock.now().timestamp())
     claims = {
         "iss": settings.PUBLIC_URL,
@@ -28,6 +28,7 @@ def issue(consent: Consent, scopes: Iterable[str], audience: list[str]) -> str:
         "iat": now,
         "exp": now + LIFE_S,
         "jti": str(ids.uuid7()),
+        **({"address": address} if address else {}),
     }
     return tokens.sign(claims, signing.active_keys().signer)
 

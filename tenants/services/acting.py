@@ -24,6 +24,8 @@ from tenants.services.rights import require
 CLIENT_ID = "playground"
 _CLIENT_NAME = "Playground"
 _LIFE_S = 300
+# An address that is in no range (RFC 5737): of a person whose own is not known. Ours must not stand in for it.
+NOWHERE = "192.0.2.0"
 
 
 def own_keys(membership: Membership) -> QuerySet[APIKey]:
@@ -37,8 +39,11 @@ def own_keys(membership: Membership) -> QuerySet[APIKey]:
     ).exclude(expires_at__lte=clock.now())
 
 
-def token_of_key(membership: Membership, key_id: UUID, server: str) -> str:
-    """A token that stands for a key of this person, good for one server. Raises ForbiddenError."""
+def token_of_key(membership: Membership, key_id: UUID, server: str, address: str) -> str:
+    """A token that stands for a key of this person, good for one server. Raises ForbiddenError.
+
+    `address` is where the person is: conditions on addresses are about that, and not about our own.
+    """
     require(membership, Right.RUN_TOOLS)
     key = own_keys(membership).filter(pk=key_id).first()
     if key is None:
@@ -59,14 +64,15 @@ def token_of_key(membership: Membership, key_id: UUID, server: str) -> str:
         "iat": now,
         "exp": max(ends, now + 1),
         "jti": str(ids.uuid7()),
+        "address": address or NOWHERE,
     }
     return tokens.sign(claims, signing.active_keys().signer)
 
 
-def token_of_person(membership: Membership, server: str) -> str:
-    """A token that stands for the person themself, good for one server. Raises ForbiddenError."""
+def token_of_person(membership: Membership, server: str, address: str) -> str:
+    """A token that stands for the person themself, good for one server; `address` as above. Raises ForbiddenError."""
     require(membership, Right.RUN_TOOLS)
-    return access_tokens.issue(_consent(membership), [Scope.INVOKE], [_resource(server)])
+    return access_tokens.issue(_consent(membership), [Scope.INVOKE], [_resource(server)], address or NOWHERE)
 
 
 def _resource(server: str) -> str:

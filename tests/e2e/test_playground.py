@@ -102,6 +102,12 @@ def test_a_person_who_has_no_key_runs_as_themself_and_needs_a_grant(stack, open_
     page = open_page("light", 1280, bob)
     page.goto(f"{PLACE}/text/?tool=count_words")
     assert "Would be refused" in page.get_by_role("main").inner_text()
+    page.get_by_label(re.compile("^text")).fill("four words of mine")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile("/playground/runs/"))
+    page.get_by_role("link", name="Ask for access").click()
+    page.wait_for_url(re.compile("/access/request/.*server=text"))
+    page.goto(f"{PLACE}/text/?tool=count_words")
     shell(
         stack,
         """
@@ -162,3 +168,39 @@ def test_it_works_without_javascript(stack, chromium, alice):
     page.get_by_role("button", name="Run with this JSON").click()
     page.get_by_text("The tool answered").wait_for()
     context.close()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_who_can_what_can_and_what_would_change(stack, open_page, alice, shoot, theme):
+    page = open_page(theme, 1280, alice)
+    run_invoices(page, "1")
+    page.goto("/o/acme/access/explain/who/?server=payments&tool=list_invoices")
+    page.get_by_role("cell", name="Demo agent", exact=True).first.wait_for()
+    shoot(page, "access-who", theme, 1280)
+    assert axe_faults(page) == []
+    page.get_by_role("link", name="Demo agent", exact=True).first.click()
+    page.get_by_text("refund_invoice").first.wait_for()
+    shoot(page, "access-can", theme, 1280)
+    assert axe_faults(page) == []
+
+    page.get_by_role("link", name="What a change would mean").click()
+    page.get_by_role("tab", name="Change a policy").click()
+    panel = page.get_by_role("tabpanel", name="Change a policy")
+    panel.get_by_label("Server").select_option("payments")
+    panel.get_by_label(re.compile("^Tool")).fill("list_invoices")
+    panel.get_by_label("Needs trust").select_option("high")
+    shoot(page, "access-simulate", theme, 1280)
+    assert axe_faults(page) == []
+    panel.get_by_role("button", name="Simulate").click()
+    page.get_by_text("Would be refused, and are not").wait_for()
+    page.get_by_role("heading", name="By tool").wait_for()
+    assert "list_invoices" in page.get_by_role("main").inner_text()
+    shoot(page, "access-simulation", theme, 1280)
+    assert axe_faults(page) == []
+
+
+def test_asking_about_access_fits_a_phone(stack, open_page, alice, shoot):
+    page = open_page("light", 360, alice)
+    for name, path in (("who", "who/?server=payments"), ("can", "can/"), ("simulate", "simulate/")):
+        page.goto(f"/o/acme/access/explain/{path}")
+        shoot(page, f"access-{name}", "light", 360)

@@ -15,6 +15,7 @@ import pytest
 from access.types import Conditions, Hours, SessionRule, SessionTerms, SideEffect, Trust
 from core import clock
 from tests.integration.gateway.conftest import Stage, body_of
+from tests.integration.gateway.test_tokens import Minted
 from tests.support.gateways import config_for, make_call_tables, running_gateway
 from tests.support.processes import wait_until
 
@@ -176,6 +177,18 @@ class TestConditions:
             assert reason(call(stage, x_forwarded_for="203.0.113.7")) == "allowed"
             assert reason(call(stage, x_forwarded_for="198.51.100.7")) == "condition_not_met"
             assert reason(call(stage)) == "condition_not_met"
+
+    def test_a_token_of_ours_says_where_its_person_is_whoever_sends_it(self, stage: Stage) -> None:
+        grant(stage, conditions=Conditions(networks=frozenset({"203.0.113.0/24"})))
+        minted = Minted(stage)
+
+        for _ in range(2):
+            for address, wanted in (("203.0.113.7", "allowed"), ("198.51.100.7", "condition_not_met")):
+                token = minted.token(address=address)
+                # The platform's own address counts for nothing then, within the range or not.
+                for sender in ("203.0.113.9", "198.51.100.9"):
+                    answer = call(stage, authorization=f"Bearer {token}", x_forwarded_for=sender)
+                    assert reason(answer) == wanted
 
     def test_arguments_count_for_each_request(self, stage: Stage) -> None:
         schema = {"properties": {"amount": {"maximum": 100}}, "required": ["amount"]}

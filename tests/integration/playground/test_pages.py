@@ -138,15 +138,16 @@ class TestTokens:
 
     def test_a_token_of_a_key_stands_for_that_key_at_one_server(self, cast, issued, settings):
         settings.PUBLIC_URL = "http://127.0.0.1:8000"
-        token = self.read(acting.token_of_key(membership(cast, cast.alice), issued.key.pk, "payments"))
+        token = self.read(acting.token_of_key(membership(cast, cast.alice), issued.key.pk, "payments", "198.51.100.7"))
 
         assert (token.key_id, token.client_id) == (issued.key.key_id, "")
         assert token.audiences == ("http://127.0.0.1:8000/mcp/payments",)
         assert token.expires_at - clock.now() < timedelta(minutes=6)
+        assert token.address == "198.51.100.7"
 
     def test_only_the_maker_of_a_key_acts_as_it(self, cast, issued):
         with pytest.raises(ForbiddenError):
-            acting.token_of_key(membership(cast, cast.bob), issued.key.pk, "payments")
+            acting.token_of_key(membership(cast, cast.bob), issued.key.pk, "payments", "198.51.100.7")
 
     @pytest.mark.parametrize(
         "terms",
@@ -168,7 +169,7 @@ class TestTokens:
 
     def test_a_person_acts_by_one_consent_that_they_can_take_back(self, cast, settings):
         settings.PUBLIC_URL = "http://127.0.0.1:8000"
-        tokens_ = [self.read(acting.token_of_person(membership(cast, cast.bob), "payments")) for _ in range(2)]
+        tokens_ = [self.read(acting.token_of_person(membership(cast, cast.bob), "payments", "")) for _ in range(2)]
         [consent] = Consent.objects.filter(user=cast.bob)
 
         assert {token.key_id for token in tokens_} == {consent.key_id}
@@ -176,7 +177,7 @@ class TestTokens:
         assert "Playground" in browser_of(cast.bob).get("/accounts/applications/").content.decode()
 
     def test_nobody_can_sign_in_with_the_client_of_the_playground(self, cast, client):
-        acting.token_of_person(membership(cast, cast.bob), "payments")
+        acting.token_of_person(membership(cast, cast.bob), "payments", "")
         answer = client.post("/oauth/token", {"grant_type": "client_credentials", "client_id": acting.CLIENT_ID})
 
         assert answer.status_code in {400, 401}
