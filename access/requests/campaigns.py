@@ -85,7 +85,6 @@ def beneficiaries_of(tenant: Tenant, grant: Grant) -> set[UUID]:
     return routing.beneficiaries(
         tenant,
         user=grant.subject_user,
-        agent=grant.subject_agent,
         team=grant.subject_team,
         key=grant.subject_key,
     )

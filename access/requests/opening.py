@@ -212,7 +212,9 @@ def _subject(actor: Membership, ask: Ask) -> dict[str, Any]:
     return {
         **{f"subject_{kind}": value[:100] for kind, value in parts.items()},
         "subject_label": _label(actor, ask, parts["user"])[:254],
-        "beneficiaries": sorted(routing.beneficiaries(actor.tenant, **parts)),
+        "beneficiaries": sorted(
+            routing.beneficiaries(actor.tenant, **{name: parts[name] for name in ("user", "team", "key")})
+        ),
     }
 
 

@@ -136,7 +136,6 @@ def barred_people(tenant: Tenant, request: AccessRequest) -> set[UUID]:
         *beneficiaries(
             tenant,
             user=request.subject_user,
-            agent=request.subject_agent,
             team=request.subject_team,
             key=request.subject_key,
         ),
@@ -144,9 +143,10 @@ def barred_people(tenant: Tenant, request: AccessRequest) -> set[UUID]:
     }
 
 
-def beneficiaries(tenant: Tenant, *, user: str = "", agent: str = "", team: str = "", key: str = "") -> set[UUID]:
-    """The people who would act with the right: the person, the maker of a key, of an agent's keys, the members of a team.
+def beneficiaries(tenant: Tenant, *, user: str = "", team: str = "", key: str = "") -> set[UUID]:
+    """The people who would act with the right: the person, the maker of a key, the members of a team.
 
+    An agent is the organisation's and nobody's in particular: whoever made a key for it may decide what others ask for it.
     Rights from files name people by address and teams by name as well; what means nobody here is for nobody here.
     """
     members = Membership.objects.filter(tenant=tenant)
@@ -159,8 +159,6 @@ def beneficiaries(tenant: Tenant, *, user: str = "", agent: str = "", team: str 
         )
     if key_id:
         found |= set(keys.filter(pk=key_id).values_list("created_by_id", flat=True))
-    if agent:
-        found |= set(keys.filter(agent=agent).values_list("created_by_id", flat=True))
     return found
 
 

@@ -119,7 +119,6 @@ def _concerned(tenant: Tenant, grant: Grant) -> list[User]:
     ids = routing.beneficiaries(
         tenant,
         user=grant.subject_user,
-        agent=grant.subject_agent,
         team=grant.subject_team,
         key=grant.subject_key,
     )

@@ -14,7 +14,7 @@ from access.reasons import trace_rows, words_for
 from access.types import Decision
 from access.web.explaining import ways_to_ask
 from access.web.grants import tabs
-from access.web.viewing import grant_url, viewer_of
+from access.web.viewing import ask_url, grant_url, viewer_of
 from catalog.selectors.listing import find_server
 from tenants.choices import Right
 from tenants.models import APIKey
@@ -50,6 +50,7 @@ def explain(request: OrganisationRequest, org: str) -> HttpResponse:
     if key and server:
         decision = selectors.explain_call(key, server, "tools/call" if tool else LIST_TOOLS, tool)
         context |= _explained(request, decision, tool)
+        context["ask_url"] = ask_url(org, server.slug, key=key.pk, tool=tool, decision=decision)
         context["grant_url"] = grant_url(org, server.slug, key=key.pk, tool=tool, decision=decision)
     return render(request, "access/explain.html", context)
 

@@ -56,6 +56,15 @@ class Judged(Protocol):
 
 def grant_url(org: str, server: str, *, key: UUID, tool: str, decision: Judged) -> str:
     """The page that gives a key what a refused call lacked, filled in."""
+    return _filled("org:grant-create", org, server, key, tool, decision)
+
+
+def ask_url(org: str, server: str, *, key: UUID, tool: str, decision: Judged) -> str:
+    """The page that asks for it, for those who do not give access."""
+    return _filled("org:access-request", org, server, key, tool, decision)
+
+
+def _filled(page: str, org: str, server: str, key: UUID, tool: str, decision: Judged) -> str:
     asked = {
         "server": server,
         "subject": f"key:{key}",
@@ -64,4 +73,4 @@ def grant_url(org: str, server: str, *, key: UUID, tool: str, decision: Judged) 
         "effect": decision.side_effect,
     }
     query = urlencode({name: value for name, value in asked.items() if value})
-    return f"{reverse('org:grant-create', args=[org])}?{query}"
+    return f"{reverse(page, args=[org])}?{query}"

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from access import selectors as access
 from access.models import CredentialKind
 from access.reasons import Words, trace_rows, words_for
-from access.web.viewing import grant_url, servers_by_id, tool_to_try
+from access.web.viewing import ask_url, grant_url, servers_by_id, tool_to_try
 from calls import selectors
 from calls.charts import DEFAULT_PERIOD, PERIODS, SERIES, Period
 from calls.models import Call
@@ -351,7 +351,7 @@ def _remedy(request: OrganisationRequest, row: CallRow) -> dict[str, str]:
         return {}
     right = Right.MANAGE_ACCESS if row.words.remedy == "access" else Right.MANAGE_KEYS
     if not request.membership.can(right):
-        return {"helpers": who_can(request.membership, right)}
+        return {"helpers": who_can(request.membership, right)} | _way_to_ask(org, row)
     if row.words.remedy == "key":
         query = f"?{urlencode({'server': row.server.slug})}" if row.server else ""
         return {"label": "Create key", "url": reverse("org:key-create", args=[org]) + query}
@@ -367,6 +367,15 @@ def _today_url(request: OrganisationRequest, row: CallRow) -> str:
         return ""
     query = urlencode({"key": row.key.pk, "server": row.server.slug, "tool": row.call.tool})
     return f"{reverse('org:access-explain', args=[request.organisation.slug])}?{query}"
+
+
+def _way_to_ask(org: str, row: CallRow) -> dict[str, str]:
+    """The form that asks for what the call lacked, where that is access."""
+    call = row.call
+    if row.words.remedy != "access" or row.server is None or call.api_key_id is None:
+        return {}
+    url = ask_url(org, row.server.slug, key=call.api_key_id, tool=call.tool, decision=call)
+    return {"label": "Request access", "url": url}
 
 
 def _with(asked: Asked, **changes: str) -> str:

@@ -233,7 +233,7 @@ class TestFourEyes:
         team = teams.create(actor=owner, name="Desk")
         teams.add(actor=owner, team_id=team.pk, membership_id=owner.pk)
         asker = member(acme.acme, carol(acme))
-        for subject in ({"key": str(key.pk)}, {"agent": "clerk"}, {"team": str(team.pk)}, {"user": str(acme.alice.pk)}):
+        for subject in ({"key": str(key.pk)}, {"team": str(team.pk)}, {"user": str(acme.alice.pk)}):
             request = ask(acme, by=asker, **({"user": ""} | subject))
 
             with pytest.raises(ForbiddenError) as refused:
@@ -241,12 +241,20 @@ class TestFourEyes:
 
             assert refused.value.error_code == "access.four_eyes"
 
-    def test_one_who_took_over_the_agent_after_the_request_does_not_either(self, acme):
-        request = ask(acme, user="", agent="clerk")
-        api_keys.issue(tenant=acme.acme, name="late", scopes=["invoke"], actor=acme.alice, agent="clerk")
+    def test_nor_does_one_who_joined_the_team_after_the_request(self, acme):
+        owner = member(acme.acme, acme.alice)
+        team = teams.create(actor=owner, name="Desk")
+        teams.add(actor=owner, team_id=team.pk, membership_id=member(acme.acme, acme.bob).pk)
+        request = ask(acme, user="", team=str(team.pk))
+        teams.add(actor=owner, team_id=team.pk, membership_id=owner.pk)
 
         with pytest.raises(ForbiddenError):
             approve(acme, request)
+
+    def test_an_agent_is_nobody_in_particular(self, acme):
+        api_keys.issue(tenant=acme.acme, name="its", scopes=["invoke"], actor=acme.alice, agent="clerk")
+
+        assert approve(acme, ask(acme, user="", agent="clerk")).state == "approved"
 
     def test_a_member_without_the_right_and_a_stranger_do_not(self, acme):
         request = ask(acme, by=member(acme.acme, acme.alice), user=str(acme.alice.pk))
