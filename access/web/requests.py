@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -452,3 +453,9 @@ def _parts(grant: Grant) -> dict[str, str]:
         user=grant.subject_user, agent=grant.subject_agent, team=grant.subject_team, key=grant.subject_key
     )
     return subject_parts(subject)
+
+
+def denied_url(org: str, **asked: str) -> str:
+    """The page that asks for what a denied call lacked, filled in: server, tool, trust, effect, and agent or subject."""
+    query = urlencode({name: value for name, value in asked.items() if value})
+    return f"{reverse('org:access-request', args=[org])}?{query}"
