@@ -18,6 +18,16 @@ from tests.isolation.test_matrix import FILLERS, NOT_DONE, OF_ORGANISATIONS, UNS
 # What an auditor posts that changes nothing of the organisation: the way to its first page, checking the log, and their own
 # inbox. Leaving is everybody's right, of themselves.
 AUDITORS_OWN = {"org:home": {302}, "org:audit": {200}, "org:notifications": {302}}
+# Asking is every member's, an auditor's too, for themself: it gives nothing, and is written where asking is written alone.
+ASKING = {
+    "org:access-request",
+    "org:access-simulate",
+    "org:grant-renew",
+    "org:request",
+    "org:request-edit",
+    "org:absence",
+}
+ASKED = ("request", "absence", "notifications_", "audit_")
 # Logs of the organisation that keep who looked.
 NOTED = "audit_"
 
@@ -41,22 +51,24 @@ def test_an_auditor_sees_what_bob_sees_and_the_logs_and_changes_nothing(stage, a
     page, before = text_of(answer), fingerprint(stage.cast.acme)
     for method in UNSAFE:
         sent = send(auditor, method, path, _everything(stage))
-        assert sent.status_code in NOT_DONE | AUDITORS_OWN.get(endpoint.name, set()), (method, sent.status_code)
+        allowed = {200, 302, 422} if endpoint.name in ASKING else AUDITORS_OWN.get(endpoint.name, set())
+        assert sent.status_code in NOT_DONE | allowed, (method, sent.status_code)
 
     assert answer.status_code < 500
     assert stage.acme.team_word not in page
     after = fingerprint(stage.cast.acme)
     changed = {table for table in after if after[table] != before.get(table)}
-    assert {
-        table for table in changed if "notifications_notification" not in table or endpoint.name not in AUDITORS_OWN
-    } == set()
+    own = ASKED if endpoint.name in ASKING else ("notifications_notification",) if endpoint.name in AUDITORS_OWN else ()
+    assert {table for table in changed if not any(word in table for word in own)} == set()
 
 
 @named(OF_ORGANISATIONS)
 def test_an_operator_who_opened_it_sees_what_an_auditor_sees_and_changes_nothing(stage, auditor, endpoint):
     path = endpoint.path(FILLERS | stage.acme.parameters | {"membership_id": _alice(stage)})
     operator, before = stage.browsers["elevated"], fingerprint(stage.cast.acme)
-    assert operator.get(path).status_code == auditor.get(path).status_code
+    # A request may be changed by who made it, and the auditor of the tests has made the one that is planted.
+    if endpoint.name != "org:request-edit":
+        assert operator.get(path).status_code == auditor.get(path).status_code
     for method in UNSAFE:
         answer = send(operator, method, path, _everything(stage))
         assert answer.status_code in {403, 405}
