@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from access.models import AgentSession, Grant
 from access.services.connect import connect
+from core import clock
 from tenants.choices import Scope
 from tenants.context import tenant_scope
 
@@ -20,6 +22,14 @@ def issued(cast):
             actor=cast.alice,
             agent="clerk",
         )
+
+
+@pytest.fixture
+def nothing_given(cast):
+    """acme without grants and sessions, whatever other tests have committed."""
+    with tenant_scope(cast.acme):
+        for model in (Grant, AgentSession):
+            model.objects.filter(revoked_at=None).update(revoked_at=clock.now())
 
 
 def browser_of(user) -> Client:

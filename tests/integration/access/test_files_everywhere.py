@@ -22,7 +22,7 @@ from tenants.context import tenant_scope
 from tenants.services import api_keys
 from tests.integration.access.test_filing import grant, policy, session
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_given")]
 PAGE = "/o/acme/access/files/"
 
 

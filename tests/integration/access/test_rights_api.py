@@ -16,7 +16,7 @@ from tenants.choices import Scope
 from tenants.context import tenant_scope
 from tenants.services import api_keys
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_given")]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ class TestGrants:
         assert ask("delete", path).status_code == 204
         assert ask("get", "grants/").json()["grants"] == []
         assert ask("get", path).json()["state"] == "revoked"
-        assert ask("get", "grants/?state=all").json()["total"] == 1
+        assert body["id"] in [row["id"] for row in ask("get", "grants/?state=all").json()["grants"]]
 
     def test_a_name_that_is_taken_is_a_conflict(self, ask):
         ask("post", "grants/", grant(name="ops"))
@@ -70,7 +70,7 @@ class TestGrants:
     def test_what_makes_no_sense_is_refused(self, ask, cast, changes):
         assert ask("post", "grants/", grant(**changes)).status_code == 400
         with tenant_scope(cast.acme):
-            assert not Grant.objects.exists()
+            assert not Grant.objects.filter(revoked_at=None).exists()
 
     def test_another_organisation_s_grant_is_not_there(self, ask, cast):
         with tenant_scope(cast.globex):
