@@ -75,6 +75,10 @@ class Caller:
     principal: Principal
     key: APIKey | None = None
 
+    def asking(self, tool: str) -> Request:
+        """A call of a tool, as this caller makes it."""
+        return Request("tools/call", tool, environment=self.key.environment if self.key else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -128,14 +132,14 @@ def principal_of(key: APIKey, members: set[UUID]) -> Principal:
 def who_can(tenant: Tenant, server: Server, tool: str) -> list[Reach]:
     """Each caller with what would be decided for a call of the tool at this moment, those who may first."""
     rules = [rule for rule in selectors.compile_rules() if rule.server_id == server.pk]
-    policy, request = policy_of(server, tenant), Request("tools/call", tool)
+    policy = policy_of(server, tenant)
     found = []
     for caller in callers(tenant):
         if caller.key is not None and caller.key.server_ids and server.pk not in caller.key.server_ids:
             reason = Reason.SERVER_NOT_IN_KEY
             decision = Decision(False, reason, "The key is limited to other servers.")
         else:
-            decision = decided(policy, rules, (), caller.principal, request)
+            decision = decided(policy, rules, (), caller.principal, caller.asking(tool))
         found.append((caller, decision))
     grants = _grants(decision for _, decision in found)
     reaches = [Reach(caller, decision, grants.get(decision.grant_id)) for caller, decision in found]
@@ -161,7 +165,7 @@ def _each_tool(
         policy = policy_of(server, tenant)
         mine = [rule for rule in rules if rule.server_id == server.pk]
         for tool in policy.tools:
-            yield server, tool, decided(policy, mine, (), caller.principal, Request("tools/call", tool))
+            yield server, tool, decided(policy, mine, (), caller.principal, caller.asking(tool))
 
 
 def _grants(decisions: Iterable[Decision]) -> dict[UUID | None, Grant]:

@@ -22,6 +22,7 @@ class CalledWay:
     api_key_id: UUID | None
     user_id: UUID | None
     agent: str
+    agent_session_id: UUID | None
     server_id: UUID
     server_name: str
     method: str
@@ -41,12 +42,13 @@ def ways_since(since: datetime, *, calls_max: int) -> list[CalledWay]:
 
 # The bound on ids lets Postgres open the months that are asked for, and no others.
 _WAYS = """
-SELECT (occurred_at AT TIME ZONE 'UTC')::date AS day, api_key_id, user_id, agent, server_id, max(server_name), method, tool,
-       allowed, reason, count(*) AS calls, (array_agg(call_id))[1]
+SELECT (occurred_at AT TIME ZONE 'UTC')::date AS day, api_key_id, user_id, agent, agent_session_id, server_id, max(server_name),
+       method, tool, allowed, reason, count(*) AS calls, (array_agg(call_id))[1]
 FROM (
-    SELECT occurred_at, api_key_id, user_id, agent, server_id, server_name, method, tool, allowed, reason, call_id
+    SELECT occurred_at, api_key_id, user_id, agent, agent_session_id, server_id, server_name, method, tool, allowed, reason,
+           call_id
     FROM calls_call WHERE call_id >= %s AND server_id IS NOT NULL ORDER BY call_id DESC LIMIT %s
 ) newest
-GROUP BY day, api_key_id, user_id, agent, server_id, method, tool, allowed, reason
+GROUP BY day, api_key_id, user_id, agent, agent_session_id, server_id, method, tool, allowed, reason
 ORDER BY calls DESC LIMIT %s
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from access.foresight import decided, policy_of
 from access.formats import files
 from access.models.simulation import Simulation, SimulationState
 from access.proposals import Ground
-from access.types import Decision, Principal, Request
+from access.types import Decision, Principal, Reason, Request, SessionRule
 from calls.ways import CalledWay, ways_since
 from catalog.models import Server
 from catalog.selectors.listing import visible_to
@@ -40,6 +40,7 @@ _SAMPLES_MAX = 60
 _KEPT = 50
 _KEPT_FOR = timedelta(days=30)
 _TOLD_EVERY = 2_000
+_OF_SESSIONS = frozenset({Reason.SESSION_NOT_FOUND, Reason.SESSION_REVOKED, Reason.SESSION_EXPIRED})
 
 
 def begin(*, tenant: Tenant, viewer: Viewer, actor: User | None, title: str, change: Any, days: int) -> Simulation:
@@ -187,11 +188,12 @@ class _Judge:
     def __init__(self, tenant: Tenant, before: Ground, after: Ground) -> None:
         self._keys = {key.pk: key for key in APIKey.objects.filter(tenant=tenant)}
         self._grounds = [(ground, _by_server(ground.grants), _by_server(ground.sessions)) for ground in (before, after)]
+        self._sessions = {rule.session_id: rule for rule in (*before.sessions, *after.sessions)}
         self._known: dict[tuple[Any, ...], tuple[Decision, Decision] | None] = {}
 
     def judge(self, way: CalledWay) -> tuple[Decision, Decision] | None:
         """Before and after; None when the caller or the server is gone, so that nothing can change for it."""
-        key = (way.api_key_id, way.user_id, way.agent, way.server_id, way.method, way.tool)
+        key = (way.api_key_id, way.user_id, way.agent, way.server_id, way.method, way.tool, self._session(way))
         if key not in self._known:
             self._known[key] = self._decide(way)
         return self._known[key]
@@ -215,10 +217,23 @@ class _Judge:
             policy = ground.policies.get(way.server_id)
             if policy is None:
                 return None
-            asked = Request(way.method, way.tool)
-            mine = grants.get(way.server_id, ()), sessions.get(way.server_id, ())
-            found.append(decided(policy, *mine, principal, asked))
+            session = self._session(way)
+            asked = Request(
+                way.method,
+                way.tool,
+                session=session.name if session else "",
+                environment=key.environment if key else "",
+            )
+            known = [session] if session else sessions.get(way.server_id, ())
+            found.append(decided(policy, grants.get(way.server_id, ()), known, principal, asked))
         return found[0], found[1]
+
+    def _session(self, way: CalledWay) -> SessionRule | None:
+        """The session of the call as it was then: that it has ended since says nothing of the change."""
+        rule = self._sessions.get(way.agent_session_id) if way.agent_session_id else None
+        if rule is None or way.reason in _OF_SESSIONS:
+            return rule
+        return replace(rule, issued_at=None, last_used_at=None, expires_at=None, revoked_at=None)
 
 
 def _by_server(rules: Iterable[Any]) -> dict[UUID, list[Any]]:

@@ -6,7 +6,7 @@ import pytest
 
 from access import foresight
 from access.models import Simulation
-from access.services import grants, simulations
+from access.services import grants, sessions, simulations
 from access.services.grants import Subject
 from access.tasks import run_simulation
 from access.types import Reason
@@ -171,6 +171,42 @@ class TestSimulating:
         change = {"kind": "tool", "server": str(cast.payments.pk), "tool": "list_invoices", "required_trust": "high"}
 
         assert simulated(cast, change).result["losses"] == 2
+
+    def test_a_session_counts_as_it_was_when_it_was_used(self, cast, issued):
+        with tenant_scope(cast.acme):
+            session = sessions.issue(
+                tenant=cast.acme,
+                server=cast.payments,
+                subject=Subject.of("agent", "clerk"),
+                actor=cast.alice,
+                name="morning",
+                consented_trust="low",
+            )
+            sessions.revoke(tenant=cast.acme, session_id=session.pk, actor=cast.alice)
+        call(cast, issued, "list_invoices", allowed=True, reason="allowed", agent_session_id=session.pk)
+        call(cast, issued, "list_invoices", allowed=False, reason="session_revoked", agent_session_id=session.pk)
+        change = {"kind": "tool", "server": str(cast.payments.pk), "tool": "list_invoices", "required_trust": "medium"}
+        result = simulated(cast, change).result
+
+        assert (result["losses"], result["samples"][0]["after"]) == (1, "trust_too_low")
+
+    def test_a_grant_for_one_environment_is_held_against_the_key_s(self, cast):
+        key = api_keys.issue(tenant=cast.acme, name="Live", scopes=["invoke"], actor=cast.alice).key
+        api_keys.set_environment(tenant=cast.acme, key_id=key.pk, environment="production", actor=cast.alice)
+        terms = {"environments": ["production"]}
+        with tenant_scope(cast.acme):
+            grants.give(
+                tenant=cast.acme,
+                server=cast.payments,
+                subject=Subject.of("key", str(key.pk)),
+                actor=None,
+                conditions=terms,
+            )
+            found = {
+                reach.caller.label: reach for reach in foresight.who_can(cast.acme, cast.payments, "list_invoices")
+            }
+
+        assert found["Live"].decision.allowed
 
     def test_a_file_is_judged_by_what_it_does_and_leaves_nothing_behind(self, cast, issued, history):
         row = simulated(cast, {"kind": "files", "text": FILE})
