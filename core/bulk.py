@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,7 +22,7 @@ import orjson
 import psycopg
 import psycopg.adapt
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.models import F, Func, Value
 from django.db.models.base import ModelState
 
@@ -137,10 +140,46 @@ def _run(
         _execute(statement.format(rows=f"SELECT {selected}"), [value for _, value in given])
 
 
+@contextmanager
+def meanwhile() -> Iterator[None]:
+    """In the block the statements of this module run in their order while the caller prepares the next; after it all have run.
+
+    What the caller asks of the database otherwise must not depend on them. Raises what the first one that failed raised.
+    """
+    with ThreadPoolExecutor(1, "bulk") as pool:
+        lane = _Lane(pool)
+        before = _lane.set(lane)
+        try:
+            yield
+        finally:
+            _lane.reset(before)
+            for each in lane.statements:
+                each.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    pool: ThreadPoolExecutor
+    statements: list[Future[None]] = field(default_factory=list)
+
+
+_lane: ContextVar[_Lane | None] = ContextVar("bulk_lane", default=None)
+
+
 def _execute(statement: str, values: Sequence[Any]) -> None:
+    with connection.cursor():  # now it is the right one: connected, in its schema, with its viewer
+        database = connections[connection.alias]
+    lane = _lane.get()
+    if lane is None:
+        _send(database, statement, values)
+    else:
+        lane.statements.append(lane.pool.submit(_send, database, statement, values))
+
+
+def _send(database: Any, statement: str, values: Sequence[Any]) -> None:
     """Values go beside the statement: Django's own cursor writes them into it, and Postgres would read megabytes as SQL."""
-    with connection.cursor(), connection.wrap_database_errors:
-        cursor = psycopg.Cursor(connection.connection)
+    with database.wrap_database_errors:
+        cursor = psycopg.Cursor(database.connection)
         cursor.adapters.register_dumper(_Array, _ArrayDumper)
         cursor.execute(statement, values)
 

@@ -170,8 +170,10 @@ def shelve(
         _fill(place, shelf, now)
         outcome.removed += was_listed and shelf.server.status == Status.REMOVED
     _name(place, shelves)
-    _store_entries(shelves, changed, old)
-    _write(shelves, words)
+    with bulk.meanwhile():
+        _store_entries(shelves, changed, old)
+        _write(shelves, words)
+    _mark_latest(shelves)
     left = {old[row.pk][0] for each in by_key.values() for row in each.versions if old[row.pk][0] != row.server_id} - {
         None
     }
@@ -464,7 +466,6 @@ def _write(shelves: Sequence[_Shelf], words: Mapping[UUID, Words]) -> None:
     fresh.write()
     bulk.insert([shelf.server for shelf in shelves if shelf.is_new])
     bulk.insert(kept, update=_SERVER_FIELDS)
-    _mark_latest(shelves)
 
 
 def _earlier_words(shelves: Iterable[_Shelf], words: Mapping[UUID, Words]) -> dict[UUID, Words]:

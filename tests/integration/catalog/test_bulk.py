@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, IntegrityError, models, transaction
 
 from catalog.models import Server, ServerVersion, SourceEntry
 from core import bulk
@@ -137,6 +137,41 @@ class TestInsert:
 
         found = ServerVersion.objects.in_bulk([each.pk for each in versions])
         assert [found[each.pk].manifest for each in versions] == [each.manifest for each in entries]
+
+
+class TestMeanwhile:
+    def test_statements_run_in_their_order_and_are_done_when_the_block_is_left(self):
+        rows = servers(3, summary=["old"])
+        with bulk.meanwhile():
+            bulk.insert(rows)
+            for row in rows:
+                row.summary = "changed"
+            bulk.update(rows, ["summary"])
+
+        assert {row.summary for row in stored(rows).values()} == {"changed"}
+
+    def test_the_first_failure_is_told_and_not_what_came_of_it(self):
+        (server,) = servers(1)
+
+        def twice():
+            with transaction.atomic(), bulk.meanwhile():
+                bulk.insert([server])
+                bulk.insert([server])
+                bulk.update([server], ["summary"])
+                Server.objects.filter(pk=server.pk).update(summary="too late")
+
+        with pytest.raises(IntegrityError, match="pkey"):
+            twice()
+        assert stored([server]) == {}
+
+    def test_a_failure_of_the_caller_is_told_as_it_is(self):
+        def fail():
+            with transaction.atomic(), bulk.meanwhile():
+                bulk.insert(servers(1))
+                raise ValueError("planned")
+
+        with pytest.raises(ValueError, match="planned"):
+            fail()
 
 
 class TestUpdate:
