@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -231,14 +232,14 @@ class GrantForm(ServiceForm):
         help_text="A tool that needs more is refused.",
     )
     expiry = forms.ChoiceField(label="Ends", choices=EXPIRIES, initial=DEFAULT_EXPIRY)
-    conditions = forms.JSONField(
+    conditions = forms.CharField(
+        max_length=64_000,
         required=False,
         label="Only under these conditions",
         widget=forms.Textarea(
             attrs={"rows": 3, "spellcheck": "false", "class": "mono", "placeholder": _CONDITIONS_EXAMPLE}
         ),
         help_text="JSON with hours, networks, environments, or a JSON Schema for the arguments of a tool. Empty: always.",
-        error_messages={"invalid": "This is no JSON."},
     )
     name = forms.CharField(
         max_length=253,
@@ -259,6 +260,13 @@ class GrantForm(ServiceForm):
         subject.required = not self.data.get("agent")
         subject.choices = [("", "Choose…"), *subjects]
         named.choices = denied.choices = [(tool.name, _tool_label(tool)) for tool in tools]
+
+    def clean_conditions(self) -> Any:
+        text = self.cleaned_data["conditions"].strip()
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError("This is no JSON.") from error
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
