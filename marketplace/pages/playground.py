@@ -36,7 +36,7 @@ from core import addresses, clock
 from core.errors import InvalidError, NotFoundError
 from core.ids import lowest_at
 from marketplace.pages.calls import story_of
-from marketplace.playground import exchange, forms, runner, showing, snippets
+from marketplace.playground import building, encoding, exchange, fields, forms, runner, showing, snippets
 from tenants.choices import Right
 from tenants.models import APIKey
 from tenants.requests import OrganisationRequest
@@ -122,12 +122,12 @@ class _Page:
     def get(self) -> HttpResponse:
         given = self._given()
         if given is None:
-            return self._show(forms.build(self._schema), "")
+            return self._show(building.build(self._schema), "")
         text = json.dumps(given, ensure_ascii=False, indent=2)
         try:
-            return self._show(forms.build(self._schema, forms.encode(self._schema, given)), text)
-        except forms.NotShownError:
-            return self._show(forms.build(self._schema), text, json_first=True)
+            return self._show(building.build(self._schema, encoding.encode(self._schema, given)), text)
+        except encoding.NotShownError:
+            return self._show(building.build(self._schema), text, json_first=True)
 
     def _given(self) -> dict[str, Any] | None:
         """Arguments to begin with, of a run that the person may see."""
@@ -146,7 +146,7 @@ class _Page:
         act = post.get("act", "")
         if act == _RUN_JSON:
             arguments, errors = forms.read_json(self._schema, text)
-            form = forms.build(self._schema, sent)
+            form = building.build(self._schema, sent)
             if arguments is None:
                 return self._show(form, text, errors=errors, json_first=True)
         elif act == _RUN_FORM:
@@ -156,7 +156,7 @@ class _Page:
                 words = f"{reading.errors} of the values {'is' if reading.errors == 1 else 'are'} not right yet."
                 return self._show(form, text, errors=[words])
         else:
-            return self._show(forms.build(self._schema, sent), text)
+            return self._show(building.build(self._schema, sent), text)
         if words := self._doubt():
             return self._show(form, text, errors=[words], json_first=act == _RUN_JSON)
         return self._run(arguments)
@@ -203,7 +203,7 @@ class _Page:
         return redirect("org:playground-run", request.organisation.slug, run.pk)
 
     def _show(
-        self, form: forms.Field, text: str, *, errors: list[str] | None = None, json_first: bool = False
+        self, form: fields.Field, text: str, *, errors: list[str] | None = None, json_first: bool = False
     ) -> HttpResponse:
         request, server, tool, actor = self._request, self._server, self._tool, self._actor
         context = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from marketplace.playground import forms
+from marketplace.playground import building, fields
 from marketplace.playground.shapes import Kind
 
 _LETTERS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00"), min_size=1, max_size=8)
@@ -19,18 +19,18 @@ def fillings(draw, schema: Any) -> dict[str, list[str]]:
     """What a browser sends after a person has added rows, chosen variants and filled in fields, some of them wrongly."""
     sent: dict[str, list[str]] = {"form": ["1"]}
     for _ in range(_ROUNDS):
-        form = forms.build(schema, sent)
+        form = building.build(schema, sent)
         for each in form.walk():
             if each.kind in {Kind.ROWS, Kind.MAP} and f"c:{each.pointer}" not in sent:
                 sent[f"c:{each.pointer}"] = [str(draw(st.integers(0, 2)))]
             if each.kind is Kind.VARIANT and f"v:{each.pointer}" not in sent:
                 sent[f"v:{each.pointer}"] = [draw(st.sampled_from([option.value for option in each.options]))]
-    for each in forms.build(schema, sent).walk():
+    for each in building.build(schema, sent).walk():
         _fill(draw, each, sent)
     return sent
 
 
-def _fill(draw, each: forms.Field, sent: dict[str, list[str]]) -> None:
+def _fill(draw, each: fields.Field, sent: dict[str, list[str]]) -> None:
     if each.nullable and draw(st.integers(0, 5)) == 0:
         sent[f"n:{each.pointer}"] = ["1"]
     for name, _ in each.keys:
@@ -42,7 +42,7 @@ def _fill(draw, each: forms.Field, sent: dict[str, list[str]]) -> None:
     sent[each.name] = _value(draw, each)
 
 
-def _value(draw, each: forms.Field) -> list[str]:
+def _value(draw, each: fields.Field) -> list[str]:
     if each.options:
         return [draw(st.sampled_from([option.value for option in each.options]))]
     if each.kind is Kind.INTEGER:

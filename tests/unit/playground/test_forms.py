@@ -12,7 +12,7 @@ import referencing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace.playground import forms
+from marketplace.playground import building, encoding, forms
 from marketplace.playground.shapes import Kind
 from tests.support.fillings import fillings
 from tests.support.shared import tools_of_shared_data
@@ -140,16 +140,16 @@ class TestReading:
 
     def test_adding_a_row_keeps_the_others(self):
         sent = LEAST | {"c:/lines": ["1"], "f:/lines/0/sku": ["x"], "more": ["/lines"]}
-        [rows] = [each for each in forms.build(EVERYTHING, sent).walk() if each.pointer == "/lines"]
+        [rows] = [each for each in building.build(EVERYTHING, sent).walk() if each.pointer == "/lines"]
 
         assert [child.children[0].value for child in rows.children] == ["x", ""]
 
     def test_a_default_stands_in_the_field_only_where_a_value_is_required(self):
-        fields = {each.pointer: each for each in forms.build(EVERYTHING).walk()}
+        fields = {each.pointer: each for each in building.build(EVERYTHING).walk()}
 
         assert fields["/count"].value == "10"
         assert [option.label for option in fields["/urgent"].options if option.chosen] == ["No"]
-        optional = forms.build({"type": "object", "properties": {"n": {"type": "integer", "default": 5}}})
+        optional = building.build({"type": "object", "properties": {"n": {"type": "integer", "default": 5}}})
         assert (optional.children[0].value, optional.children[0].hint) == ("", "Without it: 5")
 
     def test_large_numbers_stay_exact(self):
@@ -193,7 +193,7 @@ class TestHostileSchemas:
         ],
     )  # fmt: skip
     def test_an_odd_schema_gives_a_form_and_a_reading(self, schema):
-        form = forms.build(schema)
+        form = building.build(schema)
         sent = {each.name: ["1"] for each in form.walk()}
 
         assert sum(1 for _ in form.walk()) < 1500
@@ -217,10 +217,10 @@ class TestThereAndBack:
             return
         plain_check(EVERYTHING, reading.arguments)
         try:
-            again = forms.encode(EVERYTHING, reading.arguments)
-        except forms.NotShownError:
+            again = encoding.encode(EVERYTHING, reading.arguments)
+        except encoding.NotShownError:
             return
-        assert forms.same(forms.read(EVERYTHING, again).arguments, reading.arguments)
+        assert encoding.same(forms.read(EVERYTHING, again).arguments, reading.arguments)
 
     def test_arguments_that_the_form_cannot_mean_are_left_to_json(self):
         schema = {
@@ -228,13 +228,13 @@ class TestThereAndBack:
             "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {"type": "string"}}},
         }
         for arguments in ({"a": ""}, {"c": 1}, {"a": 1}, {"b": ["x\ny"]}, {"b": [" "]}, {"a": None}):
-            with pytest.raises(forms.NotShownError):
-                forms.encode(schema, arguments)
+            with pytest.raises(encoding.NotShownError):
+                encoding.encode(schema, arguments)
 
     def test_an_empty_list_can_be_meant(self):
         schema = {"type": "object", "properties": {"b": {"type": "array", "items": {"type": "string"}}}}
 
-        assert forms.read(schema, forms.encode(schema, {"b": []})).arguments == {"b": []}
+        assert forms.read(schema, encoding.encode(schema, {"b": []})).arguments == {"b": []}
 
 
 class TestRealSchemas:
@@ -243,7 +243,7 @@ class TestRealSchemas:
     def test_every_tool_gets_a_form_and_nearly_every_field_is_a_real_one(self):
         counts: Counter[str] = Counter()
         for schema in tools_of_shared_data():
-            form = forms.build(schema)
+            form = building.build(schema)
             fields = [each for each in form.walk() if each is not form]
             raw = sum(1 for each in fields if each.kind is Kind.JSON)
             counts.update(tools=1, full=not raw, fields=len(fields), raw=raw)
