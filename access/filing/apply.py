@@ -119,11 +119,11 @@ def _session(tenant: Tenant, change: Change, actor: User | None, directory: Dire
         expires_at=entry.expires_at,
         idle_timeout_s=entry.idle_timeout_s,
         policy_version=entry.policy_version,
-        credential=_credential(entry, server),
+        credential=credential_of(entry, server),
     )
 
 
-def _credential(entry: SessionEntry, server: Server) -> UpstreamCredential | None:
+def credential_of(entry: SessionEntry, server: Server) -> UpstreamCredential | None:
     """The organisation's credential that a session names, else the one that it has for the server."""
     if entry.credential is None:
         return None

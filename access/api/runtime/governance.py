@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from access.api.runtime import shapes
 from access.api.runtime.base import Caller, RuntimeAPI, body_of, flag_of, is_name, text_of
 from access.filing import rows
+from access.filing.apply import credential_of
 from access.formats import manifests
 from access.formats.entries import GrantEntry, SessionEntry
 from access.models import AgentSession, Grant, Origin
@@ -132,6 +133,7 @@ class Sessions(RuntimeAPI):
                 consented_trust=entry.consented_trust,
                 expires_at=entry.expires_at,
                 policy_version=entry.policy_version or "v1",
+                credential=credential_of(entry, server),
             )
             if entry.revoked:
                 row = sessions.revoke(tenant=caller.tenant, session_id=row.pk, actor=actor)

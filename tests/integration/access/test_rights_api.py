@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from access.models import Grant
-from access.services import grants
+from access.models import AgentSession, Grant
+from access.services import connections, grants
 from access.services.grants import Subject
 from catalog.models import Server
 from tenants.choices import Scope
@@ -100,6 +100,22 @@ class TestSessions:
 
     def test_a_session_is_of_somebody(self, ask):
         assert ask("post", "sessions/", {"server": "payments", "subject": {}}).status_code == 400
+
+    def test_a_session_of_mcp_runtime_s_api_uses_the_organisation_s_credential(self, ask, cast, settings):
+        settings.EGRESS_ALLOW = ["127.0.0.1:9"]
+        with tenant_scope(cast.acme):
+            stored = connections.store(
+                tenant=cast.acme, server=cast.payments, secret=connections.header("x-token", "secret"), actor=cast.alice
+            )
+        body = {
+            "name": "sess",
+            "serverRef": {"name": "payments"},
+            "subject": {"agentID": "ops"},
+            "upstreamTokenSecretRef": {"name": "payments-token", "key": "access-token"},
+        }
+        assert ask("post", "runtime/sessions", body).status_code == 200
+        with tenant_scope(cast.acme):
+            assert AgentSession.objects.get(name="sess").credential_id == stored.pk
 
 
 class TestPolicies:
