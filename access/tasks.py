@@ -54,4 +54,5 @@ def keep_requests() -> None:
             upkeep.escalate_due(tenant)
             upkeep.refresh_deciders(tenant)
             upkeep.remind_expiring(tenant)
+            upkeep.note_expired(tenant)
             campaigns.close_due(tenant)

@@ -13,6 +13,8 @@ from access.models import AccessRequest, EventKind, Grant, GrantReminder, Reques
 from access.models.request import UNDECIDED
 from access.requests import providers, routing, telling
 from access.requests.events import audited, noted
+from access.services.grants import event_data
+from audit import services as audit
 from core import clock
 from notifications import services as notifications
 from notifications.services import webhooks
@@ -21,6 +23,9 @@ from tenants.models import Membership, Tenant, User
 from tenants.selectors.people import holders
 
 _BATCH = 200
+_EXPIRED = "expired"
+# An end that was noted by nobody for so long, because no worker ran, is no news.
+_NEWS_FOR = timedelta(days=7)
 # Kind, how long before the end, and how long a right must have been given for that to be worth a word.
 _REMINDERS = (
     ("week", timedelta(days=7), timedelta(days=14)),
@@ -112,6 +117,26 @@ def _remind(tenant: Tenant, grant: Grant, kind: str) -> bool:
                 email=person.email,
             )
         return True
+
+
+def note_expired(tenant: Tenant) -> int:
+    """Record the ends that time brought to grants, once each, and tell the organisation's systems; how many."""
+    now = clock.now()
+    noted_already = GrantReminder.objects.filter(kind=_EXPIRED).values("grant_id")
+    over = Grant.objects.filter(
+        expires_at__lte=now, expires_at__gt=now - _NEWS_FOR, revoked_at=None, disabled_at=None
+    ).exclude(pk__in=noted_already)
+    return sum(_note_expired(tenant, grant) for grant in over[:_BATCH])
+
+
+def _note_expired(tenant: Tenant, grant: Grant) -> bool:
+    with transaction.atomic():
+        _, created = GrantReminder.objects.get_or_create(grant=grant, kind=_EXPIRED)
+        if created:
+            target = audit.Party("grant", str(grant.pk), grant.who[:254])
+            audit.record("access:grant:expired", actor=audit.SYSTEM, target=target, data=event_data(grant))
+            webhooks.emit(tenant.pk, "access.grant.expired", event_data(grant))
+        return created
 
 
 def _concerned(tenant: Tenant, grant: Grant) -> list[User]:

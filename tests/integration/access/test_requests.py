@@ -15,9 +15,9 @@ from access.services import grants
 from audit.models import AuditEvent
 from core import clock
 from core.errors import ConflictError, ForbiddenError, InvalidError, LimitReachedError, NotFoundError
-from notifications.models import Notification
+from notifications.models import Notification, WebhookDelivery
 from tenants.choices import Role
-from tenants.services import api_keys, teams
+from tenants.services import api_keys, teams, webhooks
 from tests.integration.access.requesting import approve, ask, join, member, wish, within
 
 
@@ -367,6 +367,19 @@ class TestTime:
         assert request.state == RequestState.EXPIRED
         with pytest.raises(ConflictError):
             approve(acme, request)
+
+    def test_the_end_that_time_brings_to_a_right_is_recorded_once_and_systems_hear_of_it(self, acme, settings):
+        settings.EGRESS_ALLOW = ["127.0.0.1:9"]
+        chosen = ["access.grant.expired"]
+        webhooks.create(tenant=acme.acme, name="x", url="http://127.0.0.1:9/", events=chosen, actor=acme.alice)
+        request = approve(acme, ask(acme, duration_h=48))
+        assert upkeep.note_expired(acme.acme) == 0
+        with clock.frozen(clock.now() + timedelta(hours=49)):
+            assert (upkeep.note_expired(acme.acme), upkeep.note_expired(acme.acme)) == (1, 0)
+
+        event = AuditEvent.objects.get(action="access:grant:expired")
+        assert event.target_id == str(request.grant_id)
+        assert WebhookDelivery.objects.get().data["grant_id"] == str(request.grant_id)
 
     def test_people_hear_of_the_end_of_a_right_once_and_renew_it_in_one_step(self, acme):
         request = approve(acme, ask(acme, duration_h=30 * 24))
