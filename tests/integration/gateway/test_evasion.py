@@ -83,9 +83,7 @@ def test_a_body_that_is_held_back_does_not_outlive_its_grant(stage: Stage) -> No
     token, key = _key_with_grant(stage)
     held = HalfSent(stage, token)
     rules = _acme(stage).grants[stage.servers["ok"].server_id]
-    ended = tuple(
-        replace(rule, revoked_at=clock.now()) if rule.subject == str(key.api_key_id) else rule for rule in rules
-    )
+    ended = tuple(replace(rule, revoked_at=clock.now()) if rule.key == str(key.api_key_id) else rule for rule in rules)
     stage.world.change(stage.acme.tenant_id, grants={**_acme(stage).grants, stage.servers["ok"].server_id: ended})
     wait_until(lambda: _call(stage, token) == 403, "the revocation", deadline_s=5)
     assert b"access.grant_revoked" in held.finish()
