@@ -16,6 +16,7 @@ from access.types import Conditions, Hours, SessionRule, SessionTerms, SideEffec
 from core import clock
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.integration.gateway.test_tokens import Minted
+from tests.integration.gateway.test_upstream_identity import give_credential
 from tests.support.gateways import config_for, make_call_tables, running_gateway
 from tests.support.processes import wait_until
 
@@ -167,6 +168,22 @@ class TestSessions:
         url = f"{stage.base}/mcp/{stage.servers['it'].slug}"
 
         assert httpx.post(url, content=content, headers=headers).status_code == 400
+
+    def test_it_may_bring_a_credential_of_its_own_and_nothing_in_its_place(self, stage: Stage) -> None:
+        grant(stage)
+        give_credential(stage, "it", "Authorization", "Bearer for-all", kind="bearer")
+        own = give_credential(stage, "it", "Authorization", "Bearer of-the-session", kind="bearer")
+        session(stage, credential_id=own.credential_id)
+        session(stage, "evening", credential_id=uuid4())
+        shown = stage.upstream.requests
+
+        assert reason(call(stage)) == "allowed"
+        assert shown[-1].header("authorization") == "Bearer for-all"
+        assert reason(call(stage, x_mcp_agent_session="morning")) == "allowed"
+        assert shown[-1].header("authorization") == "Bearer of-the-session"
+        before = len(shown)
+        assert reason(call(stage, x_mcp_agent_session="evening")) == "credential_missing"
+        assert len(shown) == before
 
 
 class TestConditions:
