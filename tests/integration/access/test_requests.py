@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from access import selectors as access
+from access import tasks
 from access.models import AccessRequest, Campaign, CampaignItem, Grant, RequestState
 from access.requests import absences, approval_rules, campaigns, deciding, links, opening, selectors, upkeep
 from access.requests.events import open_terms
@@ -393,6 +394,14 @@ class TestTime:
             actor=member(acme.acme, acme.bob), grant=grant, server=acme.payments, subject={"user": str(acme.bob.pk)}
         )
         assert (again.tool_names, again.duration_h, again.renews_id) == (["list_invoices"], 720, grant.pk)
+
+    def test_the_job_does_all_of_it_for_every_organisation(self, acme):
+        request = ask(acme)
+        with clock.frozen(clock.now() + timedelta(days=15)):
+            tasks.keep_requests()
+
+        request.refresh_from_db()
+        assert request.state == RequestState.EXPIRED
 
 
 class TestLinks:
