@@ -1,5 +1,7 @@
 """How entries stay current: a push through Valkey within milliseconds, a poll of revisions every second as the safety net.
 
+Rights that were taken back are told ahead of the entry (`gateway.endings`).
+
 Either alone is enough. When neither has worked for `stale_after_s`, `is_current` turns false and the pipeline decides nothing
 (closed): a revoked grant must not live on because two stores are away. Push alone is enough for `pushed_for_s`: while Postgres is
 away nothing can be revoked, as that is where grants live. Valkey being away is logged and otherwise unnoticed.
@@ -85,6 +87,8 @@ class Feed:
                 self._store.apply_server(codec.from_json(ServerEntry, body))
             case "signing":
                 self._signing_changed()
+            case "ended":
+                self._store.end_rights(UUID(data["tenant_id"]), data["revision"], [UUID(each) for each in data["ids"]])
             case "gone":
                 if "tenant_id" in data:
                     self._store.drop_tenant(UUID(data["tenant_id"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,11 @@ from tenants.signals import policy_changed, signing_keys_changed
 
 
 @receiver(policy_changed)
-def on_policy_changed(sender: object, tenant_id: UUID, **_: Any) -> None:
+def on_policy_changed(
+    sender: object, tenant_id: UUID, revision: int = 0, ended: Collection[UUID] = (), **_: Any
+) -> None:
+    if ended:
+        publish.publish_ended(tenant_id, revision, ended)
     publish.publish_tenant(tenant_id)
 
 

@@ -16,7 +16,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from core import clock
 from core.errors import UnavailableError
+from gateway import endings
 from gateway.circumstances import USUAL_HEADER
 from gateway.entries import ServerEntry, TenantEntry
 from gateway.ports import Loader
@@ -43,6 +45,8 @@ class EntryStore:
         self._negative_entries = negative_entries
         self._loop = asyncio.get_running_loop()
         self._tenants: dict[UUID, TenantEntry] = {}
+        # Rights that ended, by organisation, and as of which revision: until an entry of that revision is held.
+        self._ended: dict[UUID, dict[UUID, int]] = {}
         self._keys: dict[str, UUID] = {}
         self._servers: dict[UUID, ServerEntry] = {}
         self._slugs: dict[str, tuple[ServerEntry, ...]] = {}
@@ -154,6 +158,7 @@ class EntryStore:
         if present is not None:
             if present.revision > entry.revision:
                 return False
+            entry = self._without_ended(entry)
             for key_id in present.keys:
                 if key_id not in entry.keys:
                     self._keys.pop(key_id, None)
@@ -164,6 +169,22 @@ class EntryStore:
             self._keys[key_id] = entry.tenant_id
             self._unknown.pop(f"key:{key_id}", None)
         return True
+
+    def end_rights(self, tenant_id: UUID, revision: int, ended: Collection[UUID]) -> None:
+        """Take rights out of what is held, and out of entries that were compiled before this revision and come after."""
+        entry = self._tenants.get(tenant_id)
+        if entry is None or entry.revision >= revision:
+            return
+        self._ended.setdefault(tenant_id, {}).update(dict.fromkeys(ended, revision))
+        self.apply_tenant(entry)
+
+    def _without_ended(self, entry: TenantEntry) -> TenantEntry:
+        ended = self._ended.pop(entry.tenant_id, {})
+        later = {right: revision for right, revision in ended.items() if revision > entry.revision}
+        if not later:
+            return entry
+        self._ended[entry.tenant_id] = later
+        return endings.without(entry, later, clock.now())
 
     def apply_server(self, entry: ServerEntry) -> bool:
         """Take an entry unless a newer one is held; list it under its name when that name is held."""
@@ -184,6 +205,7 @@ class EntryStore:
         return True
 
     def drop_tenant(self, tenant_id: UUID) -> None:
+        self._ended.pop(tenant_id, None)
         entry = self._tenants.pop(tenant_id, None)
         for key_id in entry.keys if entry is not None else ():
             self._keys.pop(key_id, None)

@@ -6,7 +6,8 @@ from django.dispatch import Signal
 # may prepare it (partitions) before anybody sees the organisation.
 tenant_prepared = Signal()
 
-# Keys, grants or the state of an organisation changed: arguments `tenant_id`, `revision`. Sent after the commit.
+# Keys, grants or the state of an organisation changed: arguments `tenant_id`, `revision`, and `ended`, the ids of keys, consents,
+# grants and sessions that were taken back. Sent after the commit.
 policy_changed = Signal()
 
 # The keys that sign for the platform changed. Sent after the commit.

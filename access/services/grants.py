@@ -362,7 +362,7 @@ def _change(
         if change(grant):
             grant.save(update_fields=[field, "updated_at"])
             _audit(action, actor, grant, {})
-            revisions.touch(tenant.pk)
+            revisions.touch(tenant.pk, ended=[] if grant.revoked_at is None else [grant.pk])
     return grant
 
 

@@ -108,7 +108,7 @@ def revoke(*, tenant: Tenant, session_id: UUID, actor: User | None) -> AgentSess
             session.save(update_fields=["revoked_at", "updated_at"])
             _audit("access:session:revoked", actor, session, {})
             webhooks.emit(tenant.pk, "access.session.revoked", event_data(session))
-            revisions.touch(tenant.pk)
+            revisions.touch(tenant.pk, ended=[session.pk])
     return session
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,11 @@ def publish_tenant(tenant_id: UUID) -> None:
         _send({"kind": "gone", "tenant_id": str(tenant_id)})
     else:
         _send({"kind": "tenant", "revision": entry.revision, "body": codec.to_json(entry)})
+
+
+def publish_ended(tenant_id: UUID, revision: int, ended: Collection[UUID]) -> None:
+    """Rights that were taken back as of this revision, ahead of the entry: compiling a large one takes its time."""
+    _send({"kind": "ended", "tenant_id": str(tenant_id), "revision": revision, "ids": [str(each) for each in ended]})
 
 
 def publish_server(server_id: UUID) -> None:

@@ -97,7 +97,7 @@ def revoke(*, tenant: Tenant, key_id: UUID, actor: User) -> APIKey:
             key.revoked_at = clock.now()
             key.save(update_fields=["revoked_at", "updated_at"])
             _audit(tenant, "tenants:api_key:revoked", actor, key, {})
-            revisions.touch(tenant.pk)
+            revisions.touch(tenant.pk, ended=[key.pk])
     return key
 
 

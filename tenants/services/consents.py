@@ -113,7 +113,7 @@ def revoke(consent_id: UUID, *, actor: User | None, tenant: Tenant | None = None
             _end(consent)
             _audit("tenants:consent:revoked", actor, consent, {"client_id": consent.client_id})
             endings.tell_revoked(consent, actor=actor)
-            revisions.touch(consent.tenant_id)
+            revisions.touch(consent.tenant_id, ended=[consent.pk])
     return consent
 
 

@@ -106,13 +106,14 @@ def put_out(row: DirectoryUser, *, actor: audit.Party) -> None:
             record(row.tenant, "tenants:membership:deprovisioned", actor, _party(member, row), {})
             member.delete()
         keys = APIKey.objects.filter(tenant=row.tenant, created_by=row.user, revoked_at=None)
-        for key in keys:
+        gone = list(keys)
+        for key in gone:
             record(row.tenant, "tenants:api_key:revoked", actor, audit.Party("api_key", str(key.pk), key.name), {})
         keys.update(revoked_at=clock.now())
         if row.active:
             row.active = False
             row.save(update_fields=["active", "updated_at"])
-        revisions.touch(row.tenant_id)
+        revisions.touch(row.tenant_id, ended=[key.pk for key in gone])
         user_id = row.user_id
         on_commit(lambda: end_sessions([user_id]))
 

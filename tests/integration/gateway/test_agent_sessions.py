@@ -11,13 +11,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import redis
 
 from access.types import Conditions, Hours, SessionRule, SessionTerms, SideEffect, Trust
 from core import clock
+from gateway import pushed
 from tests.integration.gateway.conftest import Stage, body_of
 from tests.integration.gateway.test_tokens import Minted
 from tests.integration.gateway.test_upstream_identity import give_credential
-from tests.support.gateways import config_for, make_call_tables, running_gateway
+from tests.support.gateways import SESSION_KEY, config_for, make_call_tables, running_gateway
 from tests.support.processes import wait_until
 
 EVERYTHING = frozenset(SideEffect)
@@ -122,6 +124,20 @@ class TestSessions:
             assert reason(call(stage, x_mcp_agent_session="morning")) == "allowed"
         gone = replace(rule, revoked_at=clock.now())
         stage.world.change(stage.acme.tenant_id, sessions={rule.server_id: (gone,)})
+
+        becomes(lambda: call(stage, x_mcp_agent_session="morning"), "session_revoked")
+        assert reason(call(stage)) == "allowed"
+
+    def test_one_that_was_taken_back_ends_before_the_entry_says_so(self, stage: Stage, urls: tuple[str, str]) -> None:
+        grant(stage)
+        rule = session(stage)
+        assert reason(call(stage, x_mcp_agent_session="morning")) == "allowed"
+        revision = stage.world.loader.tenants[stage.acme.tenant_id].revision
+        told = {"kind": "ended", "tenant_id": str(stage.acme.tenant_id), "revision": revision + 1}
+        with redis.Redis.from_url(urls[1]) as client:
+            client.publish(pushed.CHANNEL, pushed.mark(b"another key", told | {"ids": [str(rule.session_id)]}))
+            assert reason(call(stage, x_mcp_agent_session="morning")) == "allowed"
+            client.publish(pushed.CHANNEL, pushed.mark(SESSION_KEY, told | {"ids": [str(rule.session_id)]}))
 
         becomes(lambda: call(stage, x_mcp_agent_session="morning"), "session_revoked")
         assert reason(call(stage)) == "allowed"

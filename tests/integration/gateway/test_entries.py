@@ -172,3 +172,32 @@ class TestPublish:
         (entry,) = entries.server_entries(server_id=cast.payments.pk)
 
         assert pushed.read(settings.SESSION_SEAL_KEY, message["data"])["body"] == codec.to_json(entry)
+
+    def test_what_was_taken_back_is_told_ahead_of_the_entry(self, cast, django_capture_on_commit_callbacks):
+        key = issue(cast)
+        with tenant_scope(cast.acme):
+            grant = grants.give(
+                tenant=cast.acme, server=cast.payments, subject=Subject.of("user", str(cast.bob.pk)), actor=cast.alice
+            )
+        with redis.Redis.from_url(settings.REDIS_URL) as client, client.pubsub(ignore_subscribe_messages=True) as heard:
+            heard.subscribe(pushed.CHANNEL)
+            heard.get_message(timeout=5)
+            with django_capture_on_commit_callbacks(execute=True):
+                api_keys.revoke(tenant=cast.acme, key_id=key.pk, actor=cast.alice)
+                with tenant_scope(cast.acme):
+                    grants.revoke(tenant=cast.acme, grant_id=grant.pk, actor=cast.alice)
+            told = []
+            while (message := heard.get_message(timeout=2)) is not None:
+                told.append(pushed.read(settings.SESSION_SEAL_KEY, message["data"]))
+        of_acme = [
+            each for each in told if str(cast.acme.pk) in {each.get("tenant_id"), each.get("body", {}).get("tenant_id")}
+        ]
+
+        assert [(each["kind"], each.get("ids")) for each in of_acme] == [
+            ("ended", [str(key.pk)]),
+            ("tenant", None),
+            ("ended", [str(grant.pk)]),
+            ("tenant", None),
+        ]
+        revisions = [each["revision"] for each in of_acme]
+        assert revisions[0] <= revisions[1]

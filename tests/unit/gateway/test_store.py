@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -150,5 +151,48 @@ def test_a_key_that_is_newer_than_what_others_wait_for_is_found() -> None:
         found = await second
         assert found is not None
         assert new.key_id in found.keys
+
+    run(act)
+
+
+def test_rights_that_ended_stay_so_until_an_entry_of_that_time_comes() -> None:
+    async def act(store: EntryStore, world: World, loader: SlowLoader) -> None:
+        acme = world.tenant("acme")
+        _, key = world.key(acme)
+        _, lost = world.key(acme)
+        server = world.server("payments", "http://127.0.0.1:9/mcp", acme)
+        grant, kept = world.grant(acme, server, key), world.grant(acme, server, key)
+        await store.load_tenant(key.key_id)
+        before = loader.tenants[acme.tenant_id]
+
+        def ended() -> dict[UUID, bool]:
+            held = store.find_tenant(key.key_id)
+            assert held is not None
+            return {rule.grant_id: rule.revoked_at is not None for rule in held.grants[server.server_id]}
+
+        store.end_rights(acme.tenant_id, before.revision + 2, [grant.grant_id, lost.api_key_id])
+        assert ended() == {grant.grant_id: True, kept.grant_id: False}
+        assert store.find_tenant(lost.key_id) is None
+
+        # Compiled before the end, arrived after it.
+        store.apply_tenant(replace(before, revision=before.revision + 1))
+        assert ended() == {grant.grant_id: True, kept.grant_id: False}
+        assert store.find_tenant(lost.key_id) is None
+
+        # Of the end's own revision or later: what it says counts, for a right may be given back.
+        store.apply_tenant(replace(before, revision=before.revision + 2))
+        assert ended() == {grant.grant_id: False, kept.grant_id: False}
+        store.end_rights(acme.tenant_id, before.revision + 1, [grant.grant_id])
+        assert ended() == {grant.grant_id: False, kept.grant_id: False}
+
+    run(act)
+
+
+def test_ends_in_an_organisation_that_is_not_held_are_nothing() -> None:
+    async def act(store: EntryStore, world: World, loader: SlowLoader) -> None:
+        acme = world.tenant("acme")
+        _, key = world.key(acme)
+        store.end_rights(acme.tenant_id, 99, [key.api_key_id])
+        assert await store.load_tenant(key.key_id) is not None
 
     run(act)
