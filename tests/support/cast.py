@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from uuid import uuid4
 
 from audit.services import SYSTEM
 from billing import services as billing
@@ -60,6 +61,16 @@ class Cast:
             users = {n: User.objects.get(email=address(n)) for n in names}
             rows = Server.objects.select_related("current_version", "provider", "owner_tenant")
             return cls(**tenants, **users, payments=rows.get(slug="payments"), vault=rows.get(slug="vault"))
+
+
+def cast_of_its_own() -> Cast:
+    """The cast with another organisation for acme, and people of its own: for tests that commit what others would count."""
+    tag, cast = uuid4().hex[:12], Cast.load()
+    with platform_scope():
+        alice, bob = (make_person(name.capitalize(), f"{name}-{tag}@own.example") for name in ("alice", "bob"))
+        organisation = onboarding.create_organisation(name=f"Own {tag}", slug=f"own-{tag}", owner=alice)
+        Membership.objects.create(tenant=organisation, user=bob, role=Role.MEMBER)
+    return replace(cast, acme=organisation, alice=alice, bob=bob)
 
 
 def address(name: str) -> str:

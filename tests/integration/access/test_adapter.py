@@ -19,7 +19,7 @@ from core import clock
 from tenants.choices import Scope
 from tenants.context import tenant_scope
 from tenants.services import api_keys
-from tests.support.cast import Cast
+from tests.support.cast import cast_of_its_own
 
 PATH = "/api/v1/runtime/adapter/sessions"
 
@@ -175,8 +175,8 @@ class TestReuse:
 
 
 def test_fifty_who_ask_at_once_get_one_session(durable_db):
-    cast, agent = Cast.load(), f"agent-{uuid4().hex[:8]}"
-    grant = give(cast, subject=Subject(agent=agent))
+    cast, agent = cast_of_its_own(), f"agent-{uuid4().hex[:8]}"
+    give(cast, subject=Subject(agent=agent))
     key = key_of(cast)
 
     def one(_: int) -> tuple[int, str, bool]:
@@ -186,16 +186,10 @@ def test_fifty_who_ask_at_once_get_one_session(durable_db):
         finally:
             connections.close_all()
 
-    try:
-        with ThreadPoolExecutor(10) as pool:
-            found = list(pool.map(one, range(50)))
-        assert {status for status, _, _ in found} == {200}
-        assert len({name for _, name, _ in found}) == 1
-        assert sum(not reused for _, _, reused in found) == 1
-        with tenant_scope(cast.acme):
-            assert AgentSession.objects.filter(subject_agent=agent).count() == 1
-    finally:
-        with tenant_scope(cast.acme):
-            grants.revoke(tenant=cast.acme, grant_id=grant.pk, actor=None)
-            for row in AgentSession.objects.filter(subject_agent=agent, revoked_at=None):
-                sessions.revoke(tenant=cast.acme, session_id=row.pk, actor=None)
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(one, range(50)))
+    assert {status for status, _, _ in found} == {200}
+    assert len({name for _, name, _ in found}) == 1
+    assert sum(not reused for _, _, reused in found) == 1
+    with tenant_scope(cast.acme):
+        assert AgentSession.objects.filter(subject_agent=agent).count() == 1

@@ -362,4 +362,5 @@ class TestApi:
 def test_every_server_is_visible_to_the_job_of_its_own_organisation_alone(cast):
     with tenant_scope(cast.globex):
         rows = visible_to(Viewer(tenant_id=cast.globex.pk, platform=True))
-        assert set(rows.values_list("slug", flat=True)) == {"payments"}
+        of_the_cast = rows.filter(pk__in=[cast.payments.pk, cast.vault.pk])
+        assert set(of_the_cast.values_list("slug", flat=True)) == {"payments"}

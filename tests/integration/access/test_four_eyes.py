@@ -15,7 +15,7 @@ from tenants.context import platform_scope, tenant_scope
 from tenants.models import Membership, Tenant, User
 from tenants.services import onboarding
 from tests.integration.access.requesting import approve, ask, member, within
-from tests.support.cast import Cast, make_person, make_server
+from tests.support.cast import make_person, make_server
 
 APPROVALS_AT_ONCE = 50
 
@@ -162,7 +162,7 @@ def _organisation_with_a_request() -> tuple[Tenant, AccessRequest, list[User]]:
     with platform_scope():
         people = [make_person(name, f"{name}-{tag}@race.example") for name in ("asker", "first", "second")]
         organisation = onboarding.create_organisation(name=f"Race {tag}", slug=f"race-{tag}", owner=people[0])
-        server = make_server(Cast.load().initech, f"race-{tag}", "Race")
+        server = make_server(organisation, f"race-{tag}", "Race", visibility="org")
     for person in people[1:]:
         Membership.objects.create(tenant=organisation, user=person, role="admin")
     cast = type("Race", (), {"acme": organisation, "bob": people[0], "payments": server})

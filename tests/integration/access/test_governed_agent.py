@@ -13,16 +13,16 @@ import pytest
 import yaml
 
 from access.filing import apply, plan
-from access.filing.rows import live_grants, live_sessions
+from access.filing.rows import live_sessions
 from access.formats import files
-from access.services import grants, sessions
+from access.services import sessions
 from core import clock
 from gateway.services.entries import ModelLoader
 from marketplace.gateway_config import build_config
 from tenants.choices import Scope
 from tenants.context import PLATFORM, tenant_scope, viewer
 from tenants.services import api_keys
-from tests.support.cast import Cast, make_server
+from tests.support.cast import Cast, cast_of_its_own, make_server
 from tests.support.gateways import running_gateway
 from tests.support.processes import wait_until
 from tests.support.upstreams import misbehaving_upstream
@@ -82,7 +82,7 @@ class Scene:
 def scene(durable_db, settings):
     if not SHARED.is_dir():
         pytest.skip("The shared data is not beside the project.")
-    cast, word = Cast.load(), uuid4().hex[:8]
+    cast, word = cast_of_its_own(), uuid4().hex[:8]
     settings.REDIS_URL = os.environ["REDIS_URL"]
     described = yaml.safe_load((SHARED / "server.metadata.yaml").read_text())["servers"][0]
     tools = [
@@ -104,11 +104,6 @@ def scene(durable_db, settings):
         api_keys.set_asserts_identity(tenant=cast.acme, key_id=issued.key.pk, asserts=True, actor=cast.alice)
         with running_gateway(build_config(), ModelLoader()) as base:
             yield Scene(cast, base, word, server, issued.text)
-        with tenant_scope(cast.acme):
-            for grant in live_grants().filter(server=server):
-                grants.revoke(tenant=cast.acme, grant_id=grant.pk, actor=None)
-            for session in live_sessions().filter(server=server):
-                sessions.revoke(tenant=cast.acme, session_id=session.pk, actor=None)
 
 
 def test_the_agent_gets_what_its_files_give_it_and_no_more(scene):

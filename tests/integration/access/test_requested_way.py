@@ -17,20 +17,20 @@ from marketplace.gateway_config import build_config
 from tenants.choices import Scope
 from tenants.context import PLATFORM, tenant_scope, viewer
 from tests.integration.access.conftest import browser_of
-from tests.support.cast import Cast, make_server
+from tests.support.cast import cast_of_its_own, make_server
 from tests.support.gateways import running_gateway
 from tests.support.upstreams import misbehaving_upstream
 
 
 @pytest.fixture
 def scene(durable_db, settings):
-    """A server of initech, and a key of an agent at acme that may read there and nothing else."""
-    cast, name = Cast.load(), f"asked{uuid4().hex[:8]}"
+    """An organisation with a server, and a key of an agent that may read there and nothing else."""
+    cast, name = cast_of_its_own(), f"asked{uuid4().hex[:8]}"
     settings.REDIS_URL = os.environ["REDIS_URL"]
     with misbehaving_upstream() as upstream:
         settings.EGRESS_ALLOW = [f"127.0.0.1:{upstream.port}"]
         with viewer(PLATFORM):
-            server = make_server(cast.initech, name, "Asked for", url=upstream.url("ok"))
+            server = make_server(cast.acme, name, "Asked for", visibility="org", url=upstream.url("ok"))
         with tenant_scope(cast.acme):
             key = connect(
                 tenant=cast.acme, name=name, scopes=[Scope.INVOKE], servers=[server], actor=cast.alice, agent=name
@@ -74,7 +74,7 @@ def test_a_refusal_leads_to_a_request_its_approval_to_a_call_and_its_end_to_a_re
         request = AccessRequest.objects.get(server=server)
     decision = {"act": "approve", "digest": request.digest, "tools": ["refund_invoice"], "max_trust": "high"}
     terms = {"side_effects": ["destructive"], "duration_h": "1", "comment": ""}
-    browser_of(cast.alice).post(f"/o/acme/requests/{request.pk}/", decision | terms)
+    browser_of(cast.alice).post(f"/o/{cast.acme.slug}/requests/{request.pk}/", decision | terms)
 
     until(base, server, key, wanted=True)
     with tenant_scope(cast.acme):

@@ -23,15 +23,15 @@ from marketplace.gateway_config import build_config
 from tenants.choices import Scope
 from tenants.context import PLATFORM, platform_scope, tenant_scope, viewer
 from tenants.services import revisions
-from tests.support.cast import Cast, make_server
+from tests.support.cast import cast_of_its_own, make_server
 from tests.support.gateways import running_gateway
 from tests.support.oauth_servers import authorization_server
 
 
 @pytest.fixture
 def scene(durable_db, settings):
-    """acme's own server behind OAuth, a key for it, and two gateways that read the database."""
-    cast, name = Cast.load(), f"oauth{uuid4().hex[:8]}"
+    """An organisation's own server behind OAuth, a key for it, and two gateways that read the database."""
+    cast, name = cast_of_its_own(), f"oauth{uuid4().hex[:8]}"
     settings.REDIS_URL = os.environ["REDIS_URL"]
     with authorization_server() as fake:
         settings.EGRESS_ALLOW = [f"127.0.0.1:{fake.port}"]
