@@ -359,7 +359,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="accessrequest",
             index=models.Index(
-                condition=models.Q(("state__in", ["open", "asked"])), fields=["due_at"], name="request_undecided"
+                condition=models.Q(("state", "open"), ("state", "asked"), _connector="OR"),
+                fields=["due_at"],
+                name="request_undecided",
             ),
         ),
         migrations.AddConstraint(

@@ -81,7 +81,9 @@ class AccessRequest(Record):
         ordering = ["-created_at"]
         indexes = [
             models.Index(fields=["requester_id", "-created_at"], name="request_by_requester"),
-            models.Index(fields=["due_at"], condition=models.Q(state__in=["open", "asked"]), name="request_undecided"),
+            models.Index(
+                fields=["due_at"], condition=models.Q(state="open") | models.Q(state="asked"), name="request_undecided"
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=models.Q(state__in=RequestState.values), name="request_state_known"),

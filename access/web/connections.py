@@ -50,7 +50,7 @@ def connection_list(request: OrganisationRequest, org: str) -> HttpResponse:
     context = {
         "rows": rows,
         "clients": OAuthClient.objects.filter(source=clients.ENTERED).order_by("issuer"),
-        "tabs": tabs(org, "connections"),
+        "tabs": tabs(request, org, "connections"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_KEYS),
     }

@@ -38,7 +38,7 @@ def explain(request: OrganisationRequest, org: str) -> HttpResponse:
     asked = request.GET.get("tool") or next(iter(tools), LIST_TOOLS)
     tool = "" if asked == LIST_TOOLS else asked if asked in tools else next(iter(tools), "")
     context: dict[str, Any] = {
-        "tabs": tabs(org, "explain"),
+        "tabs": tabs(request, org, "explain"),
         "ways": ways_to_ask(request, "call"),
         "keys": keys,
         "servers": servers,

@@ -101,7 +101,7 @@ def _page(
 ) -> HttpResponse:
     shown = [change for change in made.changes if change.action != "unchanged"] if made else []
     context = {
-        "tabs": tabs(org, "files"),
+        "tabs": tabs(request, org, "files"),
         "form": FilesForm(initial={"prune": made.prune if made else False}),
         "plan": made,
         "summary": _summary(made) if made else "",

@@ -43,7 +43,7 @@ def who_can(request: OrganisationRequest, org: str) -> HttpResponse:
     tool = asked if asked in tools else next(iter(tools), "")
     reaches = foresight.who_can(request.organisation, server, tool) if server and tool else []
     context = {
-        "tabs": tabs(org, "explain"),
+        "tabs": tabs(request, org, "explain"),
         "ways": ways_to_ask(request, "who"),
         "servers": servers,
         "tools": tools,
@@ -65,7 +65,7 @@ def what_can(request: OrganisationRequest, org: str) -> HttpResponse:
     only = request.GET.get("only", "")
     shown = [each for each in found if only != "allowed" or each.decision.allowed]
     context = {
-        "tabs": tabs(org, "explain"),
+        "tabs": tabs(request, org, "explain"),
         "ways": ways_to_ask(request, "can"),
         "callers": callers,
         "chosen": caller,
@@ -99,7 +99,7 @@ def simulate(request: OrganisationRequest, org: str) -> HttpResponse:
         else:
             return redirect("org:access-simulation", org, row.pk)
     context = {
-        "tabs": tabs(org, "explain"),
+        "tabs": tabs(request, org, "explain"),
         "ways": ways_to_ask(request, "simulate"),
         "servers": _servers(request),
         "subjects": subject_choices(request.organisation),
@@ -125,7 +125,7 @@ def simulation(request: OrganisationRequest, org: str, simulation_id: UUID) -> H
     row = simulations.find(simulation_id)
     result = row.result
     context = {
-        "tabs": tabs(org, "explain"),
+        "tabs": tabs(request, org, "explain"),
         "ways": ways_to_ask(request, "simulate"),
         "row": row,
         "result": result,

@@ -60,7 +60,7 @@ def grant_list(request: OrganisationRequest, org: str) -> HttpResponse:
         "kinds": list(SubjectKind),
         "chosen": {name: request.GET.get(name, "") for name in ("server", "kind", "q")} | {"state": state},
         "filtered": any(request.GET.get(name) for name in ("server", "kind", "q")),
-        "tabs": tabs(org, "grants"),
+        "tabs": tabs(request, org, "grants"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_ACCESS),
     }
@@ -140,16 +140,18 @@ def grant_switch(request: OrganisationRequest, org: str, grant_id: UUID) -> Http
     return redirect("org:access", org)
 
 
-def tabs(org: str, active: str) -> list[dict[str, Any]]:
-    return [
-        {"label": "Grants", "url": reverse("org:access", args=[org]), "active": active == "grants"},
-        {"label": "Sessions", "url": reverse("org:sessions", args=[org]), "active": active == "sessions"},
-        {"label": "Policies", "url": reverse("org:policies", args=[org]), "active": active == "policy"},
-        {"label": "Limits", "url": reverse("org:limits", args=[org]), "active": active == "limits"},
-        {"label": "Connections", "url": reverse("org:connections", args=[org]), "active": active == "connections"},
-        {"label": "Files", "url": reverse("org:access-files", args=[org]), "active": active == "files"},
-        {"label": "What would happen", "url": reverse("org:access-explain", args=[org]), "active": active == "explain"},
+def tabs(request: OrganisationRequest, org: str, active: str) -> list[dict[str, Any]]:
+    """The pages of access, without those that this person may not open."""
+    pages = [
+        ("Grants", "org:access", "grants"),
+        ("Sessions", "org:sessions", "sessions"),
+        ("Policies", "org:policies", "policy"),
+        ("Limits", "org:limits", "limits"),
+        ("Connections", "org:connections", "connections"),
+        *([("Files", "org:access-files", "files")] if request.membership.can(Right.MANAGE_ACCESS) else []),
+        ("What would happen", "org:access-explain", "explain"),
     ]
+    return [{"label": label, "url": reverse(name, args=[org]), "active": active == word} for label, name, word in pages]
 
 
 def _filtered(

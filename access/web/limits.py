@@ -89,7 +89,7 @@ def limit_list(request: OrganisationRequest, org: str) -> HttpResponse:
     can_manage = request.membership.can(Right.MANAGE_ACCESS)
     context = {
         "rows": [_row(rule, own.get(rule.limit_id)) for rule in selectors.compile_limits()],
-        "tabs": tabs(org, "limits"),
+        "tabs": tabs(request, org, "limits"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_ACCESS),
     }

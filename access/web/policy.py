@@ -93,7 +93,7 @@ def policy_list(request: OrganisationRequest, org: str) -> HttpResponse:
     own = visible_to(viewer_of(request)).filter(owner_tenant=request.organisation).exclude(current_version=None)
     found = {server.pk: server for server in [*own[:_SERVERS_SHOWN], *servers]}
     context = {
-        "tabs": tabs(org, "policy"),
+        "tabs": tabs(request, org, "policy"),
         "servers": sorted(found.values(), key=lambda server: server.name),
         "own": {server.pk for server in found.values() if server.owner_tenant_id == request.organisation.pk},
     }
@@ -115,7 +115,7 @@ def policy_detail(request: OrganisationRequest, org: str, slug: str) -> HttpResp
             return redirect("org:server-policy", org, server.slug)
     rendered = rendering.render(request.organisation, server)
     context = {
-        "tabs": tabs(org, "policy"),
+        "tabs": tabs(request, org, "policy"),
         "server": server,
         "form": form,
         "is_own": is_own,

@@ -94,7 +94,7 @@ def session_list(request: OrganisationRequest, org: str) -> HttpResponse:
         "rows": [SessionRow(session, servers.get(session.server_id)) for session in page.object_list],
         "any": everything.exists(),
         "states": [{"label": label, "url": f"?state={name}", "active": name == state} for name, label in _STATES],
-        "tabs": tabs(org, "sessions"),
+        "tabs": tabs(request, org, "sessions"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_ACCESS),
     }

@@ -372,9 +372,9 @@ def _today_url(request: OrganisationRequest, row: CallRow) -> str:
 def _way_to_ask(org: str, row: CallRow) -> dict[str, str]:
     """The form that asks for what the call lacked, where that is access."""
     call = row.call
-    if row.words.remedy != "access" or row.server is None or call.api_key_id is None:
+    if row.words.remedy != "access" or row.server is None or row.key is None:
         return {}
-    url = ask_url(org, row.server.slug, key=call.api_key_id, tool=call.tool, decision=call)
+    url = ask_url(org, row.server.slug, key=row.key.pk, tool=call.tool, decision=call)
     return {"label": "Request access", "url": url}
 
 

@@ -127,6 +127,8 @@ class TestReading:
     @named([endpoint for endpoint in ENDPOINTS if not endpoint.parameters - {"org"}])
     def test_naming_things_of_acme_in_a_query_shows_nothing_of_them(self, stage, endpoint):
         things = {name: str(value) for name, value in stage.acme.parameters.items() if name != "org"}
+        # Names that bear the word would come back as what charlie asked for, which is no leak.
+        things = {name: value for name, value in things.items() if stage.acme.word not in value}
         asked = {
             **things,
             "server": str(stage.acme.server.pk),

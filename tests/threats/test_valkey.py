@@ -39,7 +39,7 @@ def test_a_forged_push_gives_nobody_a_right(stage: Stage, urls: tuple[str, str],
     forged = replace(
         held,
         revision=held.revision + 1000,
-        grants={server.server_id: tuple(replace(grant, subject=str(key.api_key_id)) for grant in grants)},
+        grants={server.server_id: tuple(replace(grant, key=str(key.api_key_id)) for grant in grants)},
     )
     message = {"kind": "tenant", "revision": forged.revision, "body": codec.to_json(forged)}
     with redis.Redis.from_url(urls[1]) as client:
@@ -56,7 +56,7 @@ def test_the_same_push_by_the_control_plane_is_taken(stage: Stage, urls: tuple[s
     server = stage.servers["ok"]
     grants = stage.world.loader.tenants[stage.acme.tenant_id].grants[server.server_id]
     granted = replace(
-        held, grants={server.server_id: tuple(replace(grant, subject=str(key.api_key_id)) for grant in grants)}
+        held, grants={server.server_id: tuple(replace(grant, key=str(key.api_key_id)) for grant in grants)}
     )
     message = {"kind": "tenant", "revision": granted.revision, "body": codec.to_json(granted)}
     with redis.Redis.from_url(urls[1]) as client:

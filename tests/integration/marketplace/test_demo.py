@@ -95,7 +95,7 @@ class TestFirstLoad:
         assert (key.tenant.slug, key.agent, env["MARKETPLACE_ORG"]) == ("acme", "demo-agent", "acme")
         assert key.scopes == ["catalog:read", "invoke"]
         with tenant_scope(key.tenant):
-            grants = {(g.server.slug, g.subject, g.max_trust, *g.side_effects) for g in Grant.objects.all()}
+            grants = {(g.server.slug, g.subject_key, g.max_trust, *g.side_effects) for g in Grant.objects.all()}
         assert grants == {(slug, str(key.pk), "low", "read") for slug in URLS}
 
     def test_the_file_is_for_its_owner_only(self, empty, tmp_path):
