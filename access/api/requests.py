@@ -18,7 +18,7 @@ from access.requests import deciding, opening, selectors
 from access.requests.events import open_terms
 from access.requests.opening import Ask
 from access.requests.rules import Terms
-from access.types import SideEffect, Trust
+from catalog.choices import SideEffect, TrustLevel
 from catalog.selectors.listing import find_server
 from catalog.types import Viewer
 from core.errors import InvalidError, NotFoundError
@@ -30,8 +30,6 @@ from tenants.models import Membership
 
 PAGE_SIZE = 100
 ACTS = ("approve", "reject", "ask", "answer", "withdraw")
-_TRUSTS = [trust.word for trust in Trust]
-_EFFECTS = [effect.value for effect in SideEffect]
 
 
 class TextField(serializers.CharField):
@@ -60,6 +58,7 @@ class RequestOut(serializers.ModelSerializer[AccessRequest]):
     server = serializers.CharField(source="server_name")
     tools = serializers.ListField(child=serializers.CharField(), source="tool_names")
     route = StageOut(many=True)
+    side_effects = serializers.ListField(child=serializers.ChoiceField(choices=SideEffect.choices), read_only=True)
 
     class Meta:
         model = AccessRequest
@@ -99,14 +98,16 @@ class RequestIn(serializers.Serializer[Any]):
     key = TextField(max_length=36, required=False, allow_blank=True)
     team = TextField(max_length=36, required=False, allow_blank=True)
     wants_session = serializers.BooleanField(default=False)
-    trust = serializers.ChoiceField(choices=_TRUSTS, required=False, help_text="At least; as a refusal names it.")
-    effect = serializers.ChoiceField(choices=_EFFECTS, required=False)
+    trust = serializers.ChoiceField(
+        choices=TrustLevel.choices, required=False, help_text="At least; as a refusal names it."
+    )
+    effect = serializers.ChoiceField(choices=SideEffect.choices, required=False)
 
 
 class TermsIn(serializers.Serializer[Any]):
     tools = serializers.ListField(child=TextField(max_length=128), max_length=500)
-    max_trust = serializers.ChoiceField(choices=_TRUSTS)
-    side_effects = serializers.ListField(child=serializers.ChoiceField(choices=_EFFECTS), max_length=3)
+    max_trust = serializers.ChoiceField(choices=TrustLevel.choices)
+    side_effects = serializers.ListField(child=serializers.ChoiceField(choices=SideEffect.choices), max_length=3)
     duration_h = serializers.IntegerField(min_value=1, max_value=24 * 366)
 
 

@@ -17,10 +17,11 @@ from access.api.requests import TextField
 from access.filing import rows
 from access.filing.directory import Directory
 from access.formats import manifests
-from access.formats.entries import EFFECTS, TRUSTS, SubjectEntry
+from access.formats.entries import SubjectEntry
 from access.models import AgentSession, Grant, Origin
 from access.services import grants, sessions
 from audit import services as audit
+from catalog.choices import SideEffect, TrustLevel
 from catalog.models import Server
 from catalog.policies import COMPATS, DECISIONS, ENFORCE_ON, PolicySettings
 from catalog.selectors.listing import visible_to
@@ -63,7 +64,7 @@ class SubjectIO(serializers.Serializer[Any]):
 class RuleIO(serializers.Serializer[Any]):
     name = TextField(max_length=128)
     decision = serializers.ChoiceField(["allow", "deny"], required=False, default="allow")
-    required_trust = serializers.ChoiceField(TRUSTS, required=False, default="low")
+    required_trust = serializers.ChoiceField(TrustLevel.choices, required=False, default="low")
 
 
 class GrantIn(serializers.Serializer[Any]):
@@ -71,8 +72,10 @@ class GrantIn(serializers.Serializer[Any]):
     subject = SubjectIO()
     name = TextField(required=False, allow_blank=True, max_length=253)
     namespace = TextField(required=False, allow_blank=True, max_length=63)
-    max_trust = serializers.ChoiceField(TRUSTS, default="low")
-    side_effects = serializers.ListField(child=serializers.ChoiceField(EFFECTS), default=["read"], allow_empty=False)
+    max_trust = serializers.ChoiceField(TrustLevel.choices, default="low")
+    side_effects = serializers.ListField(
+        child=serializers.ChoiceField(SideEffect.choices), default=["read"], allow_empty=False
+    )
     tool_rules = RuleIO(many=True, required=False, default=list, help_text="None: every tool.")
     conditions = serializers.JSONField(required=False, default=dict)
     policy_version = TextField(required=False, allow_blank=True, max_length=63, default="")
@@ -84,7 +87,7 @@ class GrantIn(serializers.Serializer[Any]):
 class GrantOut(serializers.ModelSerializer[Grant]):
     server = serializers.SerializerMethodField()
     subject = serializers.SerializerMethodField()
-    side_effects = serializers.ListField(child=serializers.ChoiceField(EFFECTS))
+    side_effects = serializers.ListField(child=serializers.ChoiceField(SideEffect.choices))
     tool_rules = RuleIO(many=True)
     state = serializers.ChoiceField(["active", "disabled", "expired", "revoked"])
 
@@ -120,7 +123,7 @@ class SessionIn(serializers.Serializer[Any]):
     subject = SubjectIO(help_text="A human, an agent or a team, or several of these.")
     name = TextField(required=False, allow_blank=True, max_length=253)
     namespace = TextField(required=False, allow_blank=True, max_length=63)
-    consented_trust = serializers.ChoiceField(TRUSTS, default="low")
+    consented_trust = serializers.ChoiceField(TrustLevel.choices, default="low")
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     idle_timeout_s = serializers.IntegerField(required=False, allow_null=True, min_value=60, max_value=2**31 - 1)
     policy_version = TextField(required=False, allow_blank=True, max_length=63, default="")

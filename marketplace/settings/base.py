@@ -239,7 +239,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
-    "ENUM_NAME_OVERRIDES": {"SideEffectEnum": "catalog.choices.SideEffect"},
+    "ENUM_NAME_OVERRIDES": {
+        "SideEffectEnum": "catalog.choices.SideEffect",
+        "TrustEnum": "catalog.choices.TrustLevel",
+        "DecisionEnum": "catalog.policies.DECISIONS",
+        "RequestStateEnum": "access.models.RequestState",
+    },
 }
 
 # Loopback and private addresses that servers of this installation may have, as host:port.

@@ -8,13 +8,22 @@ from django.test import Client
 from tenants.choices import Scope
 from tenants.services import api_keys
 from tests.isolation.conftest import Stage
-from tests.isolation.planted import fingerprint
+from tests.isolation.planted import Planted, fingerprint
 from tests.isolation.test_matrix import ENDPOINTS, NOT_DONE, UNSAFE, named, text_of
+from tests.isolation.urls import Endpoint
 
 API = [endpoint for endpoint in ENDPOINTS if endpoint.name.startswith("api:")]
 WITH_THINGS = [endpoint for endpoint in API if endpoint.parameters]
 LISTS = [endpoint for endpoint in API if not endpoint.parameters]
-POSTED = {"api:access-plan", "api:access-apply"}
+POSTED = {"api:access-plan", "api:access-apply", "api:access-simulations"}
+# What is asked about is named in the query; without it there is nothing to answer.
+QUERIES = {
+    "api:access-explain": ("server", "tool", "who"),
+    "api:access-who-can": ("server", "tool"),
+    "api:access-what-can": ("who",),
+}
+# Their answers hold no name that an organisation gave, but ids and short names of what it has.
+RECOGNISED_BY = {"api:access-explain": "grant_id", "api:access-what-can": "grant_id"}
 # They answer with numbers and words that everybody uses, so nothing of an organisation can be recognised in them.
 NUMBERS = {"api:facets", "api:audit-checkpoint"}
 
@@ -22,6 +31,21 @@ NUMBERS = {"api:facets", "api:audit-checkpoint"}
 def ask(key: str, path: str, method: str = "get", /, **query: object):
     client = Client(raise_request_exception=False, enforce_csrf_checks=True)
     return getattr(client, method)(path, query, headers={"Authorization": f"Bearer {key}"})
+
+
+def query_of(endpoint: Endpoint, planted: Planted) -> dict[str, str]:
+    """What an endpoint must be asked with, about things of one organisation."""
+    known = {"server": planted.server.slug, "tool": "list_invoices", "who": f"key:{planted.parameters['key_id']}"}
+    return {name: known[name] for name in QUERIES.get(endpoint.name, ())}
+
+
+def mark_of(endpoint: Endpoint, planted: Planted) -> str:
+    """What an answer about an organisation is recognised by."""
+    return str(planted.parameters[RECOGNISED_BY[endpoint.name]]) if endpoint.name in RECOGNISED_BY else planted.word
+
+
+def status_without_things(endpoint: Endpoint) -> int:
+    return 405 if endpoint.name in POSTED else 404 if endpoint.name in QUERIES else 200
 
 
 def with_scope(stage: Stage, scope: str) -> str:
@@ -32,15 +56,17 @@ def with_scope(stage: Stage, scope: str) -> str:
 class TestOwnKey:
     @named(API)
     def test_it_shows_what_is_its_organisation_s(self, stage, endpoint):
-        answer = ask(stage.acme.key, endpoint.path(stage.acme.parameters))
+        answer = ask(stage.acme.key, endpoint.path(stage.acme.parameters), **query_of(endpoint, stage.acme))
 
         assert answer.status_code == (405 if endpoint.name in POSTED else 200)
-        assert endpoint.name in NUMBERS | POSTED or stage.acme.word in text_of(answer)
+        assert endpoint.name in NUMBERS | POSTED or mark_of(endpoint, stage.acme) in text_of(answer)
         assert stage.globex.word not in text_of(answer)
+        assert mark_of(endpoint, stage.globex) not in text_of(answer)
 
     @named(API)
     def test_a_key_that_may_only_call_reads_nothing(self, stage, endpoint):
-        answer = ask(with_scope(stage, Scope.INVOKE), endpoint.path(stage.acme.parameters))
+        key, query = with_scope(stage, Scope.INVOKE), query_of(endpoint, stage.acme)
+        answer = ask(key, endpoint.path(stage.acme.parameters), **query)
 
         assert answer.status_code == 403
         assert answer.json()["code"] == "tenants.scope_missing"
@@ -73,6 +99,22 @@ class TestForeignKey:
             assert answer.status_code < 500
             assert stage.acme.word not in text_of(answer)
 
+    @named([endpoint for endpoint in API if endpoint.name in QUERIES])
+    def test_asking_about_a_thing_of_another_organisation_is_as_asking_about_nothing(self, stage, endpoint):
+        own, foreign = query_of(endpoint, stage.globex), query_of(endpoint, stage.acme)
+        answer = ask(stage.globex.key, endpoint.path({}), **own)
+        assert answer.status_code == 200
+        assert mark_of(endpoint, stage.globex) in text_of(answer)
+        assert mark_of(endpoint, stage.acme) not in text_of(answer)
+
+        for name in foreign.keys() - {"tool"}:  # both organisations' tools have the same name
+            for query in (foreign, own | {name: foreign[name]}):
+                answer = ask(stage.globex.key, endpoint.path({}), **query)
+
+                assert answer.status_code == 404
+                assert stage.acme.word not in text_of(answer)
+                assert str(stage.acme.parameters["grant_id"]) not in text_of(answer)
+
     @named(API)
     def test_it_changes_nothing(self, stage, endpoint):
         before = fingerprint(stage.cast.acme)
@@ -86,10 +128,12 @@ class TestForeignKey:
     def test_the_key_and_not_the_browser_s_session_says_whose_data_it_is(self, stage, endpoint):
         browser = stage.browsers["alice"]
         answer = browser.get(
-            endpoint.path(stage.acme.parameters), headers={"Authorization": f"Bearer {stage.globex.key}"}
+            endpoint.path(stage.acme.parameters),
+            query_of(endpoint, stage.acme),
+            headers={"Authorization": f"Bearer {stage.globex.key}"},
         )
 
-        assert answer.status_code == (404 if endpoint.parameters else 405 if endpoint.name in POSTED else 200)
+        assert answer.status_code == (404 if endpoint.parameters else status_without_things(endpoint))
         assert stage.acme.word not in text_of(answer)
 
 
