@@ -53,13 +53,19 @@ class Ear:
 
 
 class Hearing:
-    """One subscription at the server, replaced as a whole when something else is wanted."""
+    """One subscription at the server, replaced as a whole when something else is wanted, and only then: what the server has
+    said on it and nobody has read yet would be lost."""
 
-    __slots__ = ("holds", "task")
+    __slots__ = ("holds", "task", "wanted")
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: tuple[Any, ...]) -> None:
+        self.wanted = wanted
         self.holds = asyncio.Event()  # it does, or it has ended
         self.task: asyncio.Task[None] | None = None
+
+    def serves(self, wanted: tuple[Any, ...]) -> bool:
+        """Whether this is what is wanted, and still asked for."""
+        return self.wanted == wanted and self.task is not None and not self.task.done()
 
     async def stop(self) -> None:
         if self.task is not None:
@@ -112,8 +118,11 @@ class Listening:
         self._bus.tell(_KIND, {"session": session.name, "token": ear.token})
         hearing: Hearing | None = None
         try:
-            while not (state := await self._sessions.state(session.name)).ended:
+            while True:
+                # Before the state is read: a change while it is on its way here is another round's.
                 ear.changed.clear()
+                if (state := await self._sessions.state(session.name)).ended:
+                    break
                 hearing = await self._follow(call, peer, session, state, ear, hearing)
                 await ear.changed.wait()
         finally:
@@ -130,11 +139,14 @@ class Listening:
     ) -> Hearing | None:
         """Hear what is wanted now, and end what was heard before once that holds."""
         wanted = {} if ear.muted else requests.filter_of(session, state.subscriptions)
-        hearing = None
-        if wanted:
-            hearing = Hearing()
+        hearing, subject = None, (wanted, state.level)
+        if wanted and earlier is not None and earlier.serves(subject):
+            hearing, earlier = earlier, None
+        elif wanted:
+            hearing = Hearing(subject)
             hearing.task = asyncio.create_task(self._hear(call, peer, session, state, wanted, ear, hearing.holds))
             hearing.task.add_done_callback(lambda _: hearing.holds.set())
+        if hearing is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hearing.holds.wait(), _HOLDING_S)
         if earlier is not None:
