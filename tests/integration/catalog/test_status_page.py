@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from allauth.mfa.models import Authenticator
 
-from catalog.choices import Health
+from catalog.choices import Health, Status
 from catalog.health.models import HealthCheck, HealthDay, HealthRun, Incident
 from catalog.models import Server
 from core import clock
@@ -94,6 +94,9 @@ class TestStatusPage:
 class TestOperators:
     def test_the_worst_come_first_with_incidents_and_rounds(self, measured, signed_in):
         Authenticator.objects.create(user=measured.olga, type=Authenticator.Type.TOTP, data={})
+        with platform_scope():
+            # Tests that commit leave servers behind.
+            Server.objects.exclude(pk__in=[measured.payments.pk, measured.vault.pk]).update(status=Status.REMOVED)
         page = signed_in(measured.olga).get("/operations/health/").content.decode()
 
         assert "9.0 s" in page
