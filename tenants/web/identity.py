@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from core.errors import ForbiddenError, InvalidError, MarketplaceError, NotFoundError
-from tenants.choices import Right
+from tenants.choices import Right, Role
 from tenants.models import EmailDomain, GroupRule, IdentityProvider, Membership, Team
 from tenants.models.identity import ASSIGNED_ROLES
 from tenants.requests import OrganisationRequest
@@ -46,7 +46,8 @@ class ProviderForm(forms.Form):
     groups_claim = forms.CharField(
         label="Claim with groups", max_length=100, initial="groups", widget=forms.TextInput(attrs=_PLAIN)
     )
-    default_role = forms.ChoiceField(label="Role of newcomers", choices=ASSIGNED_ROLES)
+    # Whoever saves without looking makes nobody an admin.
+    default_role = forms.ChoiceField(label="Role of newcomers", choices=ASSIGNED_ROLES, initial=Role.MEMBER)
     enabled = forms.BooleanField(label="People can sign in with it", required=False, initial=True)
     joins = forms.BooleanField(
         label="Whoever signs in becomes a member",

@@ -408,3 +408,12 @@ class TestPage:
             answer = browser.post("/o/globex/settings/identity/", {"action": action, "id": str(row.pk)})
             assert answer.status_code == 404
         assert EmailDomain.objects.filter(pk=row.pk, proven_at__isnull=False).exists()
+
+
+def test_newcomers_are_members_unless_somebody_chooses_otherwise(cast, signed_in):
+    page = signed_in(cast.alice).get(PAGE).content.decode()
+
+    chosen = re.findall(
+        r'<option value="(\w+)" selected', page[page.index('name="default_role"') :].partition("</select>")[0]
+    )
+    assert chosen == ["member"]
