@@ -71,7 +71,7 @@ def _limit(tenant: Tenant) -> None:
 
 def make_server(provider_tenant: Tenant, url: str) -> Server:
     from audit.services import SYSTEM  # noqa: PLC0415 - models exist only after setup
-    from billing import services as billing  # noqa: PLC0415
+    from billing.services import prices as billing  # noqa: PLC0415
     from catalog.models import Provider  # noqa: PLC0415
     from catalog.services import servers  # noqa: PLC0415
     from catalog.types import Inventory, Listing  # noqa: PLC0415

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from billing import selectors
 from billing.models import PriceVersion
+from billing.selectors import prices as selectors
 from catalog.selectors.extras import PriceTag, ServerPrices
 
 

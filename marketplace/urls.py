@@ -7,6 +7,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from access.web.connections import came_back
+from billing.web import urls as billing
 from marketplace.pages import (
     adopting,
     claims,
@@ -51,6 +52,8 @@ urlpatterns = [
     path("operations/import/", imports.operations_import, name="operations-import"),
     path("operations/quarantine/", quarantine.quarantine, name="operations-quarantine"),
     *sources.patterns("operations/sources/", "operations-"),
+    path("operations/billing/", include(billing.operations)),
+    path("webhooks/", include(billing.callbacks)),
     path("admin/", admin.site.urls),
     path("api/runtime/", include(("access.api.runtime.urls", "runtime"))),
     path("api/v1/runtime/", include(("access.api.runtime.urls", "runtime"), namespace="runtime-v1")),

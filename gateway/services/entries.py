@@ -19,8 +19,8 @@ from access.models import CredentialStatus, UpstreamCredential
 from access.services import connections
 from access.services import sessions as agent_sessions
 from access.types import GrantRule, SessionRule
-from billing import selectors as billing
 from billing.models import PriceVersion
+from billing.selectors import prices as billing
 from catalog.cards import health_of
 from catalog.choices import AuthMode, DriftFinder, Status, Visibility
 from catalog.models import Server, ServerVersion

@@ -18,7 +18,7 @@ from django.db import transaction
 
 from access.services.connect import connect
 from audit.services import Party
-from billing import services as billing
+from billing.services import prices as billing
 from catalog.choices import Status
 from catalog.models import Provider, Server
 from catalog.services import servers

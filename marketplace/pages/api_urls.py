@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("calls.api.urls")),
     path("", include("access.api.urls")),
     path("", include("tenants.api.urls")),
+    path("billing/", include("billing.api.urls")),
     path("audit/export/", AuditExportAPI.as_view(), name="audit-export"),
     path("audit/checkpoint/", AuditCheckpointAPI.as_view(), name="audit-checkpoint"),
 ]

@@ -23,6 +23,7 @@ from access.web import (
     sessions,
 )
 from audit.web import views as audit
+from billing.web import urls as billing
 from catalog.web import claims, serving
 from marketplace.pages import calls, decisions, live, playground
 from notifications.web import views as notifications
@@ -108,6 +109,7 @@ urlpatterns = [
     path("claims/new/", claims.claim_create, name="claim-create"),
     path("claims/<uuid:claim_id>/", claims.claim_detail, name="claim"),
     path("claims/<uuid:claim_id>/give-up/", claims.claim_give_up, name="claim-give-up"),
+    *billing.organisation,
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),
     path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),

@@ -28,7 +28,7 @@ from access.services import playground
 from access.types import Decision, SideEffect
 from access.web.requests import denied_url
 from access.web.viewing import get_server, grant_url, servers_by_id, tool_to_try, viewer_of
-from billing import selectors as billing
+from billing.selectors import prices as billing
 from calls import selectors as calls
 from calls.models import Call
 from catalog.models import Server, Tool

@@ -62,7 +62,7 @@ def _tenant(number: int, owner: Any, servers: list[Any]) -> dict[str, str]:
 
 def _server(provider_tenant: Any, slug: str, url: str) -> Any:
     from audit.services import SYSTEM
-    from billing import services as billing
+    from billing.services import prices as billing
     from catalog.models import Provider
     from catalog.services import servers
     from catalog.types import Inventory, Listing, ToolDeclaration

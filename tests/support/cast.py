@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 from audit.services import SYSTEM
-from billing import services as billing
+from billing.services import prices as billing
 from catalog.models import Provider, Server
 from catalog.services import servers
 from catalog.types import Inventory, Listing, ToolDeclaration

@@ -16,7 +16,7 @@ from access.services import grants
 from access.services.grants import Subject
 from access.types import SideEffect, Trust
 from audit.services import SYSTEM
-from billing import services as billing
+from billing.services import prices as billing
 from catalog.choices import Status
 from catalog.models import Server
 from core import clock

@@ -9,7 +9,7 @@ from allauth.account.models import EmailAddress
 from django.core.management import CommandError, call_command
 
 from access.models import Grant
-from billing.selectors import current_prices
+from billing.selectors.prices import current_prices
 from catalog.models import Server
 from catalog.types import Inventory
 from core import keys

@@ -8,8 +8,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from audit.admin import operator
-from billing import services
 from billing.models import PriceVersion
+from billing.services import prices
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -48,7 +48,7 @@ class PriceVersionAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: PriceVersion, form: Any, change: bool) -> None:
         """The service writes the row, its audit event and the word to the gateways; the admin shows what it wrote."""
-        price = services.set_price(
+        price = prices.set_price(
             server=obj.server,
             rate=obj.rate,
             tool=obj.tool,

@@ -1,0 +1,5 @@
+"""Billing in the operators' admin, one module a subject."""
+
+from billing.admin import prices
+
+__all__ = ["prices"]

@@ -1,0 +1,13 @@
+"""The REST API of money, `/api/v1/billing/…`, one line a subject."""
+
+from __future__ import annotations
+
+from billing.api import earnings, invoices, payments, plans, usage
+
+urlpatterns = [
+    *plans.urls,
+    *usage.urls,
+    *invoices.urls,
+    *earnings.urls,
+    *payments.urls,
+]

@@ -1,0 +1,1 @@
+"""The arithmetic of money: pure functions without Django, clock or chance. Whoever needs "now" hands it in."""

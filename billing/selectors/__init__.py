@@ -1,0 +1,1 @@
+"""Reading money, one module a subject."""

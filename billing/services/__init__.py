@@ -1,0 +1,1 @@
+"""What changes money, one module a subject."""

@@ -1,0 +1,1 @@
+"""Jobs of billing, one module a subject; what is imported here is what Celery finds."""

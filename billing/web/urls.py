@@ -1,0 +1,26 @@
+"""The pages of money, one line a subject: of an organisation (`/o/<org>/…`), of operators (`/operations/billing/…`), and the
+addresses that payment providers call (`/webhooks/…`)."""
+
+from __future__ import annotations
+
+from billing.web import earnings, invoices, payments, plans, usage
+
+organisation = [
+    *plans.urls,
+    *usage.urls,
+    *invoices.urls,
+    *earnings.urls,
+    *payments.urls,
+]
+
+operations = [
+    *plans.operations,
+    *usage.operations,
+    *invoices.operations,
+    *earnings.operations,
+    *payments.operations,
+]
+
+callbacks = [
+    *payments.callbacks,
+]
