@@ -1,8 +1,8 @@
 """Closed: what may have had an effect is never sent twice, and repeats stay a small part of what a server gets.
 
 Sent again, once: anything that never left us because no connection came about; and lists, reads and tools that are approved
-as reading and say that repeating changes nothing, when the server answers 502, 503 or 504, or 429 with a time to come back. At
-most a fifth of the calls under way at a server, and three in any case, may be repeats.
+as reading and say that repeating changes nothing, when the server answers 502, 503 or 504, or 429 with a time to come back, or
+closes a kept connection without a word. At most a fifth of the calls under way at a server, and three in any case, are repeats.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 from access.engine import METHOD_RULES, MethodRule
 from access.types import SideEffect
 from gateway.context import CallContext
+from gateway.upstream.http1 import UpstreamBrokenError
 
 MAX_ATTEMPTS = 2
 _AGAIN = frozenset({502, 503, 504})
@@ -33,6 +34,11 @@ def is_repeatable(call: CallContext) -> bool:
     if message.method == "tasks/get":
         return True
     return METHOD_RULES.get(message.method) in _HARMLESS and message.method not in _WITH_STATE
+
+
+def is_harmless(call: CallContext, failure: UpstreamBrokenError) -> bool:
+    """Whether a request that failed so may be sent again: it never left, or it came too late and twice is no more than once."""
+    return not failure.sent or (failure.stale and is_repeatable(call))
 
 
 def pause_after(call: CallContext, status: int) -> float | None:

@@ -133,7 +133,11 @@ class LegacyPeer:
             is_last = True
 
     async def _attempt(self, call: CallContext, request: Ask) -> tuple[Session, Exchange, Json]:
-        session = await self._pool.lease(call, request)
+        try:
+            session = await self._pool.lease(call, request)
+        except UpstreamBrokenError as exc:
+            exc.sent = False  # the handshake broke off: the request itself has not left
+            raise
         call.upstream_protocol = str(session.welcome.get("protocolVersion", ""))
         call.attempts += 1
         exchange: Exchange | None = None

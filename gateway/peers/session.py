@@ -60,6 +60,7 @@ class Session:
         self._level = ""
         self._number = 0
         self._open: dict[int, Exchange] = {}
+        self._notes: set[asyncio.Task[None]] = set()  # on their way
 
     @property
     def server_info(self) -> Any:
@@ -124,7 +125,7 @@ class Session:
         """Nobody waits for the answer any more: the server is told."""
         if self._open.pop(exchange.number, None) is not None and not exchange.answered:
             note = {"requestId": exchange.number, "reason": "The caller left."}
-            self._spawn(self._say(exchange.call, _notification("notifications/cancelled", note)))
+            self._say(exchange.call, _notification("notifications/cancelled", note))
         exchange.close()
 
     async def respond(self, exchange: Exchange, request: Json, result: Any) -> None:
@@ -134,6 +135,8 @@ class Session:
     async def close(self) -> None:
         """End the session at the server, as well as can be."""
         self.fail(UpstreamBrokenError("the session was closed"))
+        if self._notes:
+            await asyncio.wait(self._notes, timeout=_FAREWELL_S)  # what is said last finds the session still there
         if self.call is not None:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_FAREWELL_S):
@@ -196,7 +199,7 @@ class Session:
     def _reply(self, message: Json, outcome: Json, exchange: Exchange | None) -> None:
         call = exchange.call if exchange is not None else self.call
         if call is not None:
-            self._spawn(self._say(call, lossless.dumps({"jsonrpc": "2.0", "id": message["id"], **outcome})))
+            self._say(call, lossless.dumps({"jsonrpc": "2.0", "id": message["id"], **outcome}))
 
     def _withdraw(self, message: Json) -> None:
         """The server does not need its question answered any more."""
@@ -218,7 +221,13 @@ class Session:
         except Exception as exc:  # noqa: BLE001 - told to whoever reads the exchange
             await exchange.put(exc)
 
-    async def _say(self, call: CallContext, body: bytes) -> None:
+    def _say(self, call: CallContext, body: bytes) -> None:
+        """Send what nobody waits for."""
+        task = self._spawn(self._tell(call, body))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _tell(self, call: CallContext, body: bytes) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_FAREWELL_S):
                 await self.link.tell(call, body)

@@ -29,8 +29,7 @@ async def first_reply(upstreams: Upstreams, call: CallContext, make: Make) -> Re
         try:
             reply = await upstreams.exchange(target, make(target, call))
         except UpstreamBrokenError as exc:
-            # Bytes that never left had no effect, whatever the request was.
-            if exc.sent or call.attempts >= retries.MAX_ATTEMPTS or not _repeat(call):
+            if not retries.is_harmless(call, exc) or call.attempts >= retries.MAX_ATTEMPTS or not _repeat(call):
                 raise
             await asyncio.sleep(retries.jitter())
             continue
@@ -47,7 +46,7 @@ async def again(call: CallContext, failure: Exception) -> bool:
     """Whether a request that failed so within a session may be sent once more; the pause before that is over then."""
     pause: float | None = None
     if isinstance(failure, UpstreamBrokenError):
-        if not failure.sent and call.attempts < retries.MAX_ATTEMPTS:
+        if retries.is_harmless(call, failure) and call.attempts < retries.MAX_ATTEMPTS:
             pause = retries.jitter()
     elif isinstance(failure, RefusedError) and failure.error_code == "upstream.failed":
         pause = retries.pause_after(call, call.status)

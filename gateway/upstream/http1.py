@@ -22,13 +22,17 @@ IDLE_S = 4.0
 
 
 class UpstreamBrokenError(Exception):
-    """No usable reply. `sent` tells whether the server may have seen the request; `code` is of the table of refusals."""
+    """No usable reply. `sent` tells whether the server may have seen the request; `code` is of the table of refusals.
+
+    `stale`: it went out on a connection that was kept from an earlier request, and that ended without a byte of a reply. Most
+    often the server was just closing it (RFC 9112, 9.3.1), but nobody can know.
+    """
 
     code: ClassVar[str] = "upstream.failed"
 
-    def __init__(self, message: str, *, sent: bool = True) -> None:
+    def __init__(self, message: str, *, sent: bool = True, stale: bool = False) -> None:
         super().__init__(message)
-        self.sent = sent
+        self.sent, self.stale = sent, stale
 
 
 class ReplyTooLargeError(UpstreamBrokenError):
@@ -195,7 +199,8 @@ class Connection(asyncio.Protocol):
         reply = self._reply
         if reply is not None and self._head_done and not reply.complete and self._ends_at_close(reply):
             reply.complete = True
-        self._error = self._error or UpstreamBrokenError("the server closed the connection")
+        stale = reply is not None and not self._head_bytes and self.idle_since > 0
+        self._error = self._error or UpstreamBrokenError("the server closed the connection", stale=stale)
         self._notify()
         if self._started is not None and not self._started.done():
             self._started.set_exception(self._error)

@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +85,18 @@ async def _flaky(request: Received, writer: Writer) -> None:
     else:
         _SEEN.add(nonce)
         writer.write(http(503, b"", "text/plain"))
+
+
+_TIRED: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+async def _tired(request: Received, writer: Writer) -> None:
+    """An answer to the first request of a connection; the next one finds it closing."""
+    if writer in _TIRED:
+        writer.close()
+    else:
+        _TIRED.add(writer)
+        writer.write(http(200, result(request)))
 
 
 async def _unwell(request: Received, writer: Writer) -> None:

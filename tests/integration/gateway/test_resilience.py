@@ -98,6 +98,22 @@ class TestRepeats:
             assert (response.status_code, len(seen)) == (status, times)
             assert served.stage.row(response)["attempts"] == times
 
+    def test_a_kept_connection_that_the_server_was_just_closing_costs_no_call_that_may_be_repeated(
+        self, stage: Stage
+    ) -> None:
+        served = serve(stage, "tired")
+        (first, _), (second, seen) = served.once(), served.once()
+        assert (first.status_code, second.status_code, seen) == (200, 200, 2)
+        assert served.stage.row(second)["attempts"] == 2
+        # The last attempt left a connection behind, so that this request is the second one of it.
+        response, seen = served.once("write")
+        assert (response.status_code, seen) == (502, 1)
+        assert served.stage.row(response)["attempts"] == 1
+
+    def test_a_fresh_connection_that_is_cut_is_no_accident(self, stage: Stage) -> None:
+        response, seen = serve(stage, "reset").once()
+        assert (response.status_code, seen) == (502, 1)
+
     def test_two_attempts_are_all(self, stage: Stage) -> None:
         response, seen = serve(stage, "unwell").once()
         assert (response.status_code, seen) == (502, 1)  # a plain 500 says nothing about coming back
