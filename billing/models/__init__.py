@@ -1,13 +1,38 @@
 """Rows of billing, one module a subject. All of them live in `public` and say whose they are by a tenant or a provider."""
 
+from billing.models.credit import CreditNote, CreditNoteLine, CreditTarget, Document
+from billing.models.invoice import (
+    BillingProfile,
+    Invoice,
+    InvoiceCounter,
+    InvoiceKind,
+    InvoiceLine,
+    InvoiceState,
+    LineKind,
+    Settlement,
+    SettlementSource,
+)
 from billing.models.ledger import LedgerAccount, LedgerBalance, LedgerPosting, LedgerSnapshot, LedgerTransaction
 from billing.models.price import PriceVersion
 
 __all__ = [
+    "BillingProfile",
+    "CreditNote",
+    "CreditNoteLine",
+    "CreditTarget",
+    "Document",
+    "Invoice",
+    "InvoiceCounter",
+    "InvoiceKind",
+    "InvoiceLine",
+    "InvoiceState",
     "LedgerAccount",
     "LedgerBalance",
     "LedgerPosting",
     "LedgerSnapshot",
     "LedgerTransaction",
+    "LineKind",
     "PriceVersion",
+    "Settlement",
+    "SettlementSource",
 ]

@@ -7,4 +7,5 @@ from marketplace.settings.security import *  # noqa: F403  isort:skip
 from marketplace.settings.operators import *  # noqa: F403  isort:skip
 from marketplace.settings.health import *  # noqa: F403  isort:skip
 from marketplace.settings.imports import *  # noqa: F403  isort:skip
+from marketplace.settings.invoicing import *  # noqa: F403  isort:skip
 from marketplace.settings.playground import *  # noqa: F403  isort:skip
