@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from marketplace.supervisor.datafolder import read_env_file
@@ -28,6 +28,7 @@ class RunningStack:
     port: int
     data: Path
     supervisor: subprocess.Popen[bytes]
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def demo(self) -> dict[str, str]:
@@ -37,7 +38,7 @@ class RunningStack:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of its processes, to run management commands against it."""
-        return {**clean_environment(), **read_env_file(self.data / "run" / "instance.env")}
+        return {**clean_environment(), **self.given, **read_env_file(self.data / "run" / "instance.env")}
 
     def pids(self) -> dict[str, int]:
         """The processes that run at this moment, by name."""
@@ -84,7 +85,7 @@ def running_stack(
         wait_until(lambda: _ready(said) or supervisor.poll() is not None, "READY", deadline_s=_READY_S)
         text = said.read_text(encoding="utf-8")
         assert _ready(said), f"the start ended:\n{text}"
-        yield RunningStack(text.rstrip().rpartition("READY ")[2], port, data, supervisor)
+        yield RunningStack(text.rstrip().rpartition("READY ")[2], port, data, supervisor, environment or {})
     finally:
         if supervisor.poll() is None:
             supervisor.terminate()
