@@ -7,6 +7,7 @@ BILLING_ENTITY = env.text(
     "Short name of the selling company; numbers of invoices begin with it and run without gaps within it.",
     "MKT",
 )
+BILLING_CURRENCY = env.text("MARKETPLACE_BILLING_CURRENCY", "The one currency of invoices, three letters.", "USD")
 BILLING_SELLER = {
     "name": env.text(
         "MARKETPLACE_SELLER_NAME", "Legal name of the selling company, as invoices say it.", "Marketplace"
