@@ -10,16 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import psycopg
 from psycopg import pq, sql
 
-from calls import rows
+from calls import locks, rows
 from calls.record import CallRecord
 
-_SETUP = "SET synchronous_commit = on; SET statement_timeout = {}; SET jit = off"
+_SETUP = (
+    "SET synchronous_commit = on; SET statement_timeout = {}; SET jit = off; SET plan_cache_mode = force_generic_plan"
+)
 _PREPARED_MAX = 1000
+_LOCK = b"calls_lock"
+_PREPARE_LOCK = (
+    f"PREPARE {_LOCK.decode()} (integer[]) AS "  # noqa: S608 - our own name and number
+    f"SELECT pg_advisory_xact_lock_shared({locks.CLASS}, key) FROM unnest($1) key"
+)
 _CONNECT_S = 3
 # Not the rows but the server: shutdown, resources, connection, deadline, a standby that cannot write.
 _AVAILABILITY = frozenset({"08", "53", "57", "58", "40", "25"})
@@ -60,6 +67,7 @@ class Link:
             timeout_ms = sql.Literal(int(statement_timeout_s * 1000))
             await conn.execute(sql.SQL(_SETUP).format(timeout_ms))
             await conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            await conn.execute(_PREPARE_LOCK.encode())
         except BaseException:
             await conn.close()
             raise
@@ -68,7 +76,8 @@ class Link:
     async def insert(self, groups: Mapping[str, Sequence[CallRecord]]) -> None:
         """Commit rows by schema, all or none. Raises LinkLostError or RowsRefusedError.
 
-        Sorted, so that two writers never wait for each other in opposite orders.
+        Sorted, so that two writers never wait for each other in opposite orders. The lock that keeps a period from being closed
+        goes first, in a statement of its own: the rows' own statement sees what was committed before it got the lock.
         """
         if self._done is not None and not self._done.done():
             raise LinkLostError("a group is under way")
@@ -76,6 +85,7 @@ class Link:
         self._fresh.clear()
         self._done = self._loop.create_future()
         try:
+            self._lock(groups)
             for schema in sorted(groups):
                 self._pg.send_query_prepared(self._prepared(schema), rows.parameters(groups[schema]))
             self._pg.pipeline_sync()
@@ -95,6 +105,11 @@ class Link:
         self.lose()
         with contextlib.suppress(psycopg.Error, OSError):
             await self._conn.close()
+
+    def _lock(self, schemas: Iterable[str]) -> None:
+        """Of all organisations of a group, in the order of their numbers."""
+        keys = sorted({locks.key_of(schema) for schema in schemas})
+        self._pg.send_query_prepared(_LOCK, [("{" + ",".join(map(str, keys)) + "}").encode()])
 
     def _prepared(self, schema: str) -> bytes:
         name = self._statements.get(schema)

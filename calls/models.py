@@ -63,6 +63,34 @@ class Call(models.Model):
     risk = models.TextField(db_default="")
     agent_session_id = models.UUIDField(null=True)
     policy_version = models.TextField(db_default="")
+    # Of `Period`; None for rows from before there were periods, which are never billed.
+    period_id = models.IntegerField(null=True)
 
     class Meta:
         ordering = ["-call_id"]
+
+
+class PeriodState(models.TextChoices):
+    OPEN = "open", "Open"
+    CLOSING = "closing", "Closing"  # its month is over; calls that were under way still join it
+    CLOSED = "closed", "Closed"  # no call joins it any more
+    INVOICED = "invoiced", "Invoiced"
+
+
+class Period(models.Model):
+    """A month of UTC in which calls are billed together: half-open, apart from the others, its state goes forward only.
+
+    The id is the month, such as 202611. The table is made by SQL with its guards: one period at least is always open.
+    """
+
+    id = models.IntegerField(primary_key=True)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    state = models.TextField(choices=PeriodState.choices, default=PeriodState.OPEN)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.id // 100:04d}-{self.id % 100:02d}"

@@ -32,6 +32,11 @@ class Month:
         return Month(self.year + 1, 1) if self.month == 12 else Month(self.year, self.month + 1)
 
     @property
+    def number(self) -> int:
+        """Such as 202611: the id of its period."""
+        return self.year * 100 + self.month
+
+    @property
     def starts_at(self) -> datetime:
         return datetime(self.year, self.month, 1, tzinfo=UTC)
 

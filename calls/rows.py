@@ -26,22 +26,38 @@ _OWN = [column for column in COLUMNS if column[0] not in ALIKE]
 ORDERED = [*_ALIKE, *_OWN]
 # For groups up to this size whole columns are kept.
 _KEPT_GROUP = 64
+_INSERT = """
+WITH live AS MATERIALIZED (SELECT id, starts_at, ends_at FROM {periods} WHERE state IN ('open', 'closing'))
+INSERT INTO {table} ({columns}, period_id)
+SELECT u.*, coalesce(
+    (SELECT id FROM live WHERE u.occurred_at >= starts_at AND u.occurred_at < ends_at), (SELECT min(id) FROM live)
+) FROM unnest({arrays}) AS u ({columns}) ON CONFLICT DO NOTHING
+"""
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\x00": ""})
 
 
 def insert_statement(schema: str, *, numbered: bool = False) -> bytes:
     """Insert the rows of one schema; a row that is already there stays as it is. Composed once, as it never changes.
 
-    `numbered` is how libpq wants its parameters, instead of how psycopg's cursors do.
+    Each row gets the period in which it occurred, or the oldest that is not closed: a late row is billed then. The statement
+    before it in the transaction must have taken the lock of `calls.locks`. `numbered` is how libpq wants its parameters,
+    instead of how psycopg's cursors do.
     """
     columns = sql.SQL(", ").join(sql.Identifier(name) for name, _ in ORDERED)
     arrays = sql.SQL(", ").join(
         sql.SQL(f"{f'${number}' if numbered else '%s'}::{kind}[]")  # type: ignore[arg-type]
         for number, (_, kind) in enumerate(ORDERED, 1)
     )
-    statement = sql.SQL("INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING")
-    table = sql.Identifier(schema, "calls_call")
-    return statement.format(table=table, columns=columns, arrays=arrays).as_bytes(None)
+    return (
+        sql.SQL(_INSERT)
+        .format(
+            table=sql.Identifier(schema, "calls_call"),
+            periods=sql.Identifier(schema, "calls_period"),
+            columns=columns,
+            arrays=arrays,
+        )
+        .as_bytes(None)
+    )
 
 
 def encode(records: Sequence[CallRecord]) -> list[str]:

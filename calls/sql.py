@@ -84,3 +84,66 @@ BEGIN
     GRANT INSERT, SELECT ON calls_call TO {METER_ROLE};
 END $$;
 """
+
+# The role is made and granted with the calls. A row of a period says whether calls may still join it.
+CREATE_PERIODS = f"""
+{REFUSE_CHANGE}
+CREATE OR REPLACE FUNCTION public.calls_period_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    is_first boolean;
+    has_next boolean;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state <> 'open' OR NEW.closed_at IS NOT NULL THEN
+            RAISE EXCEPTION 'a period begins open' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF (NEW.id, NEW.starts_at, NEW.ends_at) IS DISTINCT FROM (OLD.id, OLD.starts_at, OLD.ends_at)
+       OR (OLD.state, NEW.state) NOT IN (('open', 'closing'), ('closing', 'closed'), ('closed', 'invoiced'))
+       OR (NEW.closed_at IS NULL) <> (NEW.state = 'closing')
+       OR (NEW.state = 'invoiced' AND NEW.closed_at <> OLD.closed_at) THEN
+        RAISE EXCEPTION 'a period goes from open to closing, closed and invoiced, and nothing else of it changes'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NEW.state = 'closed' THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %1$I.%2$I WHERE ends_at <= $1 AND state IN (''open'', ''closing'')),'
+            ' EXISTS (SELECT FROM %1$I.%2$I WHERE starts_at >= $2 AND state = ''open'')', TG_TABLE_SCHEMA, TG_TABLE_NAME)
+            INTO is_first, has_next USING NEW.starts_at, NEW.ends_at;
+        IF NOT is_first OR NOT has_next THEN
+            RAISE EXCEPTION 'a period is closed after those before it, and while a later one is open'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TABLE calls_period (
+    id integer PRIMARY KEY,
+    starts_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,
+    state text NOT NULL DEFAULT 'open',
+    closed_at timestamptz,
+    CONSTRAINT calls_period_state CHECK (state IN ('open', 'closing', 'closed', 'invoiced')),
+    CONSTRAINT calls_period_length CHECK (starts_at < ends_at),
+    CONSTRAINT calls_period_apart EXCLUDE USING gist (tstzrange(starts_at, ends_at) WITH &&)
+);
+CREATE TRIGGER calls_period_guard BEFORE INSERT OR UPDATE ON calls_period
+    FOR EACH ROW EXECUTE FUNCTION public.calls_period_guard();
+CREATE TRIGGER calls_period_kept BEFORE DELETE ON calls_period
+    FOR EACH ROW EXECUTE FUNCTION public.marketplace_refuse_change();
+CREATE TRIGGER calls_period_no_truncate BEFORE TRUNCATE ON calls_period
+    FOR EACH STATEMENT EXECUTE FUNCTION public.marketplace_refuse_change();
+"""  # noqa: S608 - the table is the trigger's own
+
+# Calls must find a period from the first moment on: this month's and the next one's.
+FIRST_PERIODS = """
+INSERT INTO calls_period (id, starts_at, ends_at)
+SELECT to_char(month, 'YYYYMM')::integer, month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC'
+FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month' AS month FROM generate_series(0, 1) n) m;
+"""
+
+GRANT_PERIODS = f"GRANT SELECT ON calls_period TO {METER_ROLE};"
+
+# Rows from before there were periods keep none, and are never billed.
+ADD_PERIOD = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call ADD COLUMN period_id integer"
+DROP_PERIOD = "ALTER TABLE calls_call DROP COLUMN period_id; DROP TABLE calls_period"

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice, takewhile
 from typing import TypeVar
@@ -30,7 +31,7 @@ from calls import spool as spools
 from calls.journal import Journal, Orphan
 from calls.link import Link, LinkLostError, RowsRefusedError
 from calls.record import CallRecord, Outcome
-from core import failpoints
+from core import clock, failpoints
 from core.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ MAX_WAITING = 20_000
 DEADLINE_S = 5.0
 SPOOL_AFTER_S = 0.25
 SWEEP_S = 3.0
+TOO_LATE = timedelta(days=35)
+AHEAD = timedelta(minutes=5)
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 _DRAIN_BYTES = 1024 * 1024
 _SPOOL_AGAIN_S = 0.5
@@ -349,8 +352,8 @@ class CallWriter:
 
     async def _insert_owed(self, records: Sequence[CallRecord]) -> None:
         """Insert rows that are on disk. Returns when all are in the table or refused by it. Raises NotRecordedError."""
-        now = self._loop.time()
-        items = [_Waiting(record, self._loop.create_future(), now, is_owed=True) for record in records]
+        now, moment = self._loop.time(), clock.now()
+        items = [_Waiting(in_time(record, moment), self._loop.create_future(), now, is_owed=True) for record in records]
         self._queue.extend(items)
         self._wake.set()
         for item in items:
@@ -457,6 +460,23 @@ def unknown(record: CallRecord) -> CallRecord:
     zero = Decimal(0)
     error = f"calls.not_recorded: {record.error}"
     return replace(record, outcome=Outcome.UNKNOWN, billable=False, quantity=zero, price=zero, error=error)
+
+
+def in_time(record: CallRecord, now: datetime) -> CallRecord:
+    """The row of a call that waited on disk, as it may be billed.
+
+    After `TOO_LATE` it is recorded and costs nothing: its month was paid long ago. A call from the future is one of a machine
+    whose clock is ahead; it did happen, so it is billed at the moment at which it is seen.
+    """
+    if record.occurred_at > now + AHEAD:
+        log.error("call from the future", extra={"call_id": str(record.call_id)})
+        return replace(record, occurred_at=now)
+    if record.billable and record.occurred_at < now - TOO_LATE:
+        log.error("call too late to be billed", extra={"call_id": str(record.call_id)})
+        zero = Decimal(0)
+        error = f"calls.too_late: {record.error}".rstrip(": ")
+        return replace(record, billable=False, quantity=zero, price=zero, error=error)
+    return record
 
 
 def _split(group: list[_Waiting]) -> list[list[_Waiting]]:

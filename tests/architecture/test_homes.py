@@ -69,7 +69,7 @@ class TestCall:
     def test_the_model_has_the_columns_of_the_record(self):
         declared = {field.name: field for field in Call._meta.concrete_fields}
 
-        assert set(declared) - {"recorded_at"} == {name for name, _ in COLUMNS}
+        assert set(declared) - {"recorded_at", "period_id"} == {name for name, _ in COLUMNS}
         assert [name for name, kind in COLUMNS if type(declared[name]) is not TYPES[kind]] == []
 
     def test_the_record_has_a_field_for_every_column(self):
@@ -92,4 +92,5 @@ class TestCall:
         nulls = {field.name: field.null for field in Call._meta.concrete_fields}
 
         assert table.pop("recorded_at") == ("timestamptz", False)
+        assert table.pop("period_id") == ("integer", True)
         assert table == {name: (kind, nulls[name]) for name, kind in COLUMNS}

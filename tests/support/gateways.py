@@ -30,6 +30,7 @@ import uvicorn
 from access.limits import LimitKind, LimitRule, Window, to_units
 from access.types import GrantRule, PolicyMode, ServerPolicy, SessionRule, SideEffect, ToolRule, Trust
 from calls.record import COLUMNS
+from calls.sql import CREATE_PERIODS, FIRST_PERIODS, GRANT_PERIODS
 from core import clock, ids, keys, signing
 from gateway import codec
 from gateway.admission import shared
@@ -260,7 +261,7 @@ ROLE = "marketplace_meter"
 
 
 def make_call_tables(database_url: str, schemas: list[str]) -> None:
-    """The calls table alone, in schemas of their own, writable by the writer's role and by nobody's UPDATE."""
+    """The tables of calls alone, in schemas of their own, writable by the writer's role and by nobody's UPDATE."""
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute(
@@ -270,7 +271,10 @@ def make_call_tables(database_url: str, schemas: list[str]) -> None:
             conn.execute(f"GRANT {ROLE} TO CURRENT_USER")
         for schema in schemas:
             conn.execute(f'CREATE SCHEMA "{schema}"')
-            conn.execute(f'CREATE TABLE "{schema}".calls_call ({columns}, PRIMARY KEY (call_id))')
+            conn.execute(f'CREATE TABLE "{schema}".calls_call ({columns}, period_id integer, PRIMARY KEY (call_id))')
+            conn.execute(
+                f'SET search_path TO "{schema}"; {CREATE_PERIODS} {FIRST_PERIODS} {GRANT_PERIODS} RESET search_path'
+            )
             conn.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO {ROLE}')
             conn.execute(f'GRANT SELECT, INSERT ON "{schema}".calls_call TO {ROLE}')
 
