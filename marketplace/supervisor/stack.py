@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from marketplace.supervisor import graces, probes
+from marketplace.supervisor import graces, probes, testpayments
 from marketplace.supervisor.banner import banner
 from marketplace.supervisor.concurrency import settle, together, unless_fails
 from marketplace.supervisor.datafolder import DataFolder, read_json, write_env_file, write_private
@@ -92,9 +92,11 @@ async def _run(options: Options, group: ProcessGroup) -> NoReturn:
     with contextlib.ExitStack() as sockets:
         web = sockets.enter_context(listen(options.port))
         demo = {name: sockets.enter_context(group.folder.listen(f"demo-{name}")) for name in names}
-        stack = Stack(options, group, web, demo)
+        kinds = testpayments.stand_ins(os.environ)
+        payments = {kind: sockets.enter_context(group.folder.listen(f"test-{kind}")) for kind in kinds}
+        stack = Stack(options, group, web, demo, payments)
         await stack.start()
-        say(banner(url=stack.url, data=group.folder.path, pid=os.getpid()))
+        say(banner(url=stack.url, data=group.folder.path, pid=os.getpid(), test_payments=bool(payments)))
         while True:
             await asyncio.Event().wait()
 
@@ -107,12 +109,18 @@ class Stack:
     """
 
     def __init__(
-        self, options: Options, group: ProcessGroup, web: socket.socket, demo: Mapping[str, socket.socket]
+        self,
+        options: Options,
+        group: ProcessGroup,
+        web: socket.socket,
+        demo: Mapping[str, socket.socket],
+        payments: Mapping[str, socket.socket],
     ) -> None:
         self._options = options
         self._group = group
         self._web_socket = web
         self._demo_sockets = demo
+        self._payment_sockets = payments
         self._environment = self._base_environment()
         self._graces = graces.read(self._environment)
         self.url = self._environment["MARKETPLACE_URL"]
@@ -128,6 +136,8 @@ class Stack:
                 await self._manage("collectstatic", "--noinput")
         web = await self._start_web()
         worker = await self._start_worker()
+        for kind in self._payment_sockets:
+            await self._start_test_payments(kind)
         processes = asyncio.create_task(
             together(web.wait_ready(self._web_ready), worker.wait_ready(partial(_worker_ready, worker)))
         )
@@ -151,6 +161,8 @@ class Stack:
             address = f"{LOOPBACK}:{port_of(listener)}"
             allowed.append(address)
             demo_urls[f"MARKETPLACE_DEMO_{name.upper()}_URL"] = f"http://{address}/mcp"
+        secret = given.get("MARKETPLACE_SECRET_KEY") or folder.secrets()["MARKETPLACE_SECRET_KEY"]
+        payment_ports = {kind: port_of(listener) for kind, listener in self._payment_sockets.items()}
         return {
             "MARKETPLACE_SECRET_KEY": folder.secrets()["MARKETPLACE_SECRET_KEY"],
             "MARKETPLACE_ENV": "development",
@@ -158,6 +170,7 @@ class Stack:
             "MARKETPLACE_ROLE": "all",
             **given,
             **demo_urls,
+            **testpayments.environment(payment_ports, secret),
             "MARKETPLACE_DATA": str(folder.path),
             "MARKETPLACE_EGRESS_ALLOW": ",".join(part for part in allowed if part),
             "PYTHONUNBUFFERED": "1",
@@ -181,6 +194,12 @@ class Stack:
         descriptor = self._demo_sockets[name].fileno()
         argv = ("-m", f"marketplace.demo.servers.{name}", "--fd", str(descriptor))
         return await self._start(f"demo-{name}", *argv, pass_fds=(descriptor,))
+
+    async def _start_test_payments(self, kind: str) -> ManagedProcess:
+        listener = self._payment_sockets[kind]
+        places = {"descriptor": listener.fileno(), "port": port_of(listener)}
+        argv = testpayments.arguments(kind, **places, data=self._group.folder.path, product=self.url)
+        return await self._start(f"test-{kind}", *argv, pass_fds=(listener.fileno(),))
 
     async def _start_web(self) -> ManagedProcess:
         descriptor = self._web_socket.fileno()

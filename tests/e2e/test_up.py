@@ -15,7 +15,7 @@ from tests.support.stack import RunningStack, data_folder, running_stack
 
 pytestmark = pytest.mark.stack
 
-NAMES = {"postgres", "valkey", "web", "worker", "beat", "demo-payments", "demo-text"}
+NAMES = {"postgres", "valkey", "web", "worker", "beat", "demo-payments", "demo-text", "test-stripe", "test-paypal"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""The fake PayPal: Payouts v1, its token, and the check of webhooks."""
