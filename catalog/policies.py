@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol, Self
 
 from core.errors import InvalidError
@@ -76,6 +76,17 @@ class PolicySettings:
                 continue
             kept[name] = value
         return cls(**kept)
+
+    def tightened(self, asked: Self) -> Self:
+        """These settings where `asked` wants more care; in nothing do they become looser. Its names are taken."""
+        return replace(
+            self,
+            policy_version=asked.policy_version,
+            session_required=self.session_required or asked.session_required,
+            session_header=asked.session_header,
+            session_max_lifetime_s=min(self.session_max_lifetime_s, asked.session_max_lifetime_s),
+            session_idle_timeout_s=min(self.session_idle_timeout_s, asked.session_idle_timeout_s),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What is stored: only what differs from the defaults."""

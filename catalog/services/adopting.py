@@ -8,7 +8,7 @@ rests on (`catalog.services.shelving`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -18,7 +18,8 @@ from django.urls import reverse
 from audit import services as audit
 from catalog import digests, inventory
 from catalog.choices import AuthMode, Badge, Origin, PolicyMode, SideEffect, Status, Transport, TrustLevel, Visibility
-from catalog.models import Provider, Server
+from catalog.models import Provider, Server, SourceEntry
+from catalog.policies import PolicySettings, duration_of
 from catalog.services import importing, servers, shelving
 from catalog.types import Inventory, ToolDeclaration
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -67,6 +68,58 @@ def is_governable(server: Server) -> bool:
 def look(server: Server) -> Inventory:
     """What the server offers at this moment. Raises what `inventory.read` raises."""
     return inventory.read(server.url, bounds=_BOUNDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What descriptions of a listed server say about its policy: what is taken, and what is left to its owner, in words.
+
+    Whoever wrote them is a stranger to those who will call: they may ask for more care than usual and never for less.
+    """
+
+    settings: PolicySettings
+    taken: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def policy_of(server: Server) -> Asked:
+    """Of every source that lists it with a policy, the strictest of each part."""
+    settings, left = PolicySettings(), dict[str, None]()
+    with platform_scope():
+        rows = SourceEntry.objects.filter(server=server, is_latest=True).order_by(
+            "source_priority", "-pk"
+        )  # names of the last one hold
+        specs = [spec for spec in rows.values_list("manifest__extra__spec", flat=True) if isinstance(spec, Mapping)]
+    for spec in specs:
+        asked = PolicySettings.of_manifest(spec)
+        settings = settings.tightened(asked)
+        block = spec.get("policy")
+        mode = block.get("mode") if isinstance(block, Mapping) else None
+        for is_looser, words in (
+            (mode == PolicyMode.OBSERVE, "policy.mode: observe"),
+            (asked.default_decision != "deny", "policy.defaultDecision: allow"),
+        ):
+            if is_looser:
+                left[words] = None
+    kept, usual = asdict(settings), asdict(PolicySettings())
+    taken = tuple(f"{_NAMES[name]}: {_words(kept[name])}" for name in _NAMES if kept[name] != usual[name])
+    return Asked(settings, taken, tuple(left))
+
+
+# How the settings are called in MCP Runtime's descriptions.
+_NAMES = {
+    "policy_version": "policy.policyVersion",
+    "session_required": "session.required",
+    "session_header": "session.headerName",
+    "session_max_lifetime_s": "session.maxLifetime",
+    "session_idle_timeout_s": "session.idleTimeout",
+}
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return duration_of(value) if isinstance(value, int) else str(value)
 
 
 def digest_of(found: Inventory) -> str:
@@ -147,6 +200,7 @@ def _take_over(listed: Server, terms: Terms) -> Server:
         shelving.make_room(terms.slug, terms.organisation.pk)
     server.owner_tenant, server.provider, server.slug = terms.organisation, provider, terms.slug
     server.status, server.policy_mode = Status.SUBMITTED, PolicyMode.ALLOW_LIST
+    server.policy_settings = policy_of(server).settings.to_json()
     server.required_trust, server.auth_mode = terms.required_trust, terms.auth_mode
     server.gateway_enabled = True
     if server.transport == Transport.STDIO:
@@ -175,6 +229,7 @@ def _record(server: Server, terms: Terms, declarations: Mapping[str, ToolDeclara
         "source": server.source_name,
         "registry_name": server.registry_name,
         "digest": terms.digest,
+        "policy": server.policy_settings,
         "effects": {name: each.side_effect for name, each in list(declarations.items())[:100]},
     }
     people = holders(terms.organisation, Right.PUBLISH)

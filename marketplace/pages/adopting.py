@@ -125,5 +125,12 @@ def _review(request: MarketRequest, server: Server, refused: AdoptForm | None) -
                 "is_open": position < CHOICES_MAX,
             }
         )
-    context = {"server": server, "form": form, "found": found, "tools": tools, "effects": SideEffect.choices}
+    context = {
+        "server": server,
+        "form": form,
+        "found": found,
+        "tools": tools,
+        "effects": SideEffect.choices,
+        "asked": adopting.policy_of(server),
+    }
     return render(request, "operations/adopt.html", context, status=422 if refused is not None else 200)

@@ -12,6 +12,7 @@ from audit.models import AuditEvent
 from catalog.choices import Origin, Status
 from catalog.formats.normal import Remote
 from catalog.models import Server, SourceEntry
+from catalog.policies import PolicySettings
 from catalog.services import importing
 from gateway.services.entries import server_entries
 from notifications.models import Notification
@@ -161,6 +162,64 @@ class TestAdopting:
 
         assert "Reads &lt;b&gt;mail&lt;/b&gt;." in page
         assert "<b>mail" not in page
+
+
+class TestPolicy:
+    """What the descriptions of a listing say about its policy."""
+
+    def take(self, mail, source=OFFICIAL, **spec):
+        importing.take(source, [replace(mail, extra={"spec": spec})])
+
+    def test_what_asks_for_more_care_is_shown_and_taken(self, cast, olga, mail):
+        self.take(
+            mail,
+            policy={"mode": "allow-list", "policyVersion": "v7"},
+            session={"required": True, "maxLifetime": "2h", "idleTimeout": "90h", "headerName": "X-Mail-Session"},
+        )
+        shown = olga.post(page_of(only())).content.decode()
+        assert "<code>session.required: true</code>" in shown
+        assert "<code>session.maxLifetime: 2h</code>" in shown
+        assert "idleTimeout" not in shown, "longer than usual"
+        adopt(olga, only())
+
+        found = PolicySettings.of(only())
+        assert (found.session_required, found.session_header, found.policy_version) == (True, "X-Mail-Session", "v7")
+        assert (found.session_max_lifetime_s, found.session_idle_timeout_s) == (7_200, 3_600)
+        (entry,) = server_entries(slug="mail")
+        assert entry.policy.session.required
+        with platform_scope():
+            event = AuditEvent.objects.get(action="catalog:server:adopted")
+        assert event.data["policy"]["session_required"] is True
+
+    def test_what_asks_for_less_is_shown_and_left_to_the_provider(self, cast, olga, mail):
+        self.take(
+            mail,
+            policy={"mode": "observe", "defaultDecision": "allow", "enforceOn": "call_tool"},
+            session={"required": False},
+        )
+        shown = olga.post(page_of(only())).content.decode()
+        assert "<code>policy.mode: observe</code>, <code>policy.defaultDecision: allow</code>" in shown
+        adopt(olga, only())
+
+        assert only().policy_mode == "allow-list"
+        assert PolicySettings.of(only()) == PolicySettings()
+
+    def test_of_several_sources_the_strictest_counts(self, cast, olga, mail):
+        self.take(mail, session={"required": True, "maxLifetime": "4h"})
+        self.take(mail, MIRROR, session={"required": False, "maxLifetime": "1h"})
+        adopt(olga, only())
+
+        found = PolicySettings.of(only())
+        assert (found.session_required, found.session_max_lifetime_s) == (True, 3_600)
+
+    @pytest.mark.parametrize(
+        "spec", ["text", ["policy"], {"policy": "observe", "session": 7}, {"session": {"maxLifetime": {}}}]
+    )
+    def test_what_is_no_policy_changes_nothing(self, cast, olga, mail, spec):
+        importing.take(OFFICIAL, [replace(mail, extra={"spec": spec})])
+        adopt(olga, only())
+
+        assert PolicySettings.of(only()) == PolicySettings()
 
 
 class TestWho:
