@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 from uuid import UUID
 
-from bench import corpus
+from bench import corpus, machine
 
 SOURCES = (("official", "verified"), ("http", "community"), ("docker", "verified"), ("github", "community"))
 ROUNDS = 5
@@ -38,7 +38,9 @@ def main() -> int:
     # A source gives its entries one after the other; that all of them lie here is no burden of the import.
     gc.collect()
     gc.freeze()
+    used_s = _processor_s()
     took_s = _take(entries[before:])
+    used_s = _processor_s() - used_s
     again_s = _take(entries)
     _settle()
     searches, pages, plain = _searches(), _pages(), _plain()
@@ -46,6 +48,7 @@ def main() -> int:
         "servers": size,
         "tools": sum(len(entry.tools) for entry in entries),
         "import_per_second": (size - before) / took_s,
+        "import_cpu_us": used_s / (size - before) * 1_000_000,
         "unchanged_s": again_s,
         "search_p50_ms": median(searches),
         "search_p95_ms": _p95(searches),
@@ -67,6 +70,17 @@ def _take(entries: list[Any]) -> float:
         source = importing.SourceRef(UUID(int=number + 1), f"Source {kind}", kind, trust)
         importing.take(source, entries[number :: len(SOURCES)])
     return time.perf_counter() - began
+
+
+def _processor_s() -> float:
+    """Seconds of processor time that this process and the server's, which is on this machine, have used so far."""
+    from django.db import connection  # noqa: PLC0415
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (backend,) = cursor.fetchone()
+    server = machine.parent_of(backend)
+    return sum(os.times()[:2]) + machine.processor_s(server)
 
 
 def _settle() -> None:

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sysconfig
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,3 +78,23 @@ def _commit() -> str:
     if not commit:
         return "unknown"
     return commit + (" with changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def parent_of(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process and its children, those that ended included."""
+    ticks = sum(map(int, _stat(pid)[11:15]))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                stat = _stat(int(entry.name))
+                ticks += sum(map(int, stat[11:13])) if int(stat[1]) == pid else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of proc_pid_stat(5) from the state on: the name before it may hold spaces."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

@@ -71,8 +71,8 @@ class Server(Record):
     Counts are denormalised from the current version; None means that nobody knows.
     """
 
-    owner_tenant = models.ForeignKey(
-        "tenants.Tenant", on_delete=models.PROTECT, null=True, blank=True, related_name="servers"
+    owner_tenant = models.ForeignKey(  # a unique constraint has its index
+        "tenants.Tenant", on_delete=models.PROTECT, null=True, blank=True, related_name="servers", db_index=False
     )
     owner_team = models.ForeignKey(
         "tenants.Team", on_delete=models.SET_NULL, null=True, blank=True, related_name="servers"
@@ -250,7 +250,9 @@ class ServerVersion(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
-    server = models.ForeignKey(Server, on_delete=models.PROTECT, related_name="versions")
+    server = models.ForeignKey(  # its unique constraint has the index
+        Server, on_delete=models.PROTECT, related_name="versions", db_index=False
+    )
     version = models.CharField(max_length=255)
     protocol = models.CharField(max_length=20, blank=True, help_text="Empty: never read from the server itself.")
     server_info = models.JSONField(default=dict)
@@ -281,7 +283,9 @@ class Tool(models.Model):
     """A callable of a server version: its definition as the server gave it, and what the policy needs of it. Immutable."""
 
     id = models.UUIDField(primary_key=True, editable=False)
-    version = models.ForeignKey(ServerVersion, on_delete=models.PROTECT, related_name="tools")
+    version = models.ForeignKey(  # as above
+        ServerVersion, on_delete=models.PROTECT, related_name="tools", db_index=False
+    )
     position = models.PositiveIntegerField()
     name = models.CharField(max_length=128)
     title = models.CharField(max_length=200, blank=True)

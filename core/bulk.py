@@ -140,6 +140,15 @@ def _run(
         _execute(statement.format(rows=f"SELECT {selected}"), [value for _, value in given])
 
 
+def commit_without_waiting() -> None:
+    """Let the present transaction end before the disk has it: for one of many that are done again by whoever finds them missing.
+
+    The log is written in its order, so whatever is committed later and waits, such as how far an import is, makes sure of it too.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('synchronous_commit', 'off', true)")
+
+
 @contextmanager
 def meanwhile() -> Iterator[None]:
     """In the block the statements of this module run in their order while the caller prepares the next; after it all have run.
@@ -192,23 +201,23 @@ class _Column:
         self._column = _quote(str(field.column))
         self._type: str = "uuid" if is_id else str(field.db_type(connection)).partition("(")[0]
         self._travels_as = self._type
-        self._change: Callable[[Any], str | None] | None = None
+        self._change: Callable[[Sequence[Any]], list[str | None]] | None = None
         if is_id:
             return
         if isinstance(field, models.JSONField):
-            self._travels_as, self._change = "text", _json_text
+            self._travels_as, self._change = "text", _json_texts
         elif isinstance(field, ArrayField):
             self._type = f"{str(field.base_field.db_type(connection)).partition('(')[0]}[]"
-            self._travels_as, self._change = "text", _array_text
+            self._travels_as, self._change = "text", _array_texts
         elif self._type in {"varchar", "text"}:
             self._type = self._travels_as = "text"
-            self._change = _text
+            self._change = _texts
 
     def given(self, values: Sequence[Any]) -> tuple[str, Any]:
         """The column in SQL, and its parameter."""
         change = self._change
-        ready = list(values) if change is None else [change(each) for each in values]
-        is_one = ready.count(ready[0]) == len(ready)
+        ready = list(values) if change is None else change(values)
+        is_one = ready[0] == ready[-1] and ready.count(ready[0]) == len(ready)
         expression = f"%s::{self._travels_as}" if is_one else f"unnest(%b::{self._travels_as}[])"
         cast = "" if self._type == self._travels_as else f"::{self._type}"
         pack = _PACKERS.get(self._travels_as)
@@ -247,12 +256,23 @@ def _pack_ids(values: Sequence[UUID]) -> _Array:
     return _Array(_pack_array(1, 0, _UUID_OID, len(ids), 1) + _ID_LENGTH + _ID_LENGTH.join(ids))
 
 
+_PLAIN = frozenset({str, type(None)})
 _PACKERS: dict[str, Callable[[Any], _Array]] = {"text": _pack_texts, "uuid": _pack_ids}
 
 
-def _text(value: Any) -> str | None:
+def _texts(values: Sequence[Any]) -> list[str | None]:
     """Choices are texts of classes of their own; an array has elements of one class."""
-    return value if value is None or type(value) is str else str(value)
+    if set(map(type, values)) <= _PLAIN:
+        return list(values)
+    return [each if each is None or type(each) is str else str(each) for each in values]
+
+
+def _json_texts(values: Sequence[Any]) -> list[str | None]:
+    return [_json_text(each) for each in values]
+
+
+def _array_texts(values: Sequence[Any]) -> list[str | None]:
+    return [_array_text(each) for each in values]
 
 
 def _json_text(value: Any) -> str:
@@ -268,6 +288,8 @@ def _array_text(values: Sequence[Any] | None) -> str | None:
     """An array as text, since arrays of arrays must all be of one length."""
     if values is None:
         return None
+    if not values:
+        return "{}"
     quoted = (str(each).replace("\\", "\\\\").replace('"', '\\"') for each in values)
     return "{" + ",".join(f'"{each}"' for each in quoted) + "}"
 

@@ -24,7 +24,7 @@ from catalog.models import SourceEntry
 from catalog.services import indexing, shelving
 from catalog.services.words import Words
 from core import bulk, clock
-from core.collector import rare_collections
+from core.collector import rare_collections, short_turns
 from core.errors import InvalidError
 from core.ids import uuid7
 from tenants.context import platform_scope
@@ -128,7 +128,7 @@ def take(
     def is_fresh() -> bool:
         return report.unchanged * 2 <= report.taken
 
-    with rare_collections(), indexing.Builder() as builder:
+    with rare_collections(), short_turns(), indexing.Builder() as builder:
         for batch in _batches(source, iter(entries), is_fresh):
             with platform_scope(), transaction.atomic():
                 if batch.is_full:

@@ -16,6 +16,7 @@ from typing import Self
 
 from django.db import DatabaseError, connection, transaction
 
+from core import bulk
 from tenants.context import platform_scope
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def build_documents() -> None:
     made = 1
     while made:
         with platform_scope(), transaction.atomic(), connection.cursor() as cursor:
+            bulk.commit_without_waiting()
             cursor.execute("SELECT public.catalog_build_documents(%s)", [SERVERS_AT_ONCE])
             made = cursor.fetchone()[0]
 
@@ -104,8 +106,9 @@ class Builder:
             build_documents()  # what the thread could not make
 
     def put_off(self) -> None:
-        """Of servers that come in the present transaction."""
+        """Of servers that come in the present transaction, which need not wait for the disk: it is done again if it is lost."""
         if self._may_put_off:
+            bulk.commit_without_waiting()
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('marketplace.documents', 'later', true)")
             self._waits = True

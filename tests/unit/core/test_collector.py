@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 import pytest
 
-from core.collector import rare_collections
+from core.collector import rare_collections, short_turns
 
 
 def test_the_collector_looks_less_often_in_the_block_and_as_before_after_it():
@@ -27,3 +28,13 @@ def test_also_when_the_block_fails():
         raise ValueError("planned")
 
     assert gc.get_threshold() == usual
+
+
+def test_threads_have_their_turn_sooner_in_the_block_and_as_before_after_it():
+    usual = sys.getswitchinterval()
+
+    with short_turns(), short_turns():
+        inside = sys.getswitchinterval()
+
+    assert inside < usual
+    assert sys.getswitchinterval() == usual
