@@ -24,6 +24,7 @@ app.conf.beat_schedule = {
     "count-server-calls": {"task": "catalog.count_calls", "schedule": crontab(minute="*/15")},
     "refresh-search-words": {"task": "catalog.refresh_words", "schedule": crontab(minute="*/10")},
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
+    "apply-plans": {"task": "billing.apply_plans", "schedule": 60.0},
     "clear-playground-runs": {"task": "access.clear_runs", "schedule": crontab(minute=11)},
     "keep-access-requests": {"task": "access.keep_requests", "schedule": 300.0},
     "sweep-sources": {"task": "repositories.sweep", "schedule": 60.0},

@@ -52,6 +52,26 @@ class CredentialEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    price_version_id: UUID
+    rate: Decimal  # the most that one successful tools/call costs, in major units
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A price that was agreed with the organisation, for a time, of a server or (`tool`) one of its tools."""
+
+    tool: str
+    price: Price
+    starts_at: datetime
+    ends_at: datetime | None = None
+
+    def holds(self, moment: datetime) -> bool:
+        return self.starts_at <= moment and (self.ends_at is None or moment < self.ends_at)
+
+
+@dataclass(frozen=True, slots=True)
 class TenantEntry:
     tenant_id: UUID
     schema_name: str
@@ -70,6 +90,7 @@ class TenantEntry:
     people: Mapping[str, str] = field(default_factory=dict, repr=False)
     teams: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[UUID, tuple[SessionRule, ...]] = field(default_factory=dict)  # by server id
+    offers: Mapping[UUID, tuple[Offer, ...]] = field(default_factory=dict)  # by server id
     looks_at_addresses: bool = field(init=False, default=False, compare=False)  # a grant holds only from some of them
 
     def __post_init__(self) -> None:
@@ -77,13 +98,6 @@ class TenantEntry:
             each.conditions is not None and each.conditions.networks for rules in self.grants.values() for each in rules
         )
         object.__setattr__(self, "looks_at_addresses", looks)
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    price_version_id: UUID
-    rate: Decimal  # major units per successful tools/call
-    currency: str
 
 
 @dataclass(frozen=True, slots=True)

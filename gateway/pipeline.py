@@ -39,6 +39,7 @@ from gateway.mcp.errors import RefusedError
 from gateway.mcp.messages import ENDLESS, Message, Shape
 from gateway.mcp.session import SessionSeal, is_own
 from gateway.pins import Pins
+from gateway.prices import changes_at, price_of
 from gateway.review import Review
 from gateway.stages import body, guard, meter
 from gateway.stages.authenticate import Authenticator, check_audience
@@ -177,7 +178,7 @@ class Pipeline:
         """What the request is about: a tool with its price, or the tool that started a task. Raises RefusedError."""
         assert call.caller is not None
         if method == "tools/call":
-            call.price = server.tool_prices.get(tool) or server.price
+            call.price = price_of(call.caller.tenant, server, tool, call.occurred_at)
         elif method in tasks.METHODS:
             self._tasks.open(call, call.caller, server)
             return call.tool
@@ -242,7 +243,8 @@ class Pipeline:
             return
         if len(caller.routes) >= _MAX_ROUTES:
             caller.routes.clear()
-        until = min((moment for moment in (server.prices_until, decided[2]) if moment is not None), default=None)
+        changes = (changes_at(caller.tenant, server, call.occurred_at), decided[2])
+        until = min((moment for moment in changes if moment is not None), default=None)
         caller.routes[call.interface, call.slug, tool] = Route(servers, server, decided[1], call.price, until, identity)
 
     async def deliver(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:

@@ -37,13 +37,14 @@ class Right(models.TextChoices):
     MANAGE_SETTINGS = "manage_settings"
     VIEW_AUDIT = "view_audit"
     VIEW_BILLING = "view_billing"
+    MANAGE_BILLING = "manage_billing"
     MANAGE_SOURCES = "manage_sources"
 
 
 ROLE_RIGHTS: dict[str, frozenset[Right]] = {
     Role.OWNER: frozenset(Right),
-    Role.ADMIN: frozenset(Right),
+    Role.ADMIN: frozenset(Right) - {Right.MANAGE_BILLING},
     Role.MEMBER: frozenset({Right.VIEW_CALLS, Right.RUN_TOOLS}),
-    Role.BILLING: frozenset({Right.VIEW_CALLS, Right.VIEW_BILLING}),
+    Role.BILLING: frozenset({Right.VIEW_CALLS, Right.VIEW_BILLING, Right.MANAGE_BILLING}),
     Role.AUDITOR: frozenset({Right.VIEW_CALLS, Right.VIEW_AUDIT, Right.VIEW_BILLING}),
 }

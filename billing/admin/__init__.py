@@ -1,5 +1,5 @@
 """Billing in the operators' admin, one module a subject."""
 
-from billing.admin import prices
+from billing.admin import plans, prices
 
-__all__ = ["prices"]
+__all__ = ["plans", "prices"]

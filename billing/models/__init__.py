@@ -1,5 +1,6 @@
 """Rows of billing, one module a subject. All of them live in `public` and say whose they are by a tenant or a provider."""
 
+from billing.models.agreement import RevenueAgreement
 from billing.models.credit import CreditNote, CreditNoteLine, CreditTarget, Document
 from billing.models.invoice import (
     BillingProfile,
@@ -13,6 +14,7 @@ from billing.models.invoice import (
     SettlementSource,
 )
 from billing.models.ledger import LedgerAccount, LedgerBalance, LedgerPosting, LedgerSnapshot, LedgerTransaction
+from billing.models.plan import Plan, PlanVersion, Subscription
 from billing.models.price import PriceVersion
 
 __all__ = [
@@ -32,7 +34,11 @@ __all__ = [
     "LedgerSnapshot",
     "LedgerTransaction",
     "LineKind",
+    "Plan",
+    "PlanVersion",
     "PriceVersion",
+    "RevenueAgreement",
     "Settlement",
     "SettlementSource",
+    "Subscription",
 ]

@@ -1,8 +1,8 @@
-"""What other apps know of servers and the catalog shows: prices. The app that owns them registers itself when it is ready."""
+"""What other apps know of servers: prices, and whether they are used. Who knows registers itself when it is ready."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
@@ -59,3 +59,15 @@ def prices(server_ids: Iterable[UUID]) -> dict[UUID, ServerPrices]:
     for source in _sources:
         found |= source(ids)
     return found
+
+
+_uses: list[Callable[[UUID], bool]] = []
+
+
+def register_use(asks: Callable[[UUID], bool]) -> None:
+    _uses.append(asks)
+
+
+def is_used(server_id: UUID) -> bool:
+    """Whether the organisation whose schema is open may call the server."""
+    return any(asks(server_id) for asks in _uses)

@@ -260,7 +260,12 @@ class Admission:
         tool = "" if call.message is not None and call.message.method in _FREE else call.tool
         key = (server.server_id, tool)
         plan = caller.plans.get(key)
-        if plan is None or plan.entry is not server or plan.generation != self._plans.generation:
+        if (
+            plan is None
+            or plan.entry is not server
+            or plan.generation != self._plans.generation
+            or (plan.until is not None and plan.until <= call.occurred_at)
+        ):
             if len(caller.plans) >= _MAX_PLANS:
                 caller.plans.clear()
             plan = caller.plans[key] = self._plans.draw(caller, server, tool)

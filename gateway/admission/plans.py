@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from access.limits import LimitKind, LimitRule, LimitScope, Period, to_units
+from core import clock
 from gateway.admission.budgets import Counter, Subject
 from gateway.admission.bulkheads import Slots
 from gateway.admission.endpoints import Endpoints
@@ -16,6 +18,7 @@ from gateway.admission.retries import Budget as Repeats
 from gateway.config import AdmissionConfig
 from gateway.context import Caller
 from gateway.entries import ServerEntry
+from gateway.prices import changes_at, price_of
 
 _FORGET_AFTER_S = 600.0
 _SEEN = 1024
@@ -60,9 +63,9 @@ class TenantState:
 
 
 class Plan:
-    """`charges` are the counters of a tool call with what it adds to each."""
+    """`charges` are the counters of a tool call with what it adds to each; from `until` on that may be something else."""
 
-    __slots__ = ("charges", "entry", "generation", "rates", "server", "tenant")
+    __slots__ = ("charges", "entry", "generation", "rates", "server", "tenant", "until")
 
     def __init__(
         self,
@@ -72,10 +75,11 @@ class Plan:
         tenant: TenantState,
         rates: tuple[Bucket, ...],
         charges: tuple[tuple[Counter, int], ...],
+        until: datetime | None,
     ) -> None:
         self.entry, self.generation = entry, generation
         self.server, self.tenant = server, tenant
-        self.rates, self.charges = rates, charges
+        self.rates, self.charges, self.until = rates, charges, until
 
 
 class OwnPlan:
@@ -125,7 +129,8 @@ class Plans:
         ]
         rates = tuple(self._bucket(rule, caller, server) for rule in rules if rule.kind is LimitKind.RATE)
         charges = self._charges(rules, caller, server, tool) if tool else ()
-        return Plan(server, self.generation, state, self._tenant(caller), rates, charges)
+        until = changes_at(caller.tenant, server, clock.now())
+        return Plan(server, self.generation, state, self._tenant(caller), rates, charges, until)
 
     def _tenant(self, caller: Caller) -> TenantState:
         tenant = self.tenants.get(caller.tenant.tenant_id)
@@ -168,7 +173,7 @@ class Plans:
     def _charges(
         self, rules: list[LimitRule], caller: Caller, server: ServerEntry, tool: str
     ) -> tuple[tuple[Counter, int], ...]:
-        price = server.tool_prices.get(tool) or server.price
+        price = price_of(caller.tenant, server, tool, clock.now())
         charges = []
         for rule in rules:
             if rule.kind is LimitKind.QUOTA:

@@ -24,6 +24,7 @@ from gateway.mcp import params as mirrored
 from gateway.mcp import versions
 from gateway.mcp.errors import RefusedError
 from gateway.peers import Ask, Json, Peer
+from gateway.prices import price_of
 from gateway.stages.authorise import callable_tools
 from gateway.stages.tasks import Tasks
 from gateway.store import EntryStore
@@ -162,7 +163,7 @@ class Aggregate:
                 available += 1
                 total += size
                 points = search.score(documents[number], words) if words else 1.0
-                line = _line(listing.server, tool)
+                line = _line(call, listing.server, tool)
                 if points and wanted_server in {"", listing.server.slug} and wanted_effect in {"", line["side_effect"]}:
                     hits.append((-points, line["name"], line))
         hits.sort(key=lambda hit: hit[:2])
@@ -181,7 +182,9 @@ class Aggregate:
             for _, tool, _ in _callable(call, listing):
                 if names.expose(slug, tool["name"]) == name:
                     definition = results.listed(slug, "tools/list", tool)
-                    return metatools.complete({**_line(listing.server, tool), "definition": definition}, _meta(found))
+                    return metatools.complete(
+                        {**_line(call, listing.server, tool), "definition": definition}, _meta(found)
+                    )
         return metatools.failed(f"There is no tool named {name[:256]!r} that you may call. Search again.", _meta(found))
 
     async def _all(self, call: CallContext, method: str) -> list[Listing]:
@@ -224,10 +227,11 @@ def _form_of(call: CallContext) -> tuple[str, Collection[str]]:
     return key.form, key.chosen_tools
 
 
-def _line(server: ServerEntry, tool: Json) -> Json:
+def _line(call: CallContext, server: ServerEntry, tool: Json) -> Json:
     """A tool as the search shows it: enough to choose it, no more."""
     rule = server.policy.tools[tool["name"]]
-    price = server.tool_prices.get(tool["name"]) or server.price
+    assert call.caller is not None
+    price = price_of(call.caller.tenant, server, tool["name"], call.occurred_at)
     title, description = tool.get("title"), tool.get("description")
     line: Json = {"name": names.expose(server.slug, tool["name"]), "server": server.slug}
     if isinstance(title, str):

@@ -20,6 +20,7 @@ from access.services import connections
 from access.services import sessions as agent_sessions
 from access.types import GrantRule, SessionRule
 from billing.models import PriceVersion
+from billing.selectors import plans
 from billing.selectors import prices as billing
 from catalog.cards import health_of
 from catalog.choices import AuthMode, DriftFinder, Status, Visibility
@@ -29,9 +30,10 @@ from catalog.services import drifts
 from core import clock
 from gateway.admission.budgets import Subject
 from gateway.admission.plans import provider_limits
-from gateway.entries import CredentialEntry, KeyEntry, Price, ServerEntry, SigningEntry, TenantEntry
+from gateway.entries import CredentialEntry, KeyEntry, Offer, Price, ServerEntry, SigningEntry, TenantEntry
 from gateway.mcp import params as mirrored
 from gateway.services import limits
+from gateway.services.plan_limits import plan_limits
 from tenants.context import platform_scope, tenant_scope
 from tenants.jobs import live_tenant
 from tenants.models import APIKey, Consent, Tenant
@@ -60,6 +62,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         for consent in consents.live(tenant):
             if consents.acts(consent, members):
                 keys[consent.key_id] = _consent(consent, members)
+        offers = _offers(tenant.pk)
+        terms = plans.current(tenant.pk)
         asserts = any(key.asserts for key in keys.values())
         people, teams = (names.people(tenant), names.teams(tenant)) if asserts else ({}, {})
     grants: dict[UUID, list[GrantRule]] = {}
@@ -87,7 +91,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         data_keys=vault.wrapped_keys(str(tenant.pk)) if credentials else {},
         sessions={server_id: tuple(rules) for server_id, rules in sessions.items()},
         observed=observed,
-        limits=limit_rules,
+        limits=(*limit_rules, *(plan_limits(terms) if terms is not None else ())),
+        offers=offers,
         people=people,
         teams=teams,
     )
@@ -310,6 +315,14 @@ def _param_headers(version: ServerVersion) -> dict[str, dict[str, str]]:
     marked = version.tools.filter(definition__inputSchema__icontains="x-mcp-header")
     places = {tool.name: mirrored.places_of(tool.definition.get("inputSchema")) for tool in marked}
     return {name: found for name, found in places.items() if found}
+
+
+def _offers(tenant_id: UUID) -> dict[UUID, tuple[Offer, ...]]:
+    """What was agreed with an organisation, now and later."""
+    found: dict[UUID, list[Offer]] = {}
+    for row in billing.agreed_with(tenant_id, clock.now()):
+        found.setdefault(row.server_id, []).append(Offer(row.tool, _price(row), row.effective_from, row.effective_to))
+    return {server_id: tuple(offers) for server_id, offers in found.items()}
 
 
 def _price(price: PriceVersion) -> Price:

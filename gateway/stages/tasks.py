@@ -25,6 +25,7 @@ from gateway.entries import Price, ServerEntry
 from gateway.mcp import splice, sse, tasks, versions
 from gateway.mcp.errors import RefusedError
 from gateway.mcp.tasks import Task, TaskSeal, TaskState
+from gateway.prices import price_of
 from gateway.stages.authorise import authorise, decision_for
 from gateway.upstream.http1 import UpstreamBrokenError
 
@@ -61,7 +62,7 @@ class Tasks:
         own_id = endpoints.untie(task.own_id, call).decode()
         call.task_state, call.tool = TaskState({own_id: task}, task), task.tool
         if message.method in tasks.FETCHING:
-            call.price = _cheaper(task.price, server.tool_prices.get(task.tool) or server.price)
+            call.price = _cheaper(task.price, price_of(caller.tenant, server, task.tool, call.occurred_at))
         message.params = {**message.params, "taskId": own_id}
         if b"mcp-name" in call.headers:
             call.headers[b"mcp-name"] = versions.encode_header(own_id)

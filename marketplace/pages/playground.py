@@ -216,7 +216,7 @@ class _Page:
             "errors": errors or [],
             "actors": self._actors,
             "actor": actor,
-            "price": _price(server, tool.name),
+            "price": _price(request, server, tool.name),
             "must_confirm": self._must_confirm,
             "confirmed": bool(request.POST.get("confirm")),
             "schema": self._schema,
@@ -275,10 +275,11 @@ def _request_url(org: str, server: str, tool: str, decision: Decision, actor: Ac
     return denied_url(org, **asked)
 
 
-def _price(server: Server, tool: str) -> dict[str, Any]:
-    """What a successful call costs at this moment."""
-    prices = billing.current_prices([server.pk]).get(server.pk, {})
-    price = prices.get(tool) or prices.get("")
+def _price(request: OrganisationRequest, server: Server, tool: str) -> dict[str, Any]:
+    """What a successful call costs the organisation at this moment, at most; at an own server nothing."""
+    tenant = request.organisation
+    is_own = server.owner_tenant_id == tenant.pk
+    price = None if is_own else billing.for_call(tenant_id=tenant.pk, server_id=server.pk, tool=tool)
     return {"amount": price.rate, "currency": price.currency} if price else {"amount": Decimal(0), "currency": "USD"}
 
 

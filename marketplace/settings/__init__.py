@@ -10,3 +10,4 @@ from marketplace.settings.imports import *  # noqa: F403  isort:skip
 from marketplace.settings.invoicing import *  # noqa: F403  isort:skip
 from marketplace.settings.playground import *  # noqa: F403  isort:skip
 from marketplace.settings.payments import *  # noqa: F403  isort:skip
+from marketplace.settings.billing import *  # noqa: F403  isort:skip

@@ -18,6 +18,7 @@ _WHAT = {
     Right.MANAGE_SETTINGS: "change settings",
     Right.VIEW_AUDIT: "see the audit log",
     Right.VIEW_BILLING: "see billing",
+    Right.MANAGE_BILLING: "change the plan or how it is paid",
     Right.MANAGE_SOURCES: "manage sources",
 }
 

@@ -174,7 +174,7 @@ class TestServices:
         [
             ({"tool": "no_such_tool"}, "no tool of this name"),
             ({"currency": "12"}, "three letters"),
-            ({"rate": "-1"}, "not_negative"),
+            ({"rate": "-1"}, "between 0 and"),
         ],
     )
     def test_a_bad_price_is_refused_on_the_form(self, cast, operator, change, words):
