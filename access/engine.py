@@ -30,6 +30,7 @@ from access.types import (
     Request,
     ServerPolicy,
     SessionRule,
+    Share,
     SideEffect,
     Step,
     ToolRule,
@@ -160,8 +161,44 @@ def explain(
     now: datetime,
 ) -> Decision:
     """The same decision with its steps; kept apart so that the hot path builds no list."""
+    grants = tuple(grants)
     decision = decide(policy, grants, sessions, principal, request, now)
-    return replace(decision, steps=trace(decision.reason))
+    is_summed = decision.reason in {Reason.ALLOWED, Reason.TRUST_TOO_LOW} and decision.grant_id is not None
+    found = _shares(policy, grants, principal, request, now) if is_summed else ()
+    return replace(decision, steps=trace(decision.reason), shares=found if len(found) > 1 else ())
+
+
+def _shares(
+    policy: ServerPolicy, grants: tuple[GrantRule, ...], principal: Principal, request: Request, now: datetime
+) -> tuple[Share, ...]:
+    """What each grant adds to the trust of a request that was held against it: the most that any gives counts, and the
+    most that any asks for (requirements C6, Q4)."""
+    rule = METHOD_RULES[request.method]
+    case = _Case(policy, principal, request, now, rule, _tool_rule(policy, rule, request))
+    if rule in {MethodRule.HANDSHAKE, MethodRule.LIST} or _is_open_read(case):
+        return ()
+    is_call, name, found = rule is MethodRule.CALL, case.tool.name, []
+    for each in _live(case, grants).grants:
+        terms = each.conditions
+        if (
+            each.disabled
+            or case.tool.side_effect not in each.side_effects
+            or (is_call and each.tool_rules and name not in each.tool_rules)
+            or (terms is not None and not (conditions.hold(terms, request, now) and conditions.fits(terms, request)))
+        ):
+            continue
+        term = each.tool_rules.get(name) if is_call else None
+        found.append(
+            Share(
+                each.grant_id,
+                each.name,
+                _WORDS[each.max_trust],
+                _WORDS[term.required_trust]
+                if term is not None and term.required_trust > case.tool.required_trust
+                else "",
+            )
+        )
+    return tuple(found)
 
 
 def is_about(grant: GrantRule | SessionRule, principal: Principal, team: str = "") -> bool:

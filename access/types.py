@@ -296,6 +296,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one grant adds where several count together: its trust, and the trust that its rule asks for, if it has one."""
+
+    grant_id: UUID
+    name: str
+    trust: str
+    asks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Allowed or not, why, under which grant and session, and what to do next."""
 
@@ -308,6 +318,7 @@ class Decision:
     trust_required: str = ""
     trust_effective: str = ""
     steps: tuple[Step, ...] = field(default=())
+    shares: tuple[Share, ...] = field(default=())  # of the grants that counted, in an explanation of several
     session_id: UUID | None = None
     trust_admin: str = ""  # what the grants give
     trust_consented: str = ""  # what the session's person agreed to; the same as `trust_admin` without a session

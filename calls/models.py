@@ -63,6 +63,7 @@ class Call(models.Model):
     risk = models.TextField(db_default="")
     agent_session_id = models.UUIDField(null=True)
     policy_version = models.TextField(db_default="")
+    asserted_human = models.TextField(db_default="")
     # Of `Period`; None for rows from before there were periods, which are never billed.
     period_id = models.IntegerField(null=True)
 

@@ -63,6 +63,7 @@ class CallRecord:
     risk: str = ""
     agent_session_id: UUID | None = None
     policy_version: str = ""  # of the grant or policy that decided
+    asserted_human: str = ""  # whom a key named as the human that it calls for, where that is no member
     policy_revision: int = 0
     # outcome
     outcome: str = Outcome.DENIED
@@ -152,6 +153,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("risk", "text"),
     ("agent_session_id", "uuid"),
     ("policy_version", "text"),
+    ("asserted_human", "text"),
 )
 
 # What is the same for calls of one caller to one tool, under one decision and price.
@@ -160,7 +162,7 @@ ALIKE = frozenset(
         "api_key_id", "user_id", "agent", "session_id", "interface", "protocol", "method", "server_id", "server_name",
         "server_version_id", "tool", "allowed", "reason", "grant_id", "side_effect", "trust_required", "trust_effective",
         "policy_revision", "provider_id", "price_version_id", "quoted_price", "currency", "trust_admin", "trust_consented",
-        "risk", "agent_session_id", "policy_version",
+        "risk", "agent_session_id", "policy_version", "asserted_human",
     }
 )  # fmt: skip
 

@@ -17,10 +17,12 @@ _ADDED = ("credential", "client_id", "upstream_auth", "upstream_protocol", "timi
 
 _ADDED_GROUNDS = ("trust_admin", "trust_consented", "risk", "policy_version")
 
+_ADDED_HUMAN = ("asserted_human",)
+
 _columns = ",\n    ".join(
     f"{name} {kind}{'' if name in _NULLABLE else ' NOT NULL'}"
     for name, kind in COLUMNS
-    if name not in {*_ADDED, *_ADDED_GROUNDS, "agent_session_id"}
+    if name not in {*_ADDED, *_ADDED_GROUNDS, *_ADDED_HUMAN, "agent_session_id"}
 )
 
 # Roles belong to the whole cluster: another database of it may make the same one at the same moment.
@@ -76,6 +78,9 @@ ADD_GROUNDS = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call ADD COLUMN
 DROP_GROUNDS = "ALTER TABLE calls_call " + ", ".join(
     f"DROP COLUMN {name}" for name in ("agent_session_id", *_ADDED_GROUNDS)
 )
+
+ADD_HUMAN = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call ADD COLUMN asserted_human text NOT NULL DEFAULT ''"
+DROP_HUMAN = "ALTER TABLE calls_call DROP COLUMN asserted_human"
 
 GRANT = f"""
 DO $$

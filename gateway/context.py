@@ -79,6 +79,12 @@ class Asserted:
     human: str = ""
     agent: str = ""
     team: str = ""
+    is_member: bool = False  # whether the human is one, and then `human` their id
+
+    @property
+    def stranger(self) -> str:
+        """The human as the request calls them, where the organisation has no such member."""
+        return "" if self.is_member else self.human
 
     def digest(self) -> str:
         """Keeps apart what callers behind one key own: their sessions, their tasks, what is kept for them."""
@@ -86,11 +92,7 @@ class Asserted:
 
     def of_key(self, key: KeyEntry) -> KeyEntry:
         """The key as this caller's: neither its maker's accounts nor its agent's name are theirs."""
-        try:
-            user_id = UUID(self.human)
-        except ValueError:
-            user_id = None
-        return replace(key, user_id=user_id, agent=self.agent)
+        return replace(key, user_id=UUID(self.human) if self.is_member else None, agent=self.agent)
 
 
 NO_CIRCUMSTANCES = Circumstances()

@@ -24,10 +24,18 @@ class StepOut(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(["passed", "failed", "skipped"])
 
 
+class ShareOut(serializers.Serializer[Any]):
+    grant_id = serializers.UUIDField()
+    name = serializers.CharField()
+    trust = serializers.CharField()
+    asks = serializers.CharField(allow_blank=True, help_text="Trust that its rule asks for beyond the tool's own.")
+
+
 class WouldOut(DecisionOut):
     why = serializers.CharField()
     next_step = serializers.CharField(allow_blank=True)
     steps = StepOut(many=True)
+    shares = ShareOut(many=True, help_text="Where several grants count together: what each of them adds.")
 
 
 class ReachOut(DecisionOut):

@@ -5,6 +5,7 @@ For keys that administer; the key's schema is opened when the key is accepted.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -100,7 +101,15 @@ class ExplainAPI(_Asking):
             effective=decision.trust_effective,
         )
         steps = [{"check": step.rule, "outcome": step.outcome} for step in decision.steps]
-        return Response(decision_out(decision) | {"why": words.why, "next_step": words.next_step, "steps": steps})
+        return Response(
+            decision_out(decision)
+            | {
+                "why": words.why,
+                "next_step": words.next_step,
+                "steps": steps,
+                "shares": [asdict(share) for share in decision.shares],
+            }
+        )
 
 
 class WhoCanAPI(_Asking):

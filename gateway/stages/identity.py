@@ -26,7 +26,7 @@ def take(call: CallContext, caller: Caller, server: ServerEntry) -> Caller:
     headers = call.headers
     if HUMAN not in headers and AGENT not in headers and TEAM not in headers:
         return caller
-    said = Asserted(*(_value(headers, name) for name in (HUMAN, AGENT, TEAM)))
+    said = Asserted(_value(headers, HUMAN), _value(headers, AGENT), _value(headers, TEAM))
     found = caller.behind.get(said)
     if found is None:
         if len(caller.behind) >= _BEHIND_MAX:
@@ -45,8 +45,10 @@ def _value(headers: dict[bytes, bytes], name: bytes) -> str:
 
 def _known(said: Asserted, tenant: TenantEntry) -> Asserted:
     """Members by their address and teams by their short name, as grants know them; everybody else as they are called."""
+    human = tenant.people.get(said.human.lower(), said.human)
     return Asserted(
-        human=tenant.people.get(said.human.lower(), said.human),
+        human=human,
         agent=said.agent,
         team=tenant.teams.get(said.team, said.team),
+        is_member=human in tenant.people.values(),
     )

@@ -127,6 +127,7 @@ def _record(call: CallContext) -> CallRecord:
         api_key_id=caller.key.api_key_id,
         user_id=caller.key.user_id,
         agent=caller.key.agent,
+        asserted_human=caller.asserted.stranger if caller.asserted is not None else "",
         session_id=call.session_id,
         interface=call.interface,
         protocol=call.protocol,

@@ -56,9 +56,9 @@ def json_lines(rows: Iterable[type_row]) -> bytes:
 def ocsf_of_call(row: type_row, tenant_uid: str) -> dict[str, Any]:
     """A decision about a call as an event: what was asked for, by whom, and whether it was let through."""
     activity = _EFFECTS.get(row["side_effect"], _OTHER) if row["tool"] else _READ
-    subject = (
-        {"uid": str(row["user_id"]), "name": row["agent"]} if row["user_id"] else {"name": row["agent"] or "unknown"}
-    )
+    subject = {"name": row["agent"] or row["asserted_human"] or "unknown"}
+    if row["user_id"]:
+        subject = {"uid": str(row["user_id"]), "name": row["agent"]}
     actor: dict[str, Any] = {"user": subject, "app_name": row["client"] or "unknown"}
     if row["session_id"]:
         actor["session"] = {"uid": row["session_id"]}

@@ -35,6 +35,7 @@ from core.ui.formats import exact_amount, short_amount
 from tenants.choices import Right
 from tenants.models import APIKey
 from tenants.requests import OrganisationRequest
+from tenants.selectors.people import list_members
 from tenants.services.rights import require, who_can
 
 PAGE_SIZE = 25
@@ -161,6 +162,7 @@ def story_of(request: OrganisationRequest, call: Call) -> dict[str, Any]:
     return {
         "row": row,
         "call": call,
+        "on_behalf_of": _on_behalf_of(request, row),
         "ending": _ending(row),
         # One answer about every server rests on a decision for each; there is no single chain of checks to show.
         "trace": [] if row.is_ours else trace_rows(call.reason, row.words.why, call.method or "tools/call"),
@@ -172,6 +174,17 @@ def story_of(request: OrganisationRequest, call: Call) -> dict[str, Any]:
         "steps": _steps(call),
         "today_url": _today_url(request, row),
     }
+
+
+def _on_behalf_of(request: OrganisationRequest, row: CallRow) -> str:
+    """The human of the call: a member or one who was, or somebody whom only the key knows."""
+    call, maker = row.call, row.key.created_by if row.key else None
+    if call.asserted_human or call.user_id is None:
+        return call.asserted_human
+    if maker is not None and maker.pk == call.user_id:
+        return maker.email
+    member = list_members(request.organisation).filter(user_id=call.user_id).first()
+    return member.user.email if member else "a person who is no member any more"
 
 
 def _ending(row: CallRow) -> tuple[str, str]:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from access import selectors
+from access.services import grants
+from access.services.grants import Subject
 from access.types import PolicyMode, Reason
 from gateway.services.entries import server_entries
 from tenants.context import tenant_scope
@@ -23,6 +25,27 @@ class TestPage:
         assert "Would be refused" in page
         assert "is destructive, and no grant of the caller allows that" in page
         assert f"subject=key%3A{issued.key.pk}" in page
+
+    def test_trust_of_several_grants_together_has_a_line_of_its_own(self, alice, cast, issued):
+        address = f"{PAGE}?key={issued.key.pk}&server=payments&tool=refund_invoice"
+        assert "Together" not in alice.get(address).content.decode()
+        with tenant_scope(cast.acme):
+            for name, trust, asks in (("careful", "low", "high"), ("trusting", "high", "low")):
+                grants.give(
+                    tenant=cast.acme,
+                    server=cast.payments,
+                    subject=Subject.of("key", str(issued.key.pk)),
+                    actor=cast.alice,
+                    name=name,
+                    max_trust=trust,
+                    side_effects=["destructive"],
+                    tool_rules=[{"name": "refund_invoice", "decision": "allow", "required_trust": asks}],
+                )
+        page = " ".join(alice.get(address).content.decode().split())
+
+        assert "Would be allowed" in page
+        assert '<span class="mono">careful</span> gives low' in page
+        assert '<span class="mono">trusting</span> gives high' in page
 
     def test_a_member_learns_whom_to_ask(self, bob, issued):
         page = bob.get(f"{PAGE}?key={issued.key.pk}&server=payments&tool=refund_invoice").content.decode()

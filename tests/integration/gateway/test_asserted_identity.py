@@ -81,6 +81,24 @@ def test_what_such_a_key_says_is_who_calls(scene: Scene, said: dict[str, str]) -
     assert str(row["user_id"] or "") == (ALICE if "lice" in said.get("Human", "") or said.get("Human") == ALICE else "")
 
 
+def test_a_human_who_is_no_member_is_kept_as_they_are_called_and_never_as_somebody_s_id(scene: Scene) -> None:
+    """A text that looks like an id is the id of a member, or none."""
+    stranger = "019a0000-0000-7000-8000-0000000c4a7e"
+    told = {}
+    for human in ("support-lead", "alice@acme.example", ALICE, stranger):
+        row = scene.stage.row(scene.call(scene.taking, scene.adapter, Human=human, Agent="triage"))
+        told[human] = (str(row["user_id"] or ""), row["asserted_human"])
+
+    assert told == {
+        "support-lead": ("", "support-lead"),
+        "alice@acme.example": (ALICE, ""),
+        ALICE: (ALICE, ""),
+        stranger: ("", stranger),
+    }
+    unheard = scene.stage.row(scene.call(scene.plain, scene.usual, Human="support-lead"))
+    assert unheard["asserted_human"] == ""
+
+
 def test_without_these_headers_it_is_the_key_that_calls(scene: Scene) -> None:
     assert reason(scene.call(scene.taking, scene.adapter)) == "no_matching_grant"
 

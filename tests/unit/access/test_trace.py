@@ -1,10 +1,22 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
 from access import engine
-from access.types import Reason, Request
-from tests.unit.access.test_engine import ALICE, NOW, POLICY, REACHED, make_grant
+from access.types import PolicyMode, Reason, Request, SideEffect, Trust
+from tests.unit.access.test_engine import (
+    ALICE,
+    ANY_REQUEST,
+    CALLERS,
+    GRANT_LISTS,
+    NOW,
+    POLICIES,
+    POLICY,
+    REACHED,
+    make_grant,
+    rules,
+)
 
 REFUSALS = [reason for reason in Reason if reason not in {Reason.ALLOWED, Reason.OBSERVED}]
 
@@ -44,3 +56,30 @@ class TestExplain:
         assert explained.steps == engine.trace(Reason.ALLOWED)
         assert explained.grant_id == REACHED[Reason.ALLOWED].grant_id
         assert explained.allowed
+
+    def test_one_grant_alone_is_no_sum(self):
+        assert engine.explain(POLICY, [make_grant()], (), ALICE, Request("tools/call", "list"), NOW).shares == ()
+
+    def test_of_several_grants_it_says_what_each_adds(self):
+        """One gives the trust, another one's rule asks for it (requirements C6, Q4); a third has nothing to do with it."""
+        giving = make_grant(1, max_trust=Trust.HIGH)
+        asking = make_grant(2, max_trust=Trust.LOW, tool_rules=rules("list", trust=Trust.HIGH))
+        beside = make_grant(3, side_effects=frozenset({SideEffect.WRITE}))
+        explained = engine.explain(POLICY, [beside, asking, giving], (), ALICE, Request("tools/call", "list"), NOW)
+
+        assert [(each.name, each.trust, each.asks) for each in explained.shares] == [
+            ("g1", "high", ""),
+            ("g2", "low", "high"),
+        ]
+        assert (explained.allowed, explained.trust_required, explained.trust_admin) == (True, "high", "high")
+
+    @given(POLICIES, GRANT_LISTS, CALLERS, ANY_REQUEST)
+    def test_the_shares_add_up_to_the_decision(self, policy, grants, caller, asked):
+        explained = engine.explain(policy, grants, (), caller, Request(*asked), NOW)
+        if not explained.shares:
+            return
+
+        assert max(Trust.parse(each.trust) for each in explained.shares).word == explained.trust_admin
+        asks = [Trust.parse(each.asks) for each in explained.shares if each.asks]
+        assert Trust.parse(explained.trust_required) >= max(asks, default=Trust.LOW)
+        assert policy.mode is PolicyMode.ALLOW_LIST
