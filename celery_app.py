@@ -36,6 +36,8 @@ app.conf.beat_schedule = {
     "sweep-webhooks": {"task": "tenants.sweep_webhooks", "schedule": 60.0},
     "prune-webhooks": {"task": "tenants.prune_webhooks", "schedule": crontab(minute=43, hour=3)},
     "keep-signing-keys": {"task": "tenants.keep_signing_keys", "schedule": crontab(minute=29, hour=4)},
+    "open-periods": {"task": "billing.open_periods", "schedule": crontab(minute="*/10")},
+    "rate-days": {"task": "billing.rate_days", "schedule": crontab(minute=3)},
     "sweep-retention": {"task": "calls.sweep_retention", "schedule": crontab(minute=23, hour=2)},
     "make-audit-checkpoints": {"task": "audit.make_checkpoints", "schedule": 60.0},
     "thin-out-audit-checkpoints": {"task": "audit.thin_out_checkpoints", "schedule": crontab(minute=47, hour=3)},

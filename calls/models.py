@@ -95,3 +95,31 @@ class Period(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id // 100:04d}-{self.id % 100:02d}"
+
+
+class UsageDay(models.Model):
+    """Successful tool calls of a day of UTC with one key, of one tool at one price: sums that are made again from the log.
+
+    `calls` are all of them, `quantity` the units that are billed; without a price version they are free.
+    """
+
+    period_id = models.IntegerField()
+    day = models.DateField()
+    server_id = models.UUIDField()
+    server_name = models.TextField()
+    tool = models.TextField()
+    provider_id = models.UUIDField(null=True)
+    price_version_id = models.UUIDField(null=True)
+    api_key_id = models.UUIDField(null=True)
+    calls = models.BigIntegerField()
+    quantity = models.DecimalField(max_digits=20, decimal_places=6)
+
+    class Meta:
+        ordering = ["period_id", "day"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["period_id", "day", "server_id", "tool", "provider_id", "price_version_id", "api_key_id"],
+                name="calls_usageday_once",
+                nulls_distinct=False,
+            )
+        ]

@@ -8,7 +8,16 @@ from __future__ import annotations
 import os
 import signal
 
-POINTS = ("after_intent", "before_upstream", "after_upstream", "before_commit", "after_commit", "before_answer")
+POINTS = (
+    "after_intent",
+    "before_upstream",
+    "after_upstream",
+    "before_commit",
+    "after_commit",
+    "before_answer",
+    "before_close_commit",
+    "after_close",
+)
 
 armed = ""
 _left = 0

@@ -16,6 +16,7 @@ from billing.models.invoice import (
 from billing.models.ledger import LedgerAccount, LedgerBalance, LedgerPosting, LedgerSnapshot, LedgerTransaction
 from billing.models.plan import Plan, PlanVersion, Subscription
 from billing.models.price import PriceVersion
+from billing.models.run import JobRun
 
 __all__ = [
     "BillingProfile",
@@ -28,6 +29,7 @@ __all__ = [
     "InvoiceKind",
     "InvoiceLine",
     "InvoiceState",
+    "JobRun",
     "LedgerAccount",
     "LedgerBalance",
     "LedgerPosting",

@@ -1,5 +1,5 @@
 """Jobs of billing, one module a subject; what is imported here is what Celery finds."""
 
-from billing.tasks import prices
+from billing.tasks import periods, prices
 
-__all__ = ["prices"]
+__all__ = ["periods", "prices"]

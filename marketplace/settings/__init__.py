@@ -8,6 +8,7 @@ from marketplace.settings.operators import *  # noqa: F403  isort:skip
 from marketplace.settings.health import *  # noqa: F403  isort:skip
 from marketplace.settings.imports import *  # noqa: F403  isort:skip
 from marketplace.settings.invoicing import *  # noqa: F403  isort:skip
+from marketplace.settings.metering import *  # noqa: F403  isort:skip
 from marketplace.settings.playground import *  # noqa: F403  isort:skip
 from marketplace.settings.payments import *  # noqa: F403  isort:skip
 from marketplace.settings.billing import *  # noqa: F403  isort:skip
