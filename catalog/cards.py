@@ -101,6 +101,7 @@ class Card:
     downloads: int | None = None
     compatibility: str = ""
     price_known: bool = True
+    icon: str = ""
 
 
 def build_card(
@@ -140,6 +141,7 @@ def build_card(
         downloads=server.downloads,
         compatibility=compatibility_of(server),
         price_known=server.status != Status.LISTED,
+        icon=f"{url}icon/{server.icon_digest}/" if server.icon_digest else "",
     )
 
 

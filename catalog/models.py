@@ -162,6 +162,12 @@ class Server(Record):
     documentation_url = models.URLField(max_length=500, blank=True)
     repository_url = models.URLField(max_length=500, blank=True)
     icon_url = models.URLField(max_length=500, blank=True)
+    icon_digest = models.CharField(
+        max_length=32,
+        blank=True,
+        editable=False,
+        help_text="Of the picture that came with its listing; blank without one.",
+    )
     license = models.CharField(max_length=100, blank=True)
     package_types = ArrayField(models.CharField(max_length=6, choices=PackageType.choices), default=list, blank=True)
     tool_count = models.PositiveIntegerField(null=True, blank=True)

@@ -15,9 +15,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from catalog import icons
 from catalog.formats import claims
 from catalog.formats.normal import JSON, Argument, CodeRepository, Entry, Icon, Input, Package, Problem, Transport
 from catalog.formats.reading import Node, Reading, UnreadableError, is_web_address
@@ -31,21 +32,13 @@ UNPACKED_MAX = 2 * 2**30
 RATIO_MAX = 200
 DIRECTORY_MAX = 16 * 2**20
 MANIFEST_MAX = 2**20
-ICON_MAX = 2**20
 
 _END, _END_SIZE = b"PK\x05\x06", 22
 _SIGNATURE, _SIGNATURE_END = b"MCPB_SIG_V1", b"MCPB_SIG_END"
 _SIGNATURE_MAX = 64 * 2**10
-_PICTURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 _SETTING = re.compile(r"\$\{user_config\.([\w.-]+)\}")
 _SCHEMA_TYPES = {"string": "string", "number": "number", "boolean": "boolean", "directory": "string", "file": "string"}
 _INPUT_FORMATS = {"string": "", "number": "number", "boolean": "boolean", "directory": "filepath", "file": "filepath"}
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    media_type: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,7 @@ class Bundle:
     """What was read of an archive. `entry` is None when it is no bundle; then `problems` say why."""
 
     entry: Entry | None
-    icon: Picture | None
+    icon: icons.Picture | None
     problems: list[Problem]
 
 
@@ -236,6 +229,8 @@ def read_archive(content: bytes, file: str = "", *, identifier: str = "") -> Bun
         return Bundle(None, None, [Problem(file, "", "", str(error))])
     except (ValueError, RecursionError):
         return Bundle(None, None, [Problem(file, "", MANIFEST, "is not JSON")])
+    if entry is not None and icon is not None:
+        entry = replace(entry, icons=(Icon(icon.address, icon.media_type),))
     if missing:
         problems.append(Problem(file, entry.name if entry else "", "icon", missing))
     return Bundle(entry, icon, problems)
@@ -309,16 +304,18 @@ def _unpack(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     return data
 
 
-def _picture(archive: zipfile.ZipFile, manifest: JSON) -> tuple[Picture | None, str]:
+def _first_of(pictures: Any) -> Any:
+    """Where the first of several icons is (manifests from 0.3 on)."""
+    first = pictures[0] if isinstance(pictures, list) and pictures else None
+    return first.get("src") if isinstance(first, dict) else None
+
+
+def _picture(archive: zipfile.ZipFile, manifest: JSON) -> tuple[icons.Picture | None, str]:
     """The icon that lies in the archive, or why it was not taken."""
-    name = manifest.get("icon")
+    name = manifest.get("icon") or _first_of(manifest.get("icons"))
     if not isinstance(name, str) or not name or is_web_address(name):
         return None, ""
     try:
-        data = _unpack(archive, name.removeprefix("./"), ICON_MAX)
-    except UnreadableError as error:
+        return icons.judge(_unpack(archive, name.removeprefix("./"), icons.BYTES_MAX)), ""
+    except (UnreadableError, ValueError) as error:
         return None, str(error)
-    for beginning, media_type in _PICTURES:
-        if data.startswith(beginning):
-            return Picture(media_type, data), ""
-    return None, "is neither PNG nor JPEG"

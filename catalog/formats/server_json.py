@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from catalog import icons
 from catalog.formats.normal import (
     JSON,
     REGISTRY_NAME,
@@ -151,9 +152,21 @@ def _repository(node: Node) -> CodeRepository | None:
     )
 
 
+def _picture(node: Node) -> str:
+    """Where the picture is, or the picture itself as an address."""
+    given = node.data.get("src")
+    if not isinstance(given, str) or not icons.is_inside(given):
+        return node.url("src")
+    try:
+        return icons.from_address(node.text("src")).address
+    except ValueError as error:
+        node.report("src", str(error))
+        return ""
+
+
 def _icons(root: Node) -> Iterator[Icon]:
     for node in root.nodes("icons", count=20):
-        if src := node.url("src"):
+        if src := _picture(node):
             yield Icon(
                 src=src,
                 mime_type=node.text("mimeType", most=100),

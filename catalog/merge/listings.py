@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from catalog import icons
 from catalog.categories import category_of
 from catalog.choices import AuthMode, PackageType, SideEffect, Transport, TrustLevel
 from catalog.formats.normal import Entry, Remote
@@ -44,6 +46,7 @@ def columns(entry: Entry) -> dict[str, Any]:
         "documentation_url": web_url(entry.documentation_url),
         "repository_url": web_url(entry.repository.url) if entry.repository else "",
         "icon_url": next((url for icon in entry.icons if (url := web_url(icon.src))), ""),
+        "icon_digest": _icon_digest(entry),
         "license": entry.license[:100],
         "package_types": [kind for kind in entry.package_types if kind in _PACKAGES],
         "tool_count": len(entry.tools) or None,
@@ -51,6 +54,15 @@ def columns(entry: Entry) -> dict[str, Any]:
         "prompt_count": len(entry.prompts) or None,
         "has_tasks": bool(entry.tasks),
     }
+
+
+def _icon_digest(entry: Entry) -> str:
+    """Of the first picture that came with the entry itself; what is elsewhere is not fetched."""
+    for icon in entry.icons:
+        if icons.is_inside(icon.src):
+            with suppress(ValueError):  # stored by a release that took more
+                return icons.from_address(icon.src).digest
+    return ""
 
 
 def display_name(entry: Entry) -> str:

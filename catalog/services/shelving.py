@@ -35,6 +35,7 @@ _TOLD_OF_GOVERNED = (
     "documentation_url",
     "repository_url",
     "icon_url",
+    "icon_digest",
     "license",
     "package_types",
 )

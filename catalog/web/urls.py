@@ -1,6 +1,6 @@
 from django.urls import path
 
-from catalog.web import status, views
+from catalog.web import icons, status, views
 
 app_name = "catalog"
 urlpatterns = [
@@ -13,5 +13,6 @@ urlpatterns = [
     path("servers/<slug:slug>/", views.server, name="server"),
     path("servers/<slug:slug>/status/", status.status, name="status"),
     path("servers/<slug:slug>/status.json", status.status_json, name="status-json"),
+    path("servers/<slug:slug>/icon/<slug:digest>/", icons.icon, name="icon"),
     path("servers/<slug:slug>/reach/", views.reach, name="reach"),
 ]

@@ -52,6 +52,7 @@ EXPECTED: dict[str, Row] = {
     "catalog:server": Row(200, 200, 404, 404, 404),
     "catalog:status": Row(200, 200, 404, 404, 404),
     "catalog:status-json": Row(200, 200, 404, 404, 404),
+    "catalog:icon": Row(404, 404, 404, 404, 404),  # the server of the paths came from no source, so it has no picture
     "catalog:reach": POST_ONLY,
     "landing": Row(302, 302, 302, 302, 302),
     "organisation-create": SIGNED_IN,

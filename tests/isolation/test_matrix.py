@@ -18,6 +18,7 @@ ENDPOINTS = list(walk())
 OF_ORGANISATIONS = [endpoint for endpoint in ENDPOINTS if "org" in endpoint.parameters]
 WITH_THINGS = [endpoint for endpoint in OF_ORGANISATIONS if endpoint.parameters - {"org"}]
 FILLERS = {
+    "digest": "0123456789abcdef0123456789abcdef",
     "name": "nothing.eml",
     "pk": 1,
     "uidb36": "1",

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog import icons
 from catalog.formats import files, mcpb
 from catalog.formats.reading import DEPTH_MAX, UnreadableError
+from tests.support import pictures
 from tests.unit.catalog.formats import samples
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
+PNG = pictures.png(48, 48)
 
 
 def bundle(manifest: Any = samples.MCPB, /, **members: bytes) -> bytes:
@@ -52,8 +54,9 @@ class TestBundles:
         found = mcpb.read_archive(content, "mail.mcpb", identifier="https://acme.example/mail.mcpb")
 
         assert found.problems == []
-        assert found.icon == mcpb.Picture("image/png", PNG)
+        assert found.icon == icons.Picture("image/png", PNG)
         assert found.entry is not None
+        assert [icons.from_address(icon.src) for icon in found.entry.icons] == [found.icon]
         package = found.entry.packages[0]
         assert (package.identifier, package.file_sha256) == (
             "https://acme.example/mail.mcpb",
@@ -125,7 +128,7 @@ class TestBundles:
     def test_what_is_no_bundle_is_told_so(self, content):
         assert why(content)
 
-    @pytest.mark.parametrize("icon", [b"<svg onload=alert(1)>", PNG + b"0" * mcpb.ICON_MAX])
+    @pytest.mark.parametrize("icon", [b"<svg onload=alert(1)>", PNG + b"0" * icons.BYTES_MAX])
     def test_an_icon_that_cannot_be_taken_is_left_out(self, icon):
         found = mcpb.read_archive(bundle(icon__png=icon), "mail.mcpb")
 
