@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
+from billing.core.wording import lead, unit
 from billing.models import PriceVersion
 from billing.selectors import prices as selectors
 from catalog.selectors.extras import PriceTag, ServerPrices
@@ -21,4 +22,4 @@ def price_tags(server_ids: Iterable[UUID]) -> dict[UUID, ServerPrices]:
 
 
 def _tag(price: PriceVersion) -> PriceTag:
-    return PriceTag(price.rate, price.currency)
+    return PriceTag(lead(price.terms), price.currency, unit(price.terms))

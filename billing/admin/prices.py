@@ -41,7 +41,13 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable
         self._clean_model(data)
         if server is not None and not self.errors and data.get("tell_ahead"):
             try:
-                change = prices.foresee(server=server, model=data["terms"], tool=tool, tenant=data.get("tenant"))
+                change = prices.foresee(
+                    server=server,
+                    model=data["terms"],
+                    tool=tool,
+                    tenant=data.get("tenant"),
+                    effective_from=data["effective_from"],
+                )
             except InvalidError as error:
                 self.add_error(None, f"{error.message} {error.next_step}")
             else:

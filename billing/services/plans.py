@@ -17,8 +17,6 @@ from core.errors import ConflictError, ForbiddenError, NotFoundError
 from tenants.models import Tenant
 from tenants.services import revisions
 
-__all__ = ["PlanCharge", "Step", "apply_due", "cancel", "change", "charges", "foresee", "included_credit", "subscribe"]
-
 _LOCK_CLASS = 83
 
 
@@ -50,7 +48,7 @@ def foresee(tenant: Tenant, plan: Plan, *, by_operator: bool = False) -> Step:
         raise NotFoundError("This plan has no terms yet.")
     held = selectors.subscription(tenant.pk, moment)
     present = held.plan_version if held is not None else selectors.default_terms(moment)
-    month = _month(moment)
+    month = month_of(moment)
     if held is not None and held.plan_version_id == terms.pk and held.ends_at is None:
         raise ConflictError(f"{plan.name} is your plan already.", code="billing.plan_unchanged")
     if held is not None and present is not None and _is_down(present, terms):
@@ -100,7 +98,7 @@ def cancel(*, tenant: Tenant, actor: audit.Party) -> Subscription:
     if held is None or (held.ends_at is not None and selectors.upcoming(tenant.pk) is None):
         raise ConflictError("There is no subscription that goes on.", code="billing.plan_none")
     _drop_planned(tenant)
-    held.ends_at = _month(clock.now())[1]
+    held.ends_at = month_of(clock.now())[1]
     Subscription.objects.filter(pk=held.pk).update(ends_at=held.ends_at)
     _record(tenant, actor, "billing:plan:cancelled", held)
     return held
@@ -122,7 +120,7 @@ def charges(tenant: Tenant, start: datetime, end: datetime) -> list[PlanCharge]:
         )
         for row in selectors.stretches(tenant.pk)
     ]
-    return of_month(stretches, (start, end), _month(end))
+    return of_month(stretches, (start, end), month_of(end))
 
 
 def included_credit(tenant: Tenant, start: datetime, end: datetime) -> int:
@@ -157,7 +155,8 @@ def _drop_planned(tenant: Tenant) -> None:
     Subscription.objects.filter(tenant=tenant, starts_at__gt=clock.now()).delete()
 
 
-def _month(moment: datetime) -> tuple[datetime, datetime]:
+def month_of(moment: datetime) -> tuple[datetime, datetime]:
+    """The month in UTC that a moment falls in, half-open."""
     first = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return first, (first + timedelta(days=32)).replace(day=1)
 

@@ -57,7 +57,7 @@ def change_price(
     Raises InvalidError for a moment that is too early, and for a second rise within 30 days.
     """
     _lock(server)
-    change = foresee(server=server, model=model, tool=tool, tenant=tenant)
+    change = foresee(server=server, model=model, tool=tool, tenant=tenant, effective_from=effective_from)
     moment = max(effective_from or change.holds_from, clock.now())
     if moment < change.holds_from and would_rise(server, model, tool, tenant, moment):
         raise InvalidError(
@@ -74,22 +74,28 @@ def change_price(
     return price
 
 
-def foresee(*, server: Server, model: rating.PriceModel, tool: str = "", tenant: Tenant | None = None) -> Change:
+def foresee(
+    *,
+    server: Server,
+    model: rating.PriceModel,
+    tool: str = "",
+    tenant: Tenant | None = None,
+    effective_from: datetime | None = None,
+) -> Change:
     """What changing to this price would mean now. Raises InvalidError for a second rise within 30 days."""
     now = clock.now()
-    if not _others_call(server) or not would_rise(server, model, tool, tenant, now):
+    if not _others_call(server) or not would_rise(server, model, tool, tenant, max(effective_from or now, now)):
         return Change(rises=False, holds_from=now)
     holds_from = now + notice()
-    recent = _rows(server, tool, tenant).filter(
-        rises=True, effective_from__gt=holds_from - RISES_APART, effective_from__lt=holds_from
-    )
-    if last := recent.order_by("-effective_from").first():
-        free_from = last.effective_from + RISES_APART - notice()
+    moment = max(effective_from or holds_from, holds_from)
+    rises_near = _rows(server, tool, tenant).filter(rises=True, effective_from__lt=moment)
+    last = rises_near.filter(effective_from__gt=moment - RISES_APART).order_by("-effective_from").first()
+    if last is not None:
         raise InvalidError(
             "A price rises once in 30 days at most.",
             code="billing.rise_too_soon",
-            next_step=f"Set this price from {free_from:%Y-%m-%d} on, or one that costs nobody more.",
-            field="model",
+            next_step=f"Set it from {last.effective_from + RISES_APART:%Y-%m-%d} on, or a price that costs nobody more.",
+            field="effective_from",
         )
     return Change(rises=True, holds_from=holds_from)
 

@@ -140,6 +140,14 @@ def billed_since(
     return found["calls"], found["money"]
 
 
+def billable_by_tool(server_id: UUID, since: datetime, until: datetime) -> dict[str, Decimal]:
+    """How much of each tool of a server would be billed between two moments, whatever it cost."""
+    rows = Call.objects.filter(
+        call_id__gte=lowest_at(since), call_id__lt=lowest_at(until), billable=True, server_id=server_id
+    ).order_by()
+    return {row["tool"]: row["units"] for row in rows.values("tool").annotate(units=Sum("quantity"))}
+
+
 def count_by_server(since: datetime, until: datetime) -> dict[UUID, int]:
     """Calls of tools that were let through between two moments, by server. Lists and handshakes say nothing of use."""
     rows = Call.objects.filter(

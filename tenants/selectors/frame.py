@@ -29,6 +29,7 @@ _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Requests", "org:requests", "inbox", None),
     ("Sources", "org:sources", "download", None),
     ("Published", "org:servers", "server", Right.PUBLISH),
+    ("Billing", "org:billing", "tag", Right.VIEW_BILLING),
     ("People", "org:people", "people", None),
     ("Audit", "org:audit", "history", Right.VIEW_AUDIT),
     ("Settings", "org:settings", "settings", Right.MANAGE_SETTINGS),

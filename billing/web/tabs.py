@@ -1,0 +1,19 @@
+"""The tabs above the pages of an organisation's money, one line a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+
+from tenants.requests import OrganisationRequest
+
+# name in the page's own call, label, URL name
+TABS = (
+    ("plan", "Plan", "org:plan"),
+)  # fmt: skip
+
+
+def tabs(request: OrganisationRequest, org: str, active: str) -> list[dict[str, Any]]:
+    """For `components/_tabs.html`."""
+    return [{"label": label, "url": reverse(url, args=[org]), "active": name == active} for name, label, url in TABS]
