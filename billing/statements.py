@@ -64,3 +64,72 @@ DROP FUNCTION billing_check_booking(uuid);
 """
 LEDGER = "".join(append_only(table) for table in _LEDGER) + _GUARDS
 DROP_LEDGER = _DROP_GUARDS + "".join(drop_append_only(table) for table in _LEDGER)
+
+_PAYOUT_GUARDS = """
+CREATE FUNCTION billing_guard_payout_batch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' OR (NEW.rail, NEW.month, NEW.currency, NEW.number) <> (OLD.rail, OLD.month, OLD.currency, OLD.number)
+    THEN
+        RAISE EXCEPTION 'a batch of payouts stays what it is' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NEW.state = OLD.state THEN RETURN NEW; END IF;
+    IF (OLD.state, NEW.state) NOT IN (
+        ('waiting', 'rejected'), ('waiting', 'approved'), ('approved', 'sending'), ('sending', 'sent'),
+        ('sending', 'finished'), ('sent', 'finished')
+    ) THEN
+        RAISE EXCEPTION 'a batch of payouts does not go from % to %', OLD.state, NEW.state
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NEW.state = 'approved' AND
+        (SELECT count(DISTINCT operator_id) FROM public.billing_payoutapproval WHERE batch_id = NEW.id) < 2
+    THEN
+        RAISE EXCEPTION 'a batch of payouts is approved by two operators' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER billing_payoutbatch_guard BEFORE UPDATE OR DELETE ON billing_payoutbatch
+    FOR EACH ROW EXECUTE FUNCTION billing_guard_payout_batch();
+CREATE FUNCTION billing_guard_payout_batch_birth() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.state <> 'waiting' THEN
+        RAISE EXCEPTION 'a batch of payouts begins by waiting' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER billing_payoutbatch_birth BEFORE INSERT ON billing_payoutbatch
+    FOR EACH ROW EXECUTE FUNCTION billing_guard_payout_batch_birth();
+-- What was approved is what goes out: no item comes, goes or changes after the first approval.
+CREATE FUNCTION billing_guard_payout_item() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF (SELECT state FROM public.billing_payoutbatch WHERE id = NEW.batch_id) <> 'waiting'
+            OR EXISTS (SELECT FROM public.billing_payoutapproval WHERE batch_id = NEW.batch_id)
+        THEN
+            RAISE EXCEPTION 'the batch is approved' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'DELETE' OR (NEW.batch_id, NEW.provider_id, NEW.destination, NEW.minor, NEW.currency)
+        <> (OLD.batch_id, OLD.provider_id, OLD.destination, OLD.minor, OLD.currency)
+    THEN
+        RAISE EXCEPTION 'a payout stays what it is' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF OLD.state = 'failed' AND NEW.state <> 'failed' THEN
+        RAISE EXCEPTION 'a payout that failed is over' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER billing_payoutitem_guard BEFORE INSERT OR UPDATE OR DELETE ON billing_payoutitem
+    FOR EACH ROW EXECUTE FUNCTION billing_guard_payout_item();
+"""
+_DROP_PAYOUT_GUARDS = """
+DROP TRIGGER billing_payoutitem_guard ON billing_payoutitem;
+DROP TRIGGER billing_payoutbatch_birth ON billing_payoutbatch;
+DROP TRIGGER billing_payoutbatch_guard ON billing_payoutbatch;
+DROP FUNCTION billing_guard_payout_item();
+DROP FUNCTION billing_guard_payout_batch_birth();
+DROP FUNCTION billing_guard_payout_batch();
+"""
+_STAY = ("billing_payoutapproval", "billing_statement")
+PAYOUTS = "".join(append_only(table) for table in _STAY) + _PAYOUT_GUARDS
+DROP_PAYOUTS = _DROP_PAYOUT_GUARDS + "".join(drop_append_only(table) for table in _STAY)

@@ -14,6 +14,15 @@ from billing.models.invoice import (
     SettlementSource,
 )
 from billing.models.ledger import LedgerAccount, LedgerBalance, LedgerPosting, LedgerSnapshot, LedgerTransaction
+from billing.models.payout import (
+    EarningRelease,
+    PayoutApproval,
+    PayoutBatch,
+    PayoutItem,
+    PayoutRail,
+    ProviderAccount,
+    Statement,
+)
 from billing.models.plan import Plan, PlanVersion, Subscription
 from billing.models.price import PriceVersion
 from billing.models.run import JobRun
@@ -24,6 +33,7 @@ __all__ = [
     "CreditNoteLine",
     "CreditTarget",
     "Document",
+    "EarningRelease",
     "Invoice",
     "InvoiceCounter",
     "InvoiceKind",
@@ -36,11 +46,17 @@ __all__ = [
     "LedgerSnapshot",
     "LedgerTransaction",
     "LineKind",
+    "PayoutApproval",
+    "PayoutBatch",
+    "PayoutItem",
+    "PayoutRail",
     "Plan",
     "PlanVersion",
     "PriceVersion",
+    "ProviderAccount",
     "RevenueAgreement",
     "Settlement",
     "SettlementSource",
+    "Statement",
     "Subscription",
 ]

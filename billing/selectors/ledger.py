@@ -61,6 +61,11 @@ def bookings(*, account: str = "", kind: str = "", q: str = "") -> QuerySet[Ledg
     return rows.order_by("-booked_at", "-id")
 
 
+def booking(booking_id: UUID) -> LedgerTransaction | None:
+    rows = LedgerTransaction.objects.select_related("reverses", "reversed_by").prefetch_related("postings__account")
+    return rows.filter(pk=booking_id).first()
+
+
 def trial_balance() -> list[tuple[str, str, int]]:
     """(family, currency, balance) of all accounts; the balances of a currency add up to zero, or the ledger is wrong."""
     rows = LedgerBalance.objects.values_list("account__family", "account__currency").annotate(total=Sum("amount"))

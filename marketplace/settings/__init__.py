@@ -12,3 +12,4 @@ from marketplace.settings.metering import *  # noqa: F403  isort:skip
 from marketplace.settings.playground import *  # noqa: F403  isort:skip
 from marketplace.settings.payments import *  # noqa: F403  isort:skip
 from marketplace.settings.billing import *  # noqa: F403  isort:skip
+from marketplace.settings.payouts import *  # noqa: F403  isort:skip

@@ -30,6 +30,7 @@ _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Sources", "org:sources", "download", None),
     ("Published", "org:servers", "server", Right.PUBLISH),
     ("Billing", "org:billing", "tag", Right.VIEW_BILLING),
+    ("Earnings", "org:earnings", "chart", Right.VIEW_BILLING),
     ("People", "org:people", "people", None),
     ("Audit", "org:audit", "history", Right.VIEW_AUDIT),
     ("Settings", "org:settings", "settings", Right.MANAGE_SETTINGS),

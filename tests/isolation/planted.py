@@ -17,6 +17,8 @@ from access.requests import approval_rules, campaigns, links, opening
 from access.services import clients, connections, grants, limits, playground, sessions
 from audit import services as audit
 from audit.services import checkpoints
+from billing.models import PayoutBatch, PayoutItem, Statement
+from billing.services import ledger_events
 from calls import rows
 from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
@@ -174,8 +176,33 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "membership_id": colleague.pk,
             "notification_id": notification.pk,
             "token": invited.token,
+            **_payout(tenant, server, word),
         },
     )
+
+
+def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
+    """A payout to the organisation as a provider with its statement, and a booking of its credit."""
+    with platform_scope():
+        batch = PayoutBatch.objects.create(rail="paypal", month=word[-7:], currency="USD")
+        item = PayoutItem.objects.create(
+            batch=batch, provider=server.provider, destination=f"{word}@paypal.example", minor=100, currency="USD"
+        )
+        numbers = {"opening": 0, "earned": 100, "taken_back": 0, "returned": 0, "paid": 100, "closing": 0}
+        Statement.objects.create(
+            item=item,
+            provider=server.provider,
+            number=f"PS-{word}",
+            currency="USD",
+            after_posting=0,
+            through_posting=0,
+            payee={"name": word, "address": word},
+            lines=[{"on": "2026-11-01", "what": word, "month": "", "reference": word, "minor": 100}],
+            **{f"{name}_minor": minor for name, minor in numbers.items()},
+        )
+        booking = ledger_events.topped_up(tenant.pk, 100, currency="USD", payment_id=word)
+    assert booking is not None
+    return {"payout_id": item.pk, "batch_id": batch.pk, "booking_id": booking.pk}
 
 
 def _elevation(tenant: Tenant, word: str) -> Elevation:

@@ -109,6 +109,8 @@ class TestReading:
             "org:reviews",
             "org:review",
             "org:provider-request",
+            "org:earnings-payouts",
+            "org:earnings-statement",
         }
         if endpoint.name in shows:
             page = stage.browsers["alice"].get(endpoint.path(FILLERS | stage.acme.parameters))
