@@ -20,6 +20,7 @@ from operator import attrgetter
 
 from access import conditions
 from access.types import (
+    APPROVAL,
     Compat,
     Decision,
     EnforceOn,
@@ -69,6 +70,8 @@ METHOD_RULES: dict[str, MethodRule] = {
 
 _WORDS = {trust: trust.word for trust in Trust}
 _ORDER = attrgetter("namespace", "name", "grant_id")
+_APPROVED = "A person approves the call"
+_WAIT = "Call it, have somebody approve the call, and send the same call again."
 _ASK = "Ask an admin of your organisation for access to this server."
 
 # Refusals of a request that every rule allowed.
@@ -117,6 +120,7 @@ class _Case:
     grant: GrantRule | None = None
     required: Trust = Trust.LOW
     admin: int = 0
+    needs_approval: bool = False
 
     @property
     def is_lenient(self) -> bool:
@@ -165,7 +169,10 @@ def explain(
     decision = decide(policy, grants, sessions, principal, request, now)
     is_summed = decision.reason in {Reason.ALLOWED, Reason.TRUST_TOO_LOW} and decision.grant_id is not None
     found = _shares(policy, grants, principal, request, now) if is_summed else ()
-    return replace(decision, steps=trace(decision.reason), shares=found if len(found) > 1 else ())
+    steps = trace(decision.reason)
+    if APPROVAL in decision.obligations:
+        steps = (*steps, Step(_APPROVED, "skipped", "Asked for with each call."))
+    return replace(decision, steps=steps, shares=found if len(found) > 1 else ())
 
 
 def _shares(
@@ -429,7 +436,11 @@ def _hold_against_trust(case: _Case, grants: list[GrantRule]) -> Decision:
         if each.max_trust > admin:
             admin, source = each.max_trust, each
         term = each.tool_rules.get(tool.name) if is_call and each.tool_rules else None
-        if term is not None and term.required_trust > required:
+        if term is None:
+            continue
+        if term.needs_approval:
+            case.needs_approval = True
+        if term.required_trust > required:
             required, source = term.required_trust, each
     case.grant, case.required, case.admin = source, required, admin
     if effect is None:
@@ -516,6 +527,9 @@ def _deny(case: _Case, reason: Reason, message: str, next_step: str) -> Decision
 
 def _decision(case: _Case, allowed: bool, reason: Reason, message: str, next_step: str) -> Decision:
     tool, grant, session = case.tool, case.grant, case.session
+    is_pending = allowed and (case.needs_approval or tool.needs_approval) and case.request.method == "tools/call"
+    if is_pending:
+        message, next_step = f"{message} A person approves each call of {tool.name!r}.", _WAIT
     admin = case.admin or (grant.max_trust if grant is not None else 0)
     consented = min(admin, session.consented_trust) if session is not None and admin else admin
     is_about_tool = reason is not Reason.TOOL_UNKNOWN and reason is not Reason.MISSING_IDENTITY
@@ -536,6 +550,7 @@ def _decision(case: _Case, allowed: bool, reason: Reason, message: str, next_ste
         policy_version=(grant.policy_version if grant is not None else "")
         or (session.policy_version if session is not None and grant is None else "")
         or case.policy.policy_version,
+        obligations=(APPROVAL,) if is_pending else (),
     )
 
 
@@ -581,6 +596,7 @@ _OBSERVED = frozenset({"credential", "server", "request", "method", "tool", "def
 
 # What the gateway finds missing after the policy has agreed.
 _AS_WHOM = frozenset({Reason.CREDENTIAL_MISSING, Reason.ACCOUNT_NOT_CONNECTED})
+_BY_PEOPLE = frozenset({Reason.APPROVAL_REQUIRED, Reason.APPROVAL_REJECTED})
 
 
 def trace(reason: Reason | str) -> tuple[Step, ...]:
@@ -607,4 +623,6 @@ def trace(reason: Reason | str) -> tuple[Step, ...]:
         steps.append(Step("The call can be recorded", "failed", str(reason)))
     if reason in _AS_WHOM:
         steps.append(Step("The server has the credential that it asks for", "failed", str(reason)))
+    if reason in _BY_PEOPLE:
+        steps.append(Step(_APPROVED, "failed", str(reason)))
     return tuple(steps)

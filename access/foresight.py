@@ -46,7 +46,7 @@ def would(
 
 def policy_of(server: Server, tenant: Tenant) -> ServerPolicy:
     """The server's policy as it holds for callers of this organisation."""
-    return selectors.compile_policy(server).towards(own=server.owner_tenant_id == tenant.pk)
+    return selectors.policy_for(server, tenant.pk)
 
 
 def decided(

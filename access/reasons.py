@@ -186,6 +186,16 @@ WORDS: dict[Reason, Words] = {
         "The server asks for a person's account, and the key's owner has connected none.",
         "Connect the account under Access, Connections.",
     ),
+    Reason.APPROVAL_REQUIRED: Words(
+        "Waits for a person",
+        "A person approves each call of “{tool}”, and nobody had approved this one yet.",
+        "Approve the call under Access, Approvals; then the same call passes once.",
+    ),
+    Reason.APPROVAL_REJECTED: Words(
+        "Rejected by a person",
+        "A person looked at this call of “{tool}” and rejected it.",
+        "See under Access, Approvals, why; call with other arguments.",
+    ),
 }
 _OTHER = Words(
     "Refused", "The gateway refused the request before asking the policy.", "See the error for what to change."

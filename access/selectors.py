@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from access import conditions, engine
+from access.approvals import guards
 from access.limits import MONEY_SCALE, LimitKind, LimitRule, LimitScope, Period, to_units
 from access.models import AgentSession, Grant, Limit
 from access.types import (
@@ -127,7 +128,11 @@ def to_rule(grant: Grant) -> GrantRule:
         max_trust=Trust.parse(grant.max_trust),
         side_effects=frozenset(SideEffect(effect) for effect in grant.side_effects),
         tool_rules={
-            rule["name"]: ToolTerm(rule.get("decision") == "deny", Trust.parse(rule.get("required_trust")))
+            rule["name"]: ToolTerm(
+                rule.get("decision") == "deny",
+                Trust.parse(rule.get("required_trust")),
+                needs_approval=rule.get("approval") is True,
+            )
             for rule in grant.tool_rules
             if is_readable or rule.get("decision") == "deny"
         },
@@ -242,6 +247,12 @@ def compile_policy(server: Server) -> ServerPolicy:
     )
 
 
+def policy_for(server: Server, tenant_id: UUID) -> ServerPolicy:
+    """The same as it holds for calls of the active organisation, with what it asks beside its grants."""
+    policy = compile_policy(server).towards(own=server.owner_tenant_id == tenant_id)
+    return policy.guarded(guards.guards_at(server.pk))
+
+
 def _is_idempotent(definition: dict[str, Any]) -> bool:
     """What the approved definition says of repeating a call; together with an approved side effect, never by itself."""
     hints = definition.get("annotations")
@@ -293,7 +304,7 @@ def explain_call(
     principal = _principal(key, members_who_act(key.tenant))
     rules = [rule for rule in compile_rules() if rule.server_id == server.pk]
     sessions = [rule for rule in compile_sessions() if rule.server_id == server.pk] if session else []
-    policy = compile_policy(server).towards(own=server.owner_tenant_id == key.tenant_id)
+    policy = policy_for(server, key.tenant_id)
     request = Request(method, tool, session, address, environment or key.environment, arguments)
     return engine.explain(policy, rules, sessions, principal, request, clock.now())
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from access import selectors
+from access.approvals import deciding as call_approvals
 from access.requests import campaigns, upkeep
 from access.services import connections, playground, simulations
 from catalog.services import telling
@@ -56,3 +57,4 @@ def keep_requests() -> None:
             upkeep.remind_expiring(tenant)
             upkeep.note_expired(tenant)
             campaigns.close_due(tenant)
+            call_approvals.keep()

@@ -102,6 +102,12 @@ class Reason(StrEnum):
     RECORD_UNAVAILABLE = "record_unavailable"
     CREDENTIAL_MISSING = "credential_missing"
     ACCOUNT_NOT_CONNECTED = "account_not_connected"
+    APPROVAL_REQUIRED = "approval_required"
+    APPROVAL_REJECTED = "approval_rejected"
+
+
+# Obligations of a decision: what has to happen beside an allowed call.
+APPROVAL = "approval"  # a person approves this very call
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ class ToolRule:
     idempotent: bool = False  # calling it twice does no more than calling it once, as its approved definition says
     quarantined: bool = False  # the server's definition differs from the approved one
     risk: str = ""  # low | medium | high where it is declared; informs, decides nothing
+    needs_approval: bool = False  # the calling organisation wants a person to approve each call
 
     @property
     def risk_level(self) -> str:
@@ -126,6 +133,13 @@ class ToolRule:
         if self.side_effect is SideEffect.WRITE or self.required_trust is Trust.MEDIUM:
             return "medium"
         return "low" if self.side_effect is SideEffect.READ else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolGuard:
+    """What an organisation asks of its own calls of one tool, beside grants."""
+
+    needs_approval: bool = False
 
 
 DEFAULT_SESSION_HEADER = "X-MCP-Agent-Session"
@@ -156,6 +170,15 @@ class ServerPolicy:
     team: str = ""  # of the owner
     session: SessionTerms = SessionTerms()
 
+    def guarded(self, guards: Mapping[str, ToolGuard] | None) -> ServerPolicy:
+        """The policy with what the calling organisation asks beside it; it only ever adds."""
+        if not guards:
+            return self
+        tools = dict(self.tools)
+        for name in guards.keys() & tools.keys():
+            tools[name] = replace(tools[name], needs_approval=guards[name].needs_approval)
+        return replace(self, tools=tools)
+
     def towards(self, *, own: bool) -> ServerPolicy:
         """The policy for callers of the owner (`own`) or of another organisation.
 
@@ -180,6 +203,7 @@ class ToolTerm:
 
     is_denied: bool = False
     required_trust: Trust = Trust.LOW
+    needs_approval: bool = False  # a person approves each call of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,4 +348,4 @@ class Decision:
     trust_consented: str = ""  # what the session's person agreed to; the same as `trust_admin` without a session
     risk: str = ""
     policy_version: str = ""
-    obligations: tuple[str, ...] = ()  # what has to happen beside the call, such as an approval of it
+    obligations: tuple[str, ...] = ()  # what has to happen beside the call, such as APPROVAL of it

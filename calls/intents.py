@@ -172,7 +172,7 @@ _KEPT = (
     "server_name", "server_version_id", "tool", "allowed", "reason", "grant_id", "side_effect", "trust_required",
     "trust_effective", "policy_revision", "provider_id", "price_version_id", "quoted_price", "currency", "credential",
     "client_id", "upstream_protocol", "trust_admin", "trust_consented", "risk", "agent_session_id", "policy_version",
-    "asserted_human",
+    "asserted_human", "approval_id",
 )  # fmt: skip
 _SHORTENED = ("client", "agent", "session_id", "tool", "server_name", "asserted_human")
 _EMPTY = ("", None, 0)

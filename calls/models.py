@@ -66,6 +66,7 @@ class Call(models.Model):
     asserted_human = models.TextField(db_default="")
     # Of `Period`; None for rows from before there were periods, which are never billed.
     period_id = models.IntegerField(null=True)
+    approval_id = models.UUIDField(null=True)
 
     class Meta:
         ordering = ["-call_id"]

@@ -91,6 +91,7 @@ class CallRecord:
     upstream_auth: str = ""
     upstream_protocol: str = ""
     timings: str = ""  # calls.timings
+    approval_id: UUID | None = None  # of a person for this very call (access.CallApproval)
     # not columns: the caller's span, for our own; and what other records have in common with this one
     parent_span: str = ""
     alike: Alike | None = field(default=None, compare=False, repr=False)
@@ -154,6 +155,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("agent_session_id", "uuid"),
     ("policy_version", "text"),
     ("asserted_human", "text"),
+    ("approval_id", "uuid"),
 )
 
 # What is the same for calls of one caller to one tool, under one decision and price.
@@ -162,7 +164,7 @@ ALIKE = frozenset(
         "api_key_id", "user_id", "agent", "session_id", "interface", "protocol", "method", "server_id", "server_name",
         "server_version_id", "tool", "allowed", "reason", "grant_id", "side_effect", "trust_required", "trust_effective",
         "policy_revision", "provider_id", "price_version_id", "quoted_price", "currency", "trust_admin", "trust_consented",
-        "risk", "agent_session_id", "policy_version", "asserted_human",
+        "risk", "agent_session_id", "policy_version", "asserted_human", "approval_id",
     }
 )  # fmt: skip
 

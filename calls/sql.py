@@ -9,7 +9,7 @@ METER_ROLE = "marketplace_meter"
 
 _NULLABLE = {
     "api_key_id", "user_id", "server_id", "server_version_id", "grant_id", "provider_id", "price_version_id", "quoted_price",
-    "agent_session_id",
+    "agent_session_id", "approval_id",
 }  # fmt: skip
 
 # Columns that came after the table; their default serves a writer of the release before, during a deploy.
@@ -22,7 +22,7 @@ _ADDED_HUMAN = ("asserted_human",)
 _columns = ",\n    ".join(
     f"{name} {kind}{'' if name in _NULLABLE else ' NOT NULL'}"
     for name, kind in COLUMNS
-    if name not in {*_ADDED, *_ADDED_GROUNDS, *_ADDED_HUMAN, "agent_session_id"}
+    if name not in {*_ADDED, *_ADDED_GROUNDS, *_ADDED_HUMAN, "agent_session_id", "approval_id"}
 )
 
 # Roles belong to the whole cluster: another database of it may make the same one at the same moment.
@@ -81,6 +81,8 @@ DROP_GROUNDS = "ALTER TABLE calls_call " + ", ".join(
 
 ADD_HUMAN = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call ADD COLUMN asserted_human text NOT NULL DEFAULT ''"
 DROP_HUMAN = "ALTER TABLE calls_call DROP COLUMN asserted_human"
+ADD_APPROVAL = "SET LOCAL lock_timeout = '10s'; ALTER TABLE calls_call ADD COLUMN approval_id uuid"
+DROP_APPROVAL = "ALTER TABLE calls_call DROP COLUMN approval_id"
 
 GRANT = f"""
 DO $$

@@ -126,7 +126,9 @@ async def send_refusal(call: CallContext, send: Send, refusal: RefusedError, sta
     elif status in {408, 413} or refusal.kind.code in _DOUBTFUL:
         # What is left of the body is not waited for, and what follows a head that is in doubt is not believed.
         more.append((b"connection", b"close"))
-    if call.interface in {"invoke", "token"}:
+    if refusal.result is not None:
+        await send_json(call, send, 200, errors.rpc_result(refusal, call.request_id), more=[_NO_STORE])
+    elif call.interface in {"invoke", "token"}:
         await send_json(call, send, status, errors.problem(refusal, call_id), more=more, problem=True)
     else:
         await send_json(call, send, status, errors.rpc_error(refusal, call.request_id, call_id), more=more)

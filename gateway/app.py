@@ -52,6 +52,7 @@ from gateway.pipeline import SERVER, Parts, Pipeline
 from gateway.ports import Loader
 from gateway.review import Review
 from gateway.stages import guard
+from gateway.stages.approval import Approvals
 from gateway.stages.authenticate import Authenticator
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
@@ -183,6 +184,7 @@ class Gateway:
                 pins=pins,
                 review=review,
                 tasks=tasks,
+                approvals=Approvals(self._store, self._loader, config.public_url),
             ),
         )
         opened = SubCalls(self._watch, forwarder.credentials.ready, review)

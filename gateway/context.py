@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from access.approvals.types import CallAsk
 from access.engine import find_session
 from access.types import Decision, Principal, SessionRule
 from calls.record import Alike, Outcome
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.admission.admission import Ticket
     from gateway.admission.plans import OwnPlan, Plan
     from gateway.mcp.tasks import TaskState
+    from gateway.stages.approval import Approvals
     from gateway.stages.tasks import Tasks
 
 
@@ -244,6 +246,10 @@ class CallContext:
     session_id = ""  # what is stored: the seal, never the server's own id
     upstream_session = b""
     session: OwnSession | None = None  # of an initialize-era client, where the gateway keeps it
+    approval: CallAsk | None = None  # that a person is asked for, where one approves the call
+    approval_id: UUID | None = None  # what the call waits for, or passed by
+    approval_declined = False  # the client's user wanted nothing of it
+    rounds: Approvals | None = None  # who notes that an approved call has further rounds
     reason = ""  # why a stage other than the engine refused
     outcome: Outcome
     examine: Callable[[ServerEntry, Sequence[Any]], ServerEntry] | None = None  # holds tools against their pins

@@ -15,7 +15,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from access.limits import LimitRule
-from access.types import GrantRule, ServerPolicy, SessionRule
+from access.types import GrantRule, ServerPolicy, SessionRule, ToolGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ class TenantEntry:
     teams: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[UUID, tuple[SessionRule, ...]] = field(default_factory=dict)  # by server id
     offers: Mapping[UUID, tuple[Offer, ...]] = field(default_factory=dict)  # by server id
+    # What the organisation asks of its own calls beside grants: by server id and tool.
+    guards: Mapping[UUID, Mapping[str, ToolGuard]] = field(default_factory=dict)
     looks_at_addresses: bool = field(init=False, default=False, compare=False)  # a grant holds only from some of them
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ from gateway.pins import Pins
 from gateway.prices import changes_at, price_of
 from gateway.review import Review
 from gateway.stages import body, guard, meter
+from gateway.stages.approval import Approvals
 from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
 from gateway.stages.forward import Forwarder
@@ -85,6 +86,7 @@ class Parts:
     pins: Pins
     review: Review
     tasks: Tasks
+    approvals: Approvals
 
 
 class Pipeline:
@@ -94,7 +96,7 @@ class Pipeline:
         self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
         self._review = parts.review
         self._host_names, self._pins, self._intents = config.host_names(), parts.pins, parts.intents
-        self._tasks = parts.tasks
+        self._tasks, self._approvals = parts.tasks, parts.approvals
         self._audiences = Audiences(config.public_url, config.paths)
         self._front = ModernFront(config, parts.writer)
 
@@ -170,7 +172,7 @@ class Pipeline:
         if call.message is not None and call.message.method in ENDLESS:
             self._tasks.listen(call, call.caller, server)
         await self._forwarder.credentials.ready(call)
-        if method == "tools/call":
+        if method == "tools/call" and call.approval is None:
             self._keep_route(call, server, tool)
         call.mark("decide")
 
@@ -194,6 +196,8 @@ class Pipeline:
             authorise(call, caller, server, method, tool)
         if caller.around is not None and call.decision is not None:
             caller.note_use(call.decision.session_id, call.occurred_at)
+        if call.decision is not None and call.decision.obligations:
+            await self._approvals.prepare(call, caller, server, tool)
 
     async def _is_used_elsewhere(self, call: CallContext, caller: Caller, refusal: RefusedError) -> bool:
         """Whether a session that nobody used here for too long was used through another process meanwhile."""
@@ -261,6 +265,8 @@ class Pipeline:
         if listens:
             self._review.keep_looking(call, call.message.right if call.message is not None else LISTEN)
         try:
+            if call.decision is not None and call.decision.obligations:
+                await self._approvals.claim(call)
             if (kept := self._intents.note(call)) is not None:
                 await kept
             result = await relay()

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from access.approvals.types import CallAnswer, CallAsk
 from access.limits import LimitRule, Window
 from gateway.admission.budgets import Subject
 from gateway.entries import ServerEntry, SigningEntry, TenantEntry
@@ -49,6 +50,15 @@ class Loader(Protocol):
 
     def tell_limit(self, subject: Subject, rule: LimitRule, percent: int, used: int) -> None:
         """Tell people that a quota or cap has reached 50, 80 or 100 percent."""
+
+    def claim_call(self, ask: CallAsk) -> CallAnswer:
+        """Use the approval that a person gave for this very call, else ask for one. Of equal calls one may pass."""
+
+    def open_round(self, ask: CallAsk) -> None:
+        """Note that the server of an approved call asks for more: what answers `ask.round` passes, once."""
+
+    def call_state(self, ask: CallAsk) -> str:
+        """How such a call stands, with nothing used and nobody asked."""
 
     def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:
         """Tools, by name, that a server was just seen to define differently from its entry."""

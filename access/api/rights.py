@@ -65,6 +65,7 @@ class RuleIO(serializers.Serializer[Any]):
     name = TextField(max_length=128)
     decision = serializers.ChoiceField(["allow", "deny"], required=False, default="allow")
     required_trust = serializers.ChoiceField(TrustLevel.choices, required=False, default="low")
+    approval = serializers.BooleanField(required=False, default=False, help_text="A person approves each call of it.")
 
 
 class GrantIn(serializers.Serializer[Any]):

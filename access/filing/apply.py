@@ -81,7 +81,12 @@ def _grant(tenant: Tenant, change: Change, actor: User | None, directory: Direct
         "max_trust": entry.max_trust,
         "side_effects": entry.side_effects,
         "tool_rules": [
-            {"name": rule.name, "decision": rule.decision, "required_trust": rule.required_trust}
+            {
+                "name": rule.name,
+                "decision": rule.decision,
+                "required_trust": rule.required_trust,
+                "approval": rule.approval,
+            }
             for rule in entry.tool_rules
         ],
         "conditions": entry.conditions,

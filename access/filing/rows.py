@@ -46,7 +46,12 @@ def grant_entry(grant: Grant, directory: Directory) -> GrantEntry:
         max_trust=grant.max_trust,
         side_effects=tuple(effect for effect in ("read", "write", "destructive") if effect in grant.side_effects),
         tool_rules=tuple(
-            RuleEntry(rule["name"], rule.get("decision") or "allow", rule.get("required_trust") or "low")
+            RuleEntry(
+                rule["name"],
+                rule.get("decision") or "allow",
+                rule.get("required_trust") or "low",
+                approval=rule.get("approval") is True,
+            )
             for rule in sorted(grant.tool_rules, key=lambda rule: str(rule["name"]))
         ),
         policy_version=grant.policy_version,

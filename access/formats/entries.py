@@ -37,6 +37,7 @@ class RuleEntry:
     name: str
     decision: str = "allow"
     required_trust: str = "low"
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class GrantEntry:
     @property
     def is_plain(self) -> bool:
         """Whether MCP Runtime's kind can say all of it."""
-        return not (self.subject.key or self.subject.everyone or self.conditions or self.expires_at)
+        approves = any(rule.approval for rule in self.tool_rules)
+        return not (self.subject.key or self.subject.everyone or self.conditions or self.expires_at or approves)
 
 
 @dataclass(frozen=True, slots=True)

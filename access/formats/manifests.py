@@ -99,7 +99,7 @@ def _grant(kind: str, metadata: Node, spec: Node) -> GrantEntry:
         subject=_subject(spec, is_own=is_own),
         max_trust=spec.choice("maxTrust", among=TRUSTS, default="low"),
         side_effects=_side_effects(spec),
-        tool_rules=_rules(spec),
+        tool_rules=_rules(spec, is_own=is_own),
         policy_version=_text(spec, "policyVersion", VERSION_MAX),
         disabled=_flag(spec, "disabled"),
         conditions=spec.mapping("conditions") if is_own else {},
@@ -279,7 +279,7 @@ def _side_effects(spec: Node) -> tuple[str, ...]:
     return tuple(sorted(found, key=EFFECTS.index))
 
 
-def _rules(spec: Node) -> tuple[RuleEntry, ...]:
+def _rules(spec: Node, *, is_own: bool) -> tuple[RuleEntry, ...]:
     found: dict[str, RuleEntry] = {}
     _, value = spec.get("toolRules")
     if isinstance(value, dict) or (isinstance(value, list) and len(value) > RULES_MAX):
@@ -294,8 +294,9 @@ def _rules(spec: Node) -> tuple[RuleEntry, ...]:
             node.report("name", f"{name!r} is there twice")
         decision = node.choice("decision", among=("allow", "deny"), default="allow")
         trust = node.choice("requiredTrust", among=TRUSTS, default="low")
+        approval = _flag(node, "approval") if is_own else False
         _refuse_unknown(node)
-        found[name] = RuleEntry(name, decision, trust)
+        found[name] = RuleEntry(name, decision, trust, approval)
     return tuple(found.values())
 
 
@@ -333,6 +334,7 @@ def _write_grant(entry: GrantEntry) -> JSON:
         "disabled": entry.disabled or None,
         "toolRules": [
             {"name": rule.name, "decision": rule.decision, "requiredTrust": rule.required_trust}
+            | ({"approval": True} if rule.approval else {})
             for rule in entry.tool_rules
         ]
         or None,

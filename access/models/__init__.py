@@ -1,5 +1,6 @@
 """Rows of access, one module a subject. All of them live in the organisation's schema."""
 
+from access.models.approval import ApprovalState, CallApproval, ToolGuarding
 from access.models.connection import ConnectAttempt, CredentialKind, CredentialStatus, OAuthClient, UpstreamCredential
 from access.models.grant import TRUST_CHOICES, Grant, Origin
 from access.models.limit import Limit
@@ -28,6 +29,8 @@ __all__ = [
     "AgentSession",
     "ApprovalLink",
     "ApprovalRule",
+    "ApprovalState",
+    "CallApproval",
     "Campaign",
     "CampaignItem",
     "ConnectAttempt",
@@ -48,5 +51,6 @@ __all__ = [
     "RunState",
     "Simulation",
     "SimulationState",
+    "ToolGuarding",
     "UpstreamCredential",
 ]

@@ -40,7 +40,7 @@ class Grant(Record):
     subject_key = models.CharField(max_length=200, blank=True)
     for_everyone = models.BooleanField(default=False, help_text="Everybody and everything of the organisation.")
     subject_label = models.CharField(max_length=254, blank=True)
-    tool_rules = models.JSONField(default=list, blank=True, help_text="[{name, decision, required_trust}]")
+    tool_rules = models.JSONField(default=list, blank=True, help_text="[{name, decision, required_trust, approval}]")
     conditions = models.JSONField(default=dict, blank=True, help_text="access.conditions")
     max_trust = models.CharField(max_length=6, choices=TRUST_CHOICES)
     side_effects = ArrayField(
@@ -98,6 +98,11 @@ class Grant(Record):
     @property
     def denied_tools(self) -> list[str]:
         return [rule["name"] for rule in self.tool_rules if rule.get("decision") == "deny"]
+
+    @property
+    def approved_tools(self) -> list[str]:
+        """The tools of which a person approves each call."""
+        return [rule["name"] for rule in self.tool_rules if rule.get("approval") is True]
 
     @property
     def parts(self) -> list[tuple[SubjectKind, str]]:

@@ -36,9 +36,7 @@ def outlook(
     """Decide each tool as a gateway would, without a session. No tool chosen means every tool."""
     named = set(chosen)
     wanted = [tool for tool in tools if not named or tool.name in named]
-    policy = replace(
-        selectors.compile_policy(server).towards(own=server.owner_tenant_id == tenant.pk), session=SessionTerms()
-    )
+    policy = replace(selectors.policy_for(server, tenant.pk), session=SessionTerms())
     held = [rule for rule in selectors.compile_rules() if rule.server_id == server.pk]
     with_it = [*held, selectors.to_rule(_grant(server, subject, wanted, named=bool(named)))]
     principal = Principal(

@@ -65,7 +65,7 @@ class Terms(TypedDict, total=False):
     max_trust: str
     side_effects: Sequence[str]
     tools: Sequence[str]  # the short form of rules that allow them
-    tool_rules: Sequence[Mapping[str, str]]
+    tool_rules: Sequence[Mapping[str, Any]]
     conditions: Mapping[str, Any] | None
     expires_at: datetime | None
     policy_version: str
@@ -78,7 +78,7 @@ class _Terms:
     max_trust: str = Trust.LOW.word
     side_effects: Sequence[str] = (SideEffect.READ,)
     tools: Sequence[str] = ()
-    tool_rules: Sequence[Mapping[str, str]] = ()
+    tool_rules: Sequence[Mapping[str, Any]] = ()
     conditions: Mapping[str, Any] | None = None
     expires_at: datetime | None = None
     policy_version: str = ""
@@ -293,11 +293,11 @@ def _checked(server: Server, subject: Subject, terms: _Terms, origin: str) -> di
     }
 
 
-def _check_rules(rules: Sequence[Mapping[str, str]], server: Server, *, may_be_unknown: bool) -> list[dict[str, str]]:
+def _check_rules(rules: Sequence[Mapping[str, Any]], server: Server, *, may_be_unknown: bool) -> list[dict[str, Any]]:
     """Rules in order of their names, with what was left out filled in. A file may name tools that are still to come."""
     if len(rules) > RULES_MAX:
         raise InvalidError(f"A grant has at most {RULES_MAX} rules.", code="access.rules_too_many", field="tool_rules")
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for rule in rules:
         tool, decision = str(rule.get("name", "")), str(rule.get("decision") or "allow").lower()
         if not tool or len(tool) > 256:
@@ -310,6 +310,12 @@ def _check_rules(rules: Sequence[Mapping[str, str]], server: Server, *, may_be_u
             )
         trust = check_trust(str(rule.get("required_trust") or "low"), "tool_rules")
         found[tool] = {"name": tool, "decision": decision, "required_trust": trust}
+        if rule.get("approval") is True:
+            if decision == "deny":
+                raise InvalidError(
+                    "A rule that denies needs no approval.", code="access.rule_approval", field="tool_rules", tool=tool
+                )
+            found[tool]["approval"] = True
     known = set(server.current_version.tools.values_list("name", flat=True)) if server.current_version else set()
     unknown = sorted(found.keys() - known)
     if unknown and not may_be_unknown:

@@ -215,6 +215,12 @@ class GrantForm(ServiceForm):
         label="Only these tools",
         help_text="None chosen: every tool that the rest of the grant allows, later ones included.",
     )
+    approved = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="A person approves each call of",
+        help_text="Of the tools chosen above. The call waits until somebody who manages access has looked at its arguments.",
+    )
     denied = forms.MultipleChoiceField(
         required=False,
         widget=forms.CheckboxSelectMultiple,
@@ -253,13 +259,14 @@ class GrantForm(ServiceForm):
 
     def __init__(self, *args: Any, subjects: Choices, tools: Iterable[Tool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        subject, named, denied = (self.fields[name] for name in ("subject", "tools", "denied"))
+        subject, named, denied, approved = (self.fields[name] for name in ("subject", "tools", "denied", "approved"))
         assert isinstance(subject, forms.ChoiceField)
         assert isinstance(named, forms.ChoiceField)
         assert isinstance(denied, forms.ChoiceField)
+        assert isinstance(approved, forms.ChoiceField)
         subject.required = not self.data.get("agent")
         subject.choices = [("", "Choose…"), *subjects]
-        named.choices = denied.choices = [(tool.name, _tool_label(tool)) for tool in tools]
+        named.choices = denied.choices = approved.choices = [(tool.name, _tool_label(tool)) for tool in tools]
 
     def clean_conditions(self) -> Any:
         text = self.cleaned_data["conditions"].strip()
@@ -274,6 +281,8 @@ class GrantForm(ServiceForm):
             self.add_error("subject", _ONE_OF_TWO)
         if set(cleaned.get("tools", ())) & set(cleaned.get("denied", ())):
             self.add_error("denied", "A tool is either allowed or denied by a grant.")
+        if set(cleaned.get("approved", ())) - set(cleaned.get("tools", ())):
+            self.add_error("approved", "Choose the tool under “Only these tools” as well.")
         return cleaned
 
 

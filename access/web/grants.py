@@ -87,8 +87,11 @@ def grant_create(request: OrganisationRequest, org: str) -> HttpResponse:
                 actor=request.user,
                 max_trust=data["max_trust"],
                 side_effects=data["side_effects"],
-                tools=data["tools"],
-                tool_rules=[{"name": tool, "decision": "deny"} for tool in data["denied"]],
+                tools=[tool for tool in data["tools"] if tool not in data["approved"]],
+                tool_rules=[
+                    *({"name": tool, "decision": "deny"} for tool in data["denied"]),
+                    *({"name": tool, "approval": True} for tool in data["approved"]),
+                ],
                 conditions=data["conditions"],
                 name=data["name"].strip(),
                 expires_at=expiry(data["expiry"]),
@@ -146,6 +149,7 @@ def tabs(request: OrganisationRequest, org: str, active: str) -> list[dict[str, 
         ("Grants", "org:access", "grants"),
         ("Sessions", "org:sessions", "sessions"),
         ("Policies", "org:policies", "policy"),
+        ("Approvals", "org:call-approvals", "approvals"),
         ("Limits", "org:limits", "limits"),
         ("Connections", "org:connections", "connections"),
         *([("Files", "org:access-files", "files")] if request.membership.can(Right.MANAGE_ACCESS) else []),
@@ -185,7 +189,9 @@ def _of_kind(kind: str) -> Q:
 def tools_in_words(grant: Grant) -> str:
     """Which tools a grant is about: all, some, and those that it denies."""
     allowed = ", ".join(grant.tools) or ("no tool" if grant.tool_rules else "every tool")
-    return f"{allowed}; denied: {', '.join(grant.denied_tools)}" if grant.denied_tools else allowed
+    approved = f"; a person approves each call of {', '.join(grant.approved_tools)}" if grant.approved_tools else ""
+    denied = f"; denied: {', '.join(grant.denied_tools)}" if grant.denied_tools else ""
+    return allowed + approved + denied
 
 
 def _query(request: OrganisationRequest, **changes: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from access import document, rendering, selectors
+from access.approvals import guards
 from access.document import DocumentInvalidError
 from access.web.forms import ServiceForm
 from access.web.grants import tabs
@@ -85,6 +87,24 @@ class PolicyForm(ServiceForm):
     )
 
 
+class GuardForm(ServiceForm):
+    """What this organisation asks of its own calls of a server's tools, whoever publishes it."""
+
+    approvals = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="A person approves each call of",
+        help_text="The call waits until somebody who manages access has looked at its arguments. Nobody decides about calls of "
+        "their own keys.",
+    )
+
+    def __init__(self, *args: Any, tools: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["approvals"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(tool, tool) for tool in tools]
+
+
 @require_safe
 def policy_list(request: OrganisationRequest, org: str) -> HttpResponse:
     """Servers of the organisation, and those that it has given access to."""
@@ -107,8 +127,14 @@ def policy_detail(request: OrganisationRequest, org: str, slug: str) -> HttpResp
     may_change = is_own and request.membership.can(Right.MANAGE_ACCESS) and request.membership.can(Right.PUBLISH)
     settings = PolicySettings.of(server)
     initial = asdict(settings) | {"mode": server.policy_mode, "identity_headers": server.identity_headers}
-    form = PolicyForm(request.POST or None, initial=initial) if may_change else None
-    if request.method == "POST":
+    is_guarding = request.POST.get("form") == "guards"
+    form = PolicyForm(None if is_guarding else request.POST or None, initial=initial) if may_change else None
+    guard_form = _guard_form(request, server, bound=is_guarding)
+    if is_guarding:
+        require(request.membership, Right.MANAGE_ACCESS)
+        if guard_form is not None and guard_form.is_valid() and _guard(request, server, guard_form):
+            return redirect("org:server-policy", org, server.slug)
+    elif request.method == "POST":
         require(request.membership, Right.MANAGE_ACCESS)
         require(request.membership, Right.PUBLISH)
         if form is not None and form.is_valid() and _save(request, server, form):
@@ -118,6 +144,8 @@ def policy_detail(request: OrganisationRequest, org: str, slug: str) -> HttpResp
         "tabs": tabs(request, org, "policy"),
         "server": server,
         "form": form,
+        "guard_form": guard_form,
+        "guarded": sorted(name for name, guard in guards.guards_at(server.pk).items() if guard.needs_approval),
         "is_own": is_own,
         "facts": _facts(server, settings, rendered.revision),
         "document": rendered.document,
@@ -125,6 +153,28 @@ def policy_detail(request: OrganisationRequest, org: str, slug: str) -> HttpResp
         "problem": _problem(rendered.document),
     }
     return render(request, "access/policy.html", context)
+
+
+def _guard_form(request: OrganisationRequest, server: Server, *, bound: bool) -> GuardForm | None:
+    """None for whom it is not to change, and where the server has no tools."""
+    held = [name for name, guard in guards.guards_at(server.pk).items() if guard.needs_approval]
+    tools = server.current_version.tools.values_list("name", flat=True) if server.current_version else ()
+    names = sorted({*tools, *held})
+    if not names or not request.membership.can(Right.MANAGE_ACCESS):
+        return None
+    return GuardForm(request.POST if bound else None, initial={"approvals": held}, tools=names)
+
+
+def _guard(request: OrganisationRequest, server: Server, form: GuardForm) -> bool:
+    try:
+        guards.set_approvals(
+            tenant=request.organisation, server=server, tools=form.cleaned_data["approvals"], actor=request.user
+        )
+    except MarketplaceError as error:
+        form.refuse(error)
+        return False
+    messages.success(request, f"Saved for your calls of {server.name}. Gateways follow within a second.")
+    return True
 
 
 def _save(request: OrganisationRequest, server: Server, form: PolicyForm) -> bool:

@@ -191,6 +191,41 @@ KINDS: dict[str, Kind] = {
             Reason.POLICY_UNAVAILABLE,
             retry_after_s=2,
         ),
+        # people
+        Kind(
+            "access.approval_required",
+            40320,
+            403,
+            "A person has to approve this call.",
+            "Send the same call again once it is approved; it then passes once.",
+            Reason.APPROVAL_REQUIRED,
+            retry_after_s=10,
+        ),
+        Kind(
+            "access.approval_rejected",
+            40321,
+            403,
+            "A person rejected this call.",
+            "Read why, and call with other arguments.",
+            Reason.APPROVAL_REJECTED,
+        ),
+        Kind(
+            "access.approvals_full",
+            42910,
+            429,
+            "Too many calls of this key wait for a person already.",
+            "Wait until some of them are decided.",
+            Reason.APPROVAL_REQUIRED,
+            retry_after_s=60,
+        ),
+        Kind(
+            "access.approval_too_large",
+            41320,
+            413,
+            "A person has to approve this call, and its arguments are too large to be looked at.",
+            "Send less in one call.",
+            Reason.APPROVAL_REQUIRED,
+        ),
         # limits
         Kind(
             "limits.rate",
@@ -392,6 +427,7 @@ class RefusedError(MarketplaceError):
         self.detail = detail  # for the record and the operator, not for the caller
         self.retry_after_s: float = self.kind.retry_after_s
         self.limit: dict[str, Any] | None = None  # which limit, how much is left, when it is whole again
+        self.result: dict[str, Any] | None = None  # what a client of the modern revision is told instead of an error
         self.challenge = b""  # the WWW-Authenticate header, where another credential would help
 
     def later(self, seconds: float) -> RefusedError:
@@ -431,6 +467,11 @@ def rpc_error(refusal: RefusedError, request_id: Any, call_id: str = "") -> byte
         data["retry_after_s"] = round(refusal.retry_after_s, 3)
     error = {"code": refusal.kind.rpc_code, "message": f"{refusal.message} {refusal.next_step}".strip(), "data": data}
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
+
+
+def rpc_result(refusal: RefusedError, request_id: Any) -> bytes:
+    """What is no error to a client of the modern revision, such as input that is needed first."""
+    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "result": refusal.result})
 
 
 def problem(refusal: RefusedError, call_id: str = "", **more: Any) -> bytes:

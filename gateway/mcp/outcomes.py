@@ -54,6 +54,8 @@ def judge(call: CallContext, message: dict[str, Any]) -> None:
         call.is_complete = result.get("resultType", "complete") == "complete"
         if call.tasks is not None and (call.task_state is not None or not call.is_complete or "task" in result):
             call.tasks.note(call, result)
+            if call.rounds is not None:
+                call.rounds.note_round(call, result)
         return
     if "error" not in message:
         raise not_an_answer(200, "the result is not an object")

@@ -14,11 +14,13 @@ from uuid import UUID
 from django.db import close_old_connections
 
 from access import selectors as access
+from access.approvals import asking, guards
+from access.approvals.types import CallAnswer, CallAsk
 from access.limits import LimitRule, Window
 from access.models import CredentialStatus, UpstreamCredential
 from access.services import connections
 from access.services import sessions as agent_sessions
-from access.types import GrantRule, SessionRule
+from access.types import GrantRule, SessionRule, ToolGuard
 from billing.models import PriceVersion
 from billing.selectors import plans
 from billing.selectors import prices as billing
@@ -70,9 +72,10 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
     sessions: dict[UUID, list[SessionRule]] = {}
     limit_rules: tuple[LimitRule, ...] = ()
     credentials: dict[UUID, list[CredentialEntry]] = {}
+    guarded: dict[UUID, dict[str, ToolGuard]] = {}
     if tenant.suspended_at is None:
         with tenant_scope(tenant):
-            limit_rules = access.compile_limits()
+            limit_rules, guarded = access.compile_limits(), guards.guards()
             for rule in access.compile_rules():
                 grants.setdefault(rule.server_id, []).append(rule)
             for session in access.compile_sessions():
@@ -90,6 +93,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         credentials={server_id: tuple(entries) for server_id, entries in credentials.items()},
         data_keys=vault.wrapped_keys(str(tenant.pk)) if credentials else {},
         sessions={server_id: tuple(rules) for server_id, rules in sessions.items()},
+        guards=guarded,
         observed=observed,
         limits=(*limit_rules, *(plan_limits(terms) if terms is not None else ())),
         offers=offers,
@@ -203,6 +207,21 @@ class ModelLoader:
     def last_use(self, tenant_id: UUID, session_id: UUID) -> datetime | None:
         with tenant_scope(live_tenant(str(tenant_id))):
             return access.list_sessions().filter(pk=session_id).values_list("last_used_at", flat=True).first()
+
+    @_own_connection
+    def claim_call(self, ask: CallAsk) -> CallAnswer:
+        with tenant_scope(live_tenant(str(ask.tenant_id))) as tenant:
+            return asking.claim_or_ask(tenant, ask)
+
+    @_own_connection
+    def open_round(self, ask: CallAsk) -> None:
+        with tenant_scope(live_tenant(str(ask.tenant_id))):
+            asking.open_round(ask)
+
+    @_own_connection
+    def call_state(self, ask: CallAsk) -> str:
+        with tenant_scope(live_tenant(str(ask.tenant_id))):
+            return asking.state_of(ask)
 
     @_own_connection
     def report_definitions(self, server_id: UUID, tools: Mapping[str, dict[str, Any]]) -> None:

@@ -73,7 +73,8 @@ class _Asked:
 
     def __init__(self, caller: Caller, server: ServerEntry, now: datetime) -> None:
         tenant, around = caller.tenant, caller.around
-        self.policy: ServerPolicy = server.policy.towards(own=server.owner_tenant_id == tenant.tenant_id)
+        policy = server.policy.towards(own=server.owner_tenant_id == tenant.tenant_id)
+        self.policy: ServerPolicy = policy.guarded(tenant.guards.get(server.server_id)) if tenant.guards else policy
         self._caller, self._now = caller, now
         self._grants = tenant.grants.get(server.server_id, ())
         self._name = around.session_in(self.policy.session.header) if around is not None else ""

@@ -64,6 +64,8 @@ def common_of(call: CallContext) -> Common | None:
             common = route.commons[call.protocol] = Common(server, decision, call.price)
         call.common = common
         return common
+    if call.approval_id is not None:
+        return None
     name = (call.slug, message.method, call.tool, call.interface, call.protocol, call.session_id)
     held = caller.common.get(name)
     if held is not None and held.server is server and held.decision is decision and held.price is call.price:
@@ -137,6 +139,7 @@ def _record(call: CallContext) -> CallRecord:
         policy_revision=caller.tenant.revision,
         credential=call.credential,
         client_id=call.client_id[:_MAX_LABEL],
+        approval_id=call.approval_id,
         **_own_values(call),
     )
     if server is not None:

@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from marketplace.pages import api_schema  # noqa: F401 - the document's description of keys registers itself
+from marketplace.pages.approvals_api import CallApprovalAPI, CallApprovalListAPI
 from marketplace.pages.audit_api import AuditCheckpointAPI, AuditExportAPI
 
 app_name = "api"
@@ -12,6 +13,8 @@ urlpatterns = [
     path("", include("access.api.urls")),
     path("", include("tenants.api.urls")),
     path("billing/", include("billing.api.urls")),
+    path("call-approvals/", CallApprovalListAPI.as_view(), name="call-approvals"),
+    path("call-approvals/<uuid:approval_id>/", CallApprovalAPI.as_view(), name="call-approval"),
     path("audit/export/", AuditExportAPI.as_view(), name="audit-export"),
     path("audit/checkpoint/", AuditCheckpointAPI.as_view(), name="audit-checkpoint"),
 ]

@@ -25,7 +25,7 @@ from access.web import (
 from audit.web import views as audit
 from billing.web import urls as billing
 from catalog.web import claims, serving
-from marketplace.pages import calls, decisions, live, playground
+from marketplace.pages import approvals, calls, decisions, live, playground
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
@@ -84,6 +84,8 @@ urlpatterns = [
     path("requests/<uuid:request_id>/change/", requests.request_edit, name="request-edit"),
     path("access/<uuid:grant_id>/revoke/", grants.grant_revoke, name="grant-revoke"),
     path("access/<uuid:grant_id>/switch/", grants.grant_switch, name="grant-switch"),
+    path("access/approvals/", approvals.approval_list, name="call-approvals"),
+    path("access/approvals/<uuid:approval_id>/", approvals.approval_detail, name="call-approval"),
     path("access/sessions/", sessions.session_list, name="sessions"),
     path("access/sessions/new/", sessions.session_create, name="session-create"),
     path("access/sessions/<uuid:session_id>/revoke/", sessions.session_revoke, name="session-revoke"),

@@ -316,6 +316,7 @@ def playground_run(request: OrganisationRequest, org: str, run_id: UUID) -> Http
         "can_run": request.membership.can(Right.RUN_TOOLS),
         "seen": seen,
         "request_url": _own_path(seen.request_url),
+        "approve_url": _own_path(seen.approve_url),
         "outcome": _OUTCOMES.get(run.outcome, ("Not known", "warn")),
         "took_ms": _exchange(request, run).get("total_ms"),
         "first_byte_ms": _exchange(request, run).get("first_byte_ms"),

@@ -48,6 +48,7 @@ class Shown:
     error: str = ""
     next_step: str = ""
     request_url: str = ""
+    approve_url: str = ""
     code: str = ""
     asks_input: bool = False
     request_text: str = ""
@@ -76,6 +77,7 @@ def shown(content: dict[str, Any], *, arguments: str = "all", result: bool = Tru
         error=_failure(exchange, error),
         next_step=_text(data.get("next_step")),
         request_url=_text(data.get("request_url")),
+        approve_url=_text(data.get("approve_url")),
         code=_text(data.get("code")),
         asks_input=found.get("resultType") == "input_required" or "inputRequests" in found,
         request_text=_request_text(exchange, secrets, has_body=arguments != "nothing"),

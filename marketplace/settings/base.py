@@ -244,6 +244,7 @@ SPECTACULAR_SETTINGS = {
         "TrustEnum": "catalog.choices.TrustLevel",
         "DecisionEnum": "catalog.policies.DECISIONS",
         "RequestStateEnum": "access.models.RequestState",
+        "CallApprovalStateEnum": "access.models.ApprovalState",
     },
 }
 
@@ -349,6 +350,16 @@ LIMIT_KEY_REQUESTS_PER_MINUTE = env.integer(
     "MARKETPLACE_LIMIT_KEY_PER_MINUTE",
     "Requests per minute of each key, where its organisation has set no rate for keys; 0 is no limit.",
     default=600,
+)
+APPROVAL_LIFETIME_S = env.integer(
+    "MARKETPLACE_APPROVAL_LIFETIME_S",
+    "How long a call waits for a person's approval, and how long it may be used from the decision on, in seconds.",
+    default=900,
+)
+APPROVAL_ARGUMENTS_KEPT_H = env.integer(
+    "MARKETPLACE_APPROVAL_ARGUMENTS_KEPT_HOURS",
+    "How long the arguments of a call that needed approval are kept after it was decided, used or over.",
+    default=24,
 )
 API_REQUESTS_PER_MINUTE = env.integer(
     "MARKETPLACE_API_PER_MINUTE",

@@ -76,6 +76,9 @@ EXPECTED: dict[str, Row] = {
     "org:key-revoke": MANAGERS,
     "org:application-revoke": MANAGERS,
     "org:access": MEMBERS,
+    # A call that waits is for whoever manages access, and for the people whose key it is.
+    "org:call-approvals": MEMBERS,
+    "org:call-approval": Row(200, 404, 404, 302, 404),
     "org:grant-create": MANAGERS,
     "org:grant-revoke": MANAGERS,
     "org:grant-switch": Row(405, 405, 404, 302, 404),
@@ -281,6 +284,8 @@ BOB_POSTS: dict[str, int] = {
     "org:key-revoke": 403,
     "org:application-revoke": 403,
     "org:access": 405,
+    "org:call-approvals": 405,
+    "org:call-approval": 404,
     "org:grant-create": 403,
     "org:grant-revoke": 403,
     "org:grant-switch": 403,

@@ -11,6 +11,8 @@ from allauth.idp.oidc.models import Client
 from django.db import connection
 from django.test import override_settings
 
+from access.approvals import asking
+from access.approvals.types import CallAsk
 from access.limits import LimitKind, LimitScope, Period
 from access.models import OAuthClient, PlaygroundRun, ProviderReview, Simulation
 from access.requests import approval_rules, campaigns, links, opening
@@ -133,6 +135,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         search = searches.save_search(tenant, owner, f"{word} search", Query(text=word))
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
         asked = _requests(actor, server, word)
+        approval_id = _waiting(tenant, server, issued.key.pk, word)
     colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
     return Planted(
         tenant=tenant,
@@ -159,6 +162,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "team_slug": team.slug,
             "user_id": owner.pk,
             **asked,
+            "approval_id": approval_id,
             "limit_id": limit.pk,
             "session_id": agent_session.pk,
             "run_id": run.pk,
@@ -247,6 +251,29 @@ def _requests(owner: Membership, server: Server, word: str) -> dict[str, object]
         "campaign_id": campaign.pk,
         "link": links.mint(request, owner.user_id),
     }
+
+
+def _waiting(tenant: Tenant, server: Server, key_id: UUID, word: str) -> UUID:
+    """A call of the owner's key that waits for somebody else."""
+    ask = CallAsk(
+        tenant_id=tenant.pk,
+        call_id=uuid7(),
+        api_key_id=key_id,
+        on_behalf="",
+        human="",
+        agent=f"{word}-agent",
+        session="",
+        server_id=server.pk,
+        server_slug=server.slug,
+        tool="list_invoices",
+        definition=word,
+        side_effect="read",
+        trust_required="low",
+        arguments=f'{{"status":"{word}"}}'.encode(),
+    )
+    found = asking.claim_or_ask(tenant, ask).approval_id
+    assert found is not None
+    return found
 
 
 def _consent(membership: Membership, word: str) -> Consent:
