@@ -23,6 +23,7 @@ app.conf.beat_schedule = {
     "prune-server-health": {"task": "catalog.prune_health", "schedule": crontab(minute=53, hour="*/6")},
     "count-server-calls": {"task": "catalog.count_calls", "schedule": crontab(minute="*/15")},
     "refresh-search-words": {"task": "catalog.refresh_words", "schedule": crontab(minute="*/10")},
+    "ask-proofs-again": {"task": "catalog.ask_proofs", "schedule": crontab(minute="*/20")},
     "renew-credentials": {"task": "access.renew_credentials", "schedule": 60.0},
     "apply-plans": {"task": "billing.apply_plans", "schedule": 60.0},
     "clear-playground-runs": {"task": "access.clear_runs", "schedule": crontab(minute=11)},

@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 
 from catalog.health import incidents, rounds
-from catalog.services import import_runs, indexing, popularity, telling
+from catalog.services import import_runs, indexing, popularity, proofs, telling
 from core.jobs import task
 
 log = logging.getLogger(__name__)
@@ -52,3 +52,9 @@ def refresh_words() -> None:
 def count_calls() -> None:
     """Count how much servers are called. Days that one run does not reach are counted by the next."""
     popularity.count_calls()
+
+
+@task("catalog.ask_proofs", max_retries=0, time_limit=240)
+def ask_proofs() -> None:
+    """Look once a day whether what proves a claim is still published. What one run does not reach is the first of the next."""
+    proofs.ask_again()

@@ -29,6 +29,9 @@ class ListingClaim(Record):
     method = models.CharField(max_length=8, choices=ProofMethod.choices, blank=True)
     proven_at = models.DateTimeField(null=True, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True)
+    failed_looks = models.PositiveSmallIntegerField(
+        default=0, help_text="How often in a row a proof that was there has not been found."
+    )
     detail = models.CharField(max_length=500, blank=True, help_text="What the last check found, or why it was refused.")
     decided_by = models.CharField(max_length=254, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

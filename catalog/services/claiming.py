@@ -100,7 +100,7 @@ def check(*, actor: Membership, claim_id: UUID, method: str) -> ListingClaim:
     """Look for the proof now. Raises ProofMissingError (what was found instead is kept), LimitReachedError when just looked."""
     rights.require(actor, Right.PUBLISH)
     row = find(actor.tenant, claim_id)
-    look = {ProofMethod.DNS.value: _look_record, ProofMethod.FILE.value: _look_file}.get(method)
+    look = LOOKS.get(method)
     if look is None or not row.domain:
         raise InvalidError("Choose how it is proven.", code="catalog.claim_method")
     _once_in_a_while(row)
@@ -135,6 +135,18 @@ def refuse(*, claim_id: UUID, operator: audit.Party, words: str) -> ListingClaim
     row = _end(claim_id, ClaimState.REFUSED, operator, words.strip())
     _tell_organisation(row, f"The claim of {row.server.name} is refused", words.strip())
     return row
+
+
+def lose(claim_id: UUID, words: str) -> ListingClaim:
+    """The proof is not there any more: the claim waits for one again. Raises ConflictError when it is not proven."""
+
+    def change(row: ListingClaim) -> None:
+        if row.state != ClaimState.PROVEN:
+            raise ConflictError("The claim is not proven.", code="catalog.claim_state")
+        row.state, row.method, row.proven_at = ClaimState.WAITING, "", None
+        row.detail, row.checked_at, row.failed_looks = words[:500], clock.now(), 0
+
+    return _settle(claim_id, change, "lost", audit.SYSTEM)
 
 
 def find(tenant: Tenant, claim_id: UUID) -> ListingClaim:
@@ -173,6 +185,12 @@ def _look_file(challenge: domains.Challenge) -> None:
     domains.check_file(challenge, inventory.allowed(), url=url)
 
 
+LOOKS: dict[str, Callable[[domains.Challenge], None]] = {
+    ProofMethod.DNS.value: _look_record,
+    ProofMethod.FILE.value: _look_file,
+}
+
+
 def _once_in_a_while(row: ListingClaim) -> None:
     """Each look asks somebody else's servers: no page becomes a way to send them requests."""
     now = clock.now()
@@ -194,7 +212,7 @@ def _prove(claim_id: UUID, method: ProofMethod, actor: audit.Party, words: str) 
                 next_step="Ask an operator of the platform to look at both.",
             )
         row.state, row.method, row.detail = ClaimState.PROVEN, method, words[:500]
-        row.proven_at = clock.now()
+        row.proven_at, row.failed_looks = clock.now(), 0
 
     return _settle(claim_id, change, "proven", actor)
 
@@ -255,13 +273,18 @@ def _tell_operators(row: ListingClaim) -> None:
 
 
 def _tell_organisation(row: ListingClaim, title: str, words: str) -> None:
+    tell(row, title, f"An operator of the platform decided it: {words}")
+
+
+def tell(row: ListingClaim, title: str, body: str) -> None:
+    """Let those who publish for the organisation know how its claim stands."""
     people = holders(row.tenant, Right.PUBLISH)
     with tenant_scope(row.tenant), transaction.atomic():
         for person in people:
             notifications.notify(
                 kind=DECIDED,
                 title=title,
-                body=f"An operator of the platform decided it: {words}",
+                body=body,
                 url=reverse("org:claim", args=[row.tenant.slug, row.pk]),
                 recipient_id=person.pk,
                 email=person.email,

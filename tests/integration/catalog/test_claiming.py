@@ -11,10 +11,11 @@ import pytest
 from allauth.mfa.models import Authenticator
 from django.urls import reverse
 
+from audit import services as audit
 from audit.models import AuditEvent
 from catalog.claims import rules
 from catalog.models import ListingClaim, Server, SourceEntry
-from catalog.services import claiming, importing
+from catalog.services import claiming, importing, proofs
 from core import clock
 from notifications.models import Notification
 from tenants.context import platform_scope, tenant_scope
@@ -251,3 +252,86 @@ def web():
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
+
+
+class TestAskingAgain:
+    @pytest.fixture
+    def proven(self, diana, names, listed) -> ListingClaim:
+        row = claim(diana, listed)
+        names.records[RECORD] = [row.challenge.text]
+        check(diana, row)
+        return row
+
+    def a_day_later(self, days: int = 1) -> None:
+        for _ in range(days):
+            with platform_scope():
+                ListingClaim.objects.update(checked_at=clock.now() - timedelta(days=1, minutes=1))
+            proofs.ask_again()
+
+    def reread(self, row: ListingClaim) -> ListingClaim:
+        with platform_scope():
+            return ListingClaim.objects.get(pk=row.pk)
+
+    def told(self, cast) -> list[str]:
+        with tenant_scope(cast.initech):
+            rows = Notification.objects.filter(kind=claiming.DECIDED, recipient_id=cast.diana.pk).order_by("pk")
+            return list(rows.values_list("title", flat=True))
+
+    def test_a_proof_that_is_there_is_looked_for_once_a_day_and_nothing_changes(self, cast, names, proven):
+        asked = len(names.asked)
+
+        self.a_day_later()
+        proofs.ask_again()
+
+        assert len(names.asked) == asked + 1
+        assert (self.reread(proven).state, only().namespace_proven, self.told(cast)) == ("proven", True, [])
+
+    def test_one_that_is_missing_is_told_once_and_may_come_back(self, cast, diana, names, proven):
+        names.records.clear()
+        self.a_day_later(3)
+
+        assert (self.reread(proven).state, self.reread(proven).failed_looks) == ("proven", 3)
+        assert self.told(cast) == ["The proof for example.com was not found"]
+        assert "The proof is missing" in diana.get(page_of(proven)).content.decode()
+
+        names.records[RECORD] = [proven.challenge.text]
+        self.a_day_later()
+
+        assert (self.reread(proven).failed_looks, self.reread(proven).detail) == (0, "")
+
+    def test_after_a_week_the_claim_waits_for_a_proof_again(self, cast, diana, names, proven):
+        importing.take(MIRROR, [replace(MAIL, name="com.example/post", packages=(), remotes=(), repository=None)])
+        second = claim(diana, only("com.example/post"), MIRROR)
+        names.records.clear()
+
+        self.a_day_later(6)
+        assert only().namespace_proven
+        self.a_day_later()
+
+        for row in (proven, second):  # what was proven with the first is lost with it
+            assert (self.reread(row).state, self.reread(row).method) == ("waiting", "")
+        assert (only().name, only().namespace_proven, only().is_verified) == ("Mail", False, False)
+        for scope in (platform_scope(), tenant_scope(cast.initech)):
+            with scope:
+                assert AuditEvent.objects.filter(action="catalog:claim:lost").count() == 2
+        assert "Mail of its maker is no longer proven to be yours" in self.told(cast)
+
+        names.records[RECORD] = [proven.challenge.text]
+        assert "com.example is yours" in check(diana, proven)
+
+    def test_a_name_server_that_fails_says_nothing_about_a_proof(self, names, proven):
+        names.records.clear()
+        names.broken = True
+
+        self.a_day_later(9)
+
+        assert (self.reread(proven).state, self.reread(proven).failed_looks) == ("proven", 0)
+
+    def test_what_an_operator_confirmed_is_not_asked_for(self, cast, diana, names, listed):
+        row = claim(diana, listed)
+        claiming.confirm(claim_id=row.pk, operator=audit.Party("operator", "1", "olga"), words="They wrote to us.")
+        asked = len(names.asked)
+
+        self.a_day_later(8)
+
+        assert (self.reread(row).state, len(names.asked)) == ("proven", asked)
