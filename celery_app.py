@@ -47,6 +47,8 @@ app.conf.beat_schedule = {
     "sweep-retention": {"task": "calls.sweep_retention", "schedule": crontab(minute=23, hour=2)},
     "make-audit-checkpoints": {"task": "audit.make_checkpoints", "schedule": 60.0},
     "thin-out-audit-checkpoints": {"task": "audit.thin_out_checkpoints", "schedule": crontab(minute=47, hour=3)},
+    "sweep-payments": {"task": "billing.sweep_payments", "schedule": 60.0},
+    "sweep-dunning": {"task": "billing.sweep_dunning", "schedule": 900.0},
     "verify-audit-chains": {"task": "audit.verify_chains", "schedule": crontab(minute=41, hour=3)},
 }
 

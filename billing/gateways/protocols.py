@@ -86,7 +86,7 @@ class ChargeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """How a charge stands. Amounts in minor units; `entry` is the id of the movement on the provider's balance."""
+    """How a charge stands. Amounts in minor units; `entry` is the movement on the provider's balance, `attempt` is ours."""
 
     id: str
     state: ChargeState
@@ -97,6 +97,7 @@ class Charge:
     code: str = ""
     message: str = ""
     redirect: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

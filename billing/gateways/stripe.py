@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -111,12 +112,12 @@ class StripeGateway:
         self._api = client.v1
 
     def ensure_customer(self, *, tenant: str, name: str, email: str) -> str:
-        """One customer per organisation: its key makes a repeated request the same customer."""
+        """One customer per organisation. The key's request holds nothing that changes, or asking again would be refused."""
         with _asking():
             made = self._api.customers.create(
-                {"name": name, "email": email, "metadata": {"tenant": tenant}},
-                {"idempotency_key": f"customer:{tenant}"},
+                {"metadata": {"tenant": tenant}}, {"idempotency_key": f"customer:{tenant}"}
             )
+            self._api.customers.update(made.id, {"name": name, "email": email})
         return made.id
 
     def begin_setup(self, *, customer: str, back: str, leave: str, currency: str) -> Setup:
@@ -181,8 +182,7 @@ class StripeGateway:
         """For outcomes older than the keys that Stripe remembers. Lists, because Stripe's search lags behind."""
         with _asking():
             for intent in self._api.payment_intents.list({"customer": customer, "limit": _PAGE}).auto_paging_iter():
-                known: Any = intent.metadata
-                if known and known.to_dict().get("attempt") == attempt:
+                if _attempt(intent) == attempt:
                     return self.found(intent.id)
         return None
 
@@ -345,7 +345,13 @@ def _charge(intent: Any) -> Charge:
         code=_reason(error) if error and state is not ChargeState.SUCCEEDED else "",
         message=error.message if error and state is not ChargeState.SUCCEEDED else "",
         redirect=redirect,
+        attempt=_attempt(intent),
     )
+
+
+def _attempt(intent: Any) -> str:
+    """Which attempt of ours a PaymentIntent says that it is; empty when it was not made here."""
+    return str(intent.metadata.to_dict().get("attempt", "")) if intent.metadata else ""
 
 
 def _reason(error: Any) -> str:
@@ -359,7 +365,7 @@ def _declined(error: stripe.CardError) -> Charge:
     assert found.payment_intent is not None
     charge = _charge(found.payment_intent)
     state = ChargeState.NEEDS_HOLDER if error.code == _AUTHENTICATION else ChargeState.DECLINED
-    return Charge(charge.id, state, charge.minor, charge.currency, code=_reason(found), message=found.message or "")
+    return replace(charge, state=state, code=_reason(found), message=found.message or "")
 
 
 def _refund(made: stripe.Refund) -> RefundResult:

@@ -1,7 +1,18 @@
 """Rows of billing, one module a subject. All of them live in `public` and say whose they are by a tenant or a provider."""
 
-from billing.models.agreement import RevenueAgreement
-from billing.models.credit import CreditNote, CreditNoteLine, CreditTarget, Document
+from billing.models.agreement import (
+    RevenueAgreement,
+)
+from billing.models.credit import (
+    CreditNote,
+    CreditNoteLine,
+    CreditTarget,
+    Document,
+)
+from billing.models.inbox import (
+    ReceiptState,
+    WebhookReceipt,
+)
 from billing.models.invoice import (
     BillingProfile,
     Invoice,
@@ -13,7 +24,23 @@ from billing.models.invoice import (
     Settlement,
     SettlementSource,
 )
-from billing.models.ledger import LedgerAccount, LedgerBalance, LedgerPosting, LedgerSnapshot, LedgerTransaction
+from billing.models.ledger import (
+    LedgerAccount,
+    LedgerBalance,
+    LedgerPosting,
+    LedgerSnapshot,
+    LedgerTransaction,
+)
+from billing.models.payment import (
+    UNDER_WAY,
+    AttemptState,
+    Dispute,
+    PaymentAttempt,
+    PaymentCustomer,
+    PaymentMethod,
+    Refund,
+    RefundState,
+)
 from billing.models.payout import (
     EarningRelease,
     PayoutApproval,
@@ -23,15 +50,26 @@ from billing.models.payout import (
     ProviderAccount,
     Statement,
 )
-from billing.models.plan import Plan, PlanVersion, Subscription
-from billing.models.price import PriceVersion
-from billing.models.run import JobRun
+from billing.models.plan import (
+    Plan,
+    PlanVersion,
+    Subscription,
+)
+from billing.models.price import (
+    PriceVersion,
+)
+from billing.models.run import (
+    JobRun,
+)
 
 __all__ = [
+    "UNDER_WAY",
+    "AttemptState",
     "BillingProfile",
     "CreditNote",
     "CreditNoteLine",
     "CreditTarget",
+    "Dispute",
     "Document",
     "EarningRelease",
     "Invoice",
@@ -46,6 +84,9 @@ __all__ = [
     "LedgerSnapshot",
     "LedgerTransaction",
     "LineKind",
+    "PaymentAttempt",
+    "PaymentCustomer",
+    "PaymentMethod",
     "PayoutApproval",
     "PayoutBatch",
     "PayoutItem",
@@ -54,9 +95,13 @@ __all__ = [
     "PlanVersion",
     "PriceVersion",
     "ProviderAccount",
+    "ReceiptState",
+    "Refund",
+    "RefundState",
     "RevenueAgreement",
     "Settlement",
     "SettlementSource",
     "Statement",
     "Subscription",
+    "WebhookReceipt",
 ]

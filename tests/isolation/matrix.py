@@ -172,6 +172,17 @@ EXPECTED: dict[str, Row] = {
     "org:earnings-account": MANAGERS,
     "org:earnings-proof": Row(404, 403, 404, 302, 404),  # the link was never mailed
     "org:notifications": MEMBERS,
+    "org:cards": MANAGERS,
+    "org:card-add": Row(405, 405, 404, 302, 404),
+    "org:card-saved": MANAGERS_SEND_ON,
+    "org:card-default": Row(405, 405, 404, 302, 404),
+    "org:card-remove": MANAGERS,
+    "org:payments": MANAGERS,
+    "org:payment-confirm": Row(405, 405, 404, 302, 404),
+    "org:payment-confirmed": MANAGERS_SEND_ON,
+    "org:invoice-pay": Row(405, 405, 404, 302, 404),
+    "operations-payment-events": OPERATORS,
+    "webhook-stripe": POST_ONLY,
     "sso": EVERYBODY,
     "sso-callback": Row(403, 403, 403, 403, 403),  # came back from nowhere
     "sso-start": Row(404, 404, 404, 404, 404),  # acme has no provider
@@ -375,6 +386,15 @@ BOB_POSTS: dict[str, int] = {
     "org:operators": 405,
     "org:operator-end": 403,
     "org:notifications": 302,
+    "org:cards": 405,
+    "org:card-add": 403,
+    "org:card-saved": 405,
+    "org:card-default": 403,
+    "org:card-remove": 403,
+    "org:payments": 405,
+    "org:payment-confirm": 403,
+    "org:payment-confirmed": 405,
+    "org:invoice-pay": 403,
 }
 # Posts of bob that are his to make.
 BOB_MAY = {"org:home", "org:member-remove", "org:notifications", "org:grant-renew"}

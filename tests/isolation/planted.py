@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from access.requests import approval_rules, campaigns, links, opening
 from access.services import clients, connections, grants, limits, playground, sessions
 from audit import services as audit
 from audit.services import checkpoints
-from billing.models import PayoutBatch, PayoutItem, Statement
+from billing.models import Invoice, PaymentAttempt, PaymentMethod, PayoutBatch, PayoutItem, Statement
 from billing.services import ledger_events
 from calls import rows
 from calls.record import CallRecord, Outcome
@@ -181,6 +181,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "notification_id": notification.pk,
             "token": invited.token,
             **_payout(tenant, server, word),
+            **_payments(tenant, word),
         },
     )
 
@@ -207,6 +208,33 @@ def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
         booking = ledger_events.topped_up(tenant.pk, 100, currency="USD", payment_id=word)
     assert booking is not None
     return {"payout_id": item.pk, "batch_id": batch.pk, "booking_id": booking.pk}
+
+
+def _payments(tenant: Tenant, word: str) -> dict[str, object]:
+    """A card, and an attempt to charge it for an invoice of a month that no test bills."""
+    card = PaymentMethod.objects.create(
+        tenant=tenant,
+        external_id=f"pm_{word}",
+        brand=word,
+        last4="4242",
+        exp_month=12,
+        exp_year=2040,
+        fingerprint=word,
+        is_default=True,
+    )
+    invoice = Invoice.objects.create(tenant=tenant, month=date(2020, 1, 1), buyer={"name": word})
+    attempt = PaymentAttempt.objects.create(
+        tenant=tenant,
+        invoice=invoice,
+        method=card,
+        customer=f"cus_{word}",
+        minor=100,
+        currency="USD",
+        key=f"attempt:{word}",
+        state="declined",
+        message=word,
+    )
+    return {"method_id": card.pk, "attempt_id": attempt.pk, "invoice_id": invoice.pk}
 
 
 def _elevation(tenant: Tenant, word: str) -> Elevation:

@@ -111,6 +111,8 @@ class TestReading:
             "org:provider-request",
             "org:earnings-payouts",
             "org:earnings-statement",
+            "org:cards",
+            "org:payments",
         }
         if endpoint.name in shows:
             page = stage.browsers["alice"].get(endpoint.path(FILLERS | stage.acme.parameters))

@@ -1,0 +1,154 @@
+"""Refunds to cards and disputes of payments: asked for under a key, written down as the provider tells of them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+
+from audit import services as audit
+from billing.gateways import stripe
+from billing.gateways.protocols import DisputeResult, RefundResult, RefusedError
+from billing.models import AttemptState, Dispute, PaymentAttempt, Refund, RefundState
+from billing.services import ledger_events
+from billing.services.payments import SYSTEM
+from core import clock
+from core.errors import ConflictError, InvalidError
+from core.money import Money
+
+
+def refund(attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor: audit.Party) -> Refund:
+    """Send a part of a payment back to its card. The credit that it comes out of is booked before, by a credit note.
+
+    `key` names what it is for. Raises InvalidError for more than is left of the payment.
+    """
+    with transaction.atomic():
+        attempt = PaymentAttempt.objects.select_for_update().get(pk=attempt.pk)
+        there = Refund.objects.filter(key=key).first()
+        if there is None:
+            _check(attempt, minor)
+            PaymentAttempt.objects.filter(pk=attempt.pk).update(refunded_minor=F("refunded_minor") + minor)
+            there = Refund.objects.create(
+                tenant_id=attempt.tenant_id,
+                attempt=attempt,
+                minor=minor,
+                currency=attempt.currency,
+                key=key,
+                reason=reason,
+            )
+            _note("asked", there, actor)
+    return resolve(there.pk)
+
+
+def _check(attempt: PaymentAttempt, minor: int) -> None:
+    if attempt.state != AttemptState.SUCCEEDED:
+        raise ConflictError("Only a payment that succeeded can be refunded.", code="billing.not_paid")
+    left = attempt.minor - attempt.refunded_minor
+    if not 0 < minor <= left:
+        raise InvalidError(
+            f"A refund is more than nothing and at most {Money(left, attempt.currency)}, which is left of the payment.",
+            code="billing.refund_too_large",
+            field="minor",
+        )
+
+
+def resolve(refund_id: UUID) -> Refund:
+    """Ask what became of a refund under its key, and write it down."""
+    row = Refund.objects.select_related("attempt").get(pk=refund_id)
+    if row.state == RefundState.FAILED:
+        return row
+    gateway = stripe.gateway()
+    if row.external_id:
+        return write(row.pk, gateway.refund_result(row.external_id))
+    assert row.attempt.external_id is not None
+    try:
+        told = gateway.refund(
+            charge=row.attempt.external_id, minor=row.minor, key=f"refund:{row.pk}", refund=str(row.pk)
+        )
+    except RefusedError:
+        return _fail(row.pk)
+    return write(row.pk, told)
+
+
+def write(refund_id: UUID, told: RefundResult) -> Refund:
+    """How a refund stands. One that succeeded may still fail later; the money is then the organisation's credit again."""
+    with transaction.atomic():
+        row = _locked(refund_id)
+        if told.state == "failed":
+            row.external_id = told.id
+            row.save(update_fields=["external_id", "updated_at"])
+            return _fail(row.pk)
+        if row.state == RefundState.FAILED:
+            return row
+        before, row.external_id = row.state, told.id
+        row.state = RefundState.SUCCEEDED if told.state == "succeeded" else RefundState.PENDING
+        row.save(update_fields=["external_id", "state", "updated_at"])
+        # The provider's balance moves when it takes the request, not when the bank has it.
+        ledger_events.refunded(
+            row.tenant_id, row.minor, currency=row.currency, refund_id=told.id, invoice_id=row.attempt.invoice_id
+        )
+        if before != row.state:
+            _note(row.state, row, SYSTEM)
+    return row
+
+
+def _fail(refund_id: UUID) -> Refund:
+    with transaction.atomic():
+        row = _locked(refund_id)
+        if row.state == RefundState.FAILED:
+            return row
+        booked = row.state in (RefundState.SUCCEEDED, RefundState.PENDING)
+        row.state = RefundState.FAILED
+        row.save(update_fields=["state", "updated_at"])
+        PaymentAttempt.objects.filter(pk=row.attempt_id).update(refunded_minor=F("refunded_minor") - row.minor)
+        if booked and row.external_id:
+            ledger_events.refund_failed(
+                row.tenant_id,
+                row.minor,
+                currency=row.currency,
+                refund_id=row.external_id,
+                invoice_id=row.attempt.invoice_id,
+            )
+        _note("failed", row, SYSTEM)
+    return row
+
+
+def write_dispute(attempt: PaymentAttempt, told: DisputeResult) -> Dispute:
+    """How a dispute stands. Opened and decided may be told in any order and as often as the provider likes."""
+    with transaction.atomic():
+        PaymentAttempt.objects.select_for_update().get(pk=attempt.pk)
+        row, made = Dispute.objects.get_or_create(
+            external_id=told.id,
+            defaults={
+                "tenant_id": attempt.tenant_id,
+                "attempt": attempt,
+                "minor": told.minor,
+                "currency": told.currency,
+                "reason": told.reason,
+                "fee_minor": told.fee,
+            },
+        )
+        invoice = attempt.invoice
+        ledger_events.dispute_opened(invoice, row.minor, dispute_id=row.external_id)
+        if made:
+            _note("disputed", row, SYSTEM)
+        if told.state in ("won", "lost") and row.state == "open":
+            if told.state == "won":
+                ledger_events.dispute_won(invoice, row.minor, dispute_id=row.external_id)
+            else:
+                ledger_events.dispute_lost(invoice, row.minor, dispute_id=row.external_id, fee=told.fee)
+            row.state, row.closed_at, row.fee_minor = told.state, clock.now(), told.fee
+            row.save(update_fields=["state", "closed_at", "fee_minor", "updated_at"])
+            _note(f"dispute_{told.state}", row, SYSTEM)
+    return row
+
+
+def _locked(refund_id: UUID) -> Refund:
+    return Refund.objects.select_for_update(of=("self",)).select_related("attempt").get(pk=refund_id)
+
+
+def _note(what: str, row: Refund | Dispute, actor: audit.Party) -> None:
+    kind = "refund" if isinstance(row, Refund) else "dispute"
+    data = {"tenant": str(row.tenant_id), "amount": str(row.amount)}
+    audit.record(f"billing:{kind}:{what}", actor=actor, target=audit.Party(kind, str(row.pk), ""), data=data)

@@ -1,0 +1,50 @@
+"""Jobs of payments. Each may run twice; what a lost job leaves is found by the sweeps."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from billing.services import dunning, inbox, payments
+from core import jobs
+from core.jobs import task
+from tenants.context import platform_scope
+
+
+@task("billing.collect_invoice", max_retries=5)
+def collect_invoice(*, invoice_id: str) -> None:
+    with platform_scope():
+        dunning.dun(UUID(invoice_id))
+
+
+@task("billing.dun_invoice", max_retries=3)
+def dun_invoice(*, invoice_id: str) -> None:
+    with platform_scope():
+        dunning.dun(UUID(invoice_id))
+
+
+@task("billing.resolve_attempt", max_retries=3)
+def resolve_attempt(*, attempt_id: str) -> None:
+    with platform_scope():
+        payments.resolve(UUID(attempt_id))
+
+
+@task("billing.handle_webhook", max_retries=0)
+def handle_webhook(*, receipt_id: str) -> None:
+    with platform_scope():
+        inbox.handle(UUID(receipt_id))
+
+
+@task("billing.sweep_payments", max_retries=0)
+def sweep_payments() -> None:
+    """Attempts without an answer, and webhooks that wait."""
+    with platform_scope():
+        payments.sweep()
+        for receipt_id in inbox.due():
+            jobs.enqueue("billing.handle_webhook", receipt_id=str(receipt_id))
+
+
+@task("billing.sweep_dunning", max_retries=0)
+def sweep_dunning() -> None:
+    """Open invoices whose next day has come."""
+    with platform_scope():
+        dunning.sweep()
