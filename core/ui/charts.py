@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from core.ui.formats import compact_number
 
@@ -87,9 +88,12 @@ def _stack(
         yield Segment(x, floor, height, series, f"{label}: {value:,}{name or (' ' + unit if unit else '')}")
 
 
-def _values(value: Number | Sequence[Number] | None) -> Sequence[Number]:
+def _values(value: Number | Decimal | Sequence[Number] | None) -> Sequence[Number]:
+    """What is drawn: money loses digits here that nobody can see, and the table beside the picture keeps them."""
     if value is None:
         return ()
+    if isinstance(value, Decimal):
+        return (float(value),)
     return (value,) if isinstance(value, (int, float)) else value
 
 

@@ -27,6 +27,7 @@ _RAIL: tuple[tuple[str, str, str, Right | None], ...] = (
     ("Access", "org:access", "shield", None),
     ("Playground", "org:playground", "play", Right.RUN_TOOLS),
     ("Requests", "org:requests", "inbox", None),
+    ("Billing", "org:spend", "card", Right.VIEW_BILLING),
     ("Sources", "org:sources", "download", None),
     ("Published", "org:servers", "server", Right.PUBLISH),
     ("Billing", "org:billing", "tag", Right.VIEW_BILLING),
