@@ -10,6 +10,7 @@ from tenants.requests import OrganisationRequest
 
 # name in the page's own call, label, URL name
 TABS = (
+    ("spend", "Spend", "org:spend"),
     ("plan", "Plan", "org:plan"),
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from billing.selectors import spending as selectors
 from billing.selectors.spending import Spending
+from billing.web.tabs import tabs
 from core.errors import NotFoundError
 from core.money import exponent
 from tenants.choices import Right
@@ -34,7 +35,7 @@ _COLUMNS = (
 @needs(Right.VIEW_BILLING)
 def spend(request: OrganisationRequest, org: str) -> HttpResponse:
     found = _asked(request)
-    return render(request, "billing/spend.html", _context(found))
+    return render(request, "billing/spend.html", _context(found) | {"tabs": tabs(request, org, "spend")})
 
 
 @require_safe
@@ -111,7 +112,7 @@ def _cell(value: str) -> str:
 
 
 urls: list[URLPattern] = [
-    path("billing/", spend, name="spend"),
+    path("billing/spend/", spend, name="spend"),
     path("billing/usage.csv", spend_csv, name="spend-csv"),
 ]
 operations: list[URLPattern] = []

@@ -36,7 +36,9 @@ def ask_again(*, most: int = CLAIMS_AT_ONCE) -> int:
         try:
             missing = _look(row)
         except NameServerError as error:
-            log.warning("a proof could not be looked for", extra={"server_id": str(row.server_id), "why": error.message})
+            log.warning(
+                "a proof could not be looked for", extra={"server_id": str(row.server_id), "why": error.message}
+            )
             _note(_same(row), failed_looks=row.failed_looks)
             continue
         if missing:

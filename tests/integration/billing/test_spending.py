@@ -91,7 +91,7 @@ def test_months_to_come_are_not_shown(cast, month):
 
 
 def test_the_page_says_what_was_spent_on_what(cast, month, signed_in):
-    page = signed_in(cast.alice).get("/o/acme/billing/").content.decode()
+    page = signed_in(cast.alice).get("/o/acme/billing/spend/").content.decode()
     for text in ("refund", "robot", "clerk", "0.20", "0.02 USD per call", "No team"):
         assert text in page
 
@@ -114,13 +114,13 @@ def test_the_file_has_the_lines_and_no_cell_that_a_spreadsheet_would_run(cast, m
 
 @pytest.mark.parametrize("month_text", ["2031-01", "x", "2026-13", "99999999", "²02611"])
 def test_a_month_that_is_none_is_not_there(cast, month, signed_in, month_text):
-    assert signed_in(cast.alice).get("/o/acme/billing/", {"month": month_text}).status_code == 404
+    assert signed_in(cast.alice).get("/o/acme/billing/spend/", {"month": month_text}).status_code == 404
 
 
 def test_billing_and_auditors_read_it_and_members_are_told_who_can(cast, month, signed_in):
     for role, status in ((Role.BILLING, 200), (Role.AUDITOR, 200), (Role.MEMBER, 403)):
         Membership.objects.filter(tenant=cast.acme, user=cast.bob).update(role=role)
-        assert signed_in(cast.bob).get("/o/acme/billing/").status_code == status
+        assert signed_in(cast.bob).get("/o/acme/billing/spend/").status_code == status
 
 
 def test_the_api_says_the_same(cast, month, client):
