@@ -79,3 +79,14 @@ def history(server_id: UUID) -> QuerySet[PriceVersion]:
         .exclude(effective_to=F("effective_from"))
         .order_by("tool", "-effective_from")
     )
+
+
+def shown_to(tenant_id: UUID, server_ids: Iterable[UUID]) -> QuerySet[PriceVersion]:
+    """What holds now or later, for everybody and for one organisation."""
+    return (
+        PriceVersion.objects.filter(Q(tenant=None) | Q(tenant_id=tenant_id), server_id__in=list(server_ids))
+        .filter(Q(effective_to=None) | Q(effective_to__gt=clock.now()))
+        .exclude(effective_to=F("effective_from"))
+        .select_related("server")
+        .order_by("server__slug", "tool", "effective_from")
+    )

@@ -90,10 +90,10 @@ def _total(used: list[dict[str, Decimal]], models: dict[str, rating.PriceModel],
     return total
 
 
-def sample(price: PriceVersion | None, model: rating.PriceModel) -> list[tuple[int, Decimal, Decimal]]:
+def sample(price: PriceVersion | None, model: rating.PriceModel) -> list[tuple[str, Decimal, Decimal]]:
     """What so many calls in a month cost now and with a model: the table beside the editor."""
     present = price.terms if price is not None else rating.per_unit(Decimal(0))
-    return [(units, rating.rate(present, units), rating.rate(model, units)) for units in SAMPLES]
+    return [(f"{units:,}", rating.rate(present, units), rating.rate(model, units)) for units in SAMPLES]
 
 
 SAMPLES = (1, 100, 1_000, 10_000, 100_000)

@@ -39,6 +39,13 @@ class Column:
         return Money(self.terms.price_minor, self.terms.currency)
 
     @property
+    def calls(self) -> str:
+        count = self.terms.calls_per_month
+        if count is None:
+            return "As agreed"
+        return f"{count:,}, then {'refused' if self.terms.calls_hard else 'you are told'}"
+
+    @property
     def included(self) -> Money:
         return Money(self.terms.included_minor, self.terms.currency)
 
@@ -67,7 +74,7 @@ def plan_page(request: OrganisationRequest, org: str) -> HttpResponse:
         "present": Column(present, True, "") if present else None,
         "upcoming": selectors.upcoming(tenant.pk),
         "columns": _columns(tenant.pk, present),
-        "used": used,
+        "used": f"{used:,}",
         "month_ends_at": end,
         "can_manage": can_manage,
         "can_cancel": can_manage and held is not None and (held.ends_at is None or selectors.upcoming(tenant.pk)),
@@ -96,6 +103,7 @@ def plan_choose(request: OrganisationRequest, org: str) -> HttpResponse:
         "tabs": tabs(request, org, "plan"),
         "plan": plan,
         "step": step,
+        "column": Column(step.terms, False, ""),
         "now": Money(step.now_minor, step.terms.currency),
         "monthly": Money(step.terms.price_minor, step.terms.currency),
         "back": reverse("org:plan", args=[org]),

@@ -25,7 +25,7 @@ QUERIES = {
 # Their answers hold no name that an organisation gave, but ids and short names of what it has.
 RECOGNISED_BY = {"api:access-explain": "grant_id", "api:access-what-can": "grant_id"}
 # They answer with numbers and words that everybody uses, so nothing of an organisation can be recognised in them.
-NUMBERS = {"api:facets", "api:audit-checkpoint"}
+NUMBERS = {"api:facets", "api:audit-checkpoint", "api:billing-plans", "api:billing-subscription", "api:billing-prices"}
 
 
 def ask(key: str, path: str, method: str = "get", /, **query: object):

@@ -4,18 +4,26 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.cache import cache
 from django.urls import reverse
 
 from audit.services import SYSTEM
-from billing.core.rating import per_unit
+from billing.core.rating import parse, per_unit
 from billing.models import PriceVersion
 from billing.selectors import plans as selectors
-from billing.services import prices, telling
+from billing.services import prices, simulating, telling
 from core import clock
+from core.money import Money
 from notifications.models import Notification
 from tenants.context import platform_scope, tenant_scope
+from tests.support.calls import add_call
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_kept_sums():
+    cache.clear()
 
 
 @pytest.fixture
@@ -138,3 +146,43 @@ class TestPlanPage:
         client.force_login(cast.alice)
         assert client.post(reverse("org:plan-choose", args=["acme"]) + "?to=enterprise").status_code == 403
         assert client.post(reverse("org:plan-choose", args=["acme"]) + "?to=nonsense").status_code == 302
+
+
+class TestSimulation:
+    def call(self, cast, tenant, times, **more):
+        start, _ = simulating.last_month(clock.now())
+        for _ in range(times):
+            add_call(
+                tenant, at=start + timedelta(days=3), server_id=cast.payments.pk, billable=True, quantity=Decimal(1), **more
+            )
+
+    def test_it_sums_each_customer_s_month_and_leaves_out_the_provider_s_own_calls(self, cast, settings):
+        settings.BILLING_SIMULATION_CUSTOMERS_MIN = 2
+        self.call(cast, cast.acme, 3)
+        self.call(cast, cast.globex, 5)
+        self.call(cast, cast.initech, 7)
+        model = parse({"kind": "package", "rate": "1.01", "size": 4})
+        with tenant_scope(cast.initech):
+            found = simulating.simulate(cast.payments, model, "")
+
+        assert (found.is_shown, found.calls) == (True, 8)
+        assert (found.before, found.after) == (Money(16, "USD"), Money(303, "USD"))
+        assert found.kept == Money(212, "USD")
+
+    def test_one_customer_alone_is_never_shown(self, cast, settings):
+        settings.BILLING_SIMULATION_CUSTOMERS_MIN = 2
+        self.call(cast, cast.acme, 3)
+        self.call(cast, cast.initech, 3)
+        with tenant_scope(cast.initech):
+            found = simulating.simulate(cast.payments, per_unit(Decimal(1)), "")
+
+        assert (found.is_shown, found.calls, found.before, found.after) == (False, 0, None, None)
+
+    def test_a_price_of_one_tool_leaves_the_others(self, cast, settings):
+        settings.BILLING_SIMULATION_CUSTOMERS_MIN = 1
+        self.call(cast, cast.acme, 2)
+        self.call(cast, cast.acme, 1, tool="refund_invoice")
+        with tenant_scope(cast.initech):
+            found = simulating.simulate(cast.payments, per_unit(Decimal(1)), "refund_invoice")
+
+        assert found.after == Money(104, "USD")

@@ -36,7 +36,7 @@ def test_a_client_that_reads_only_json_is_served(stage: Stage) -> None:
 
 def test_a_tool_price_comes_before_the_server_price(stage: Stage) -> None:
     price = Price(uuid4(), Decimal("1.25"), "EUR")
-    server = stage.world.server("priced", stage.upstream.url("ok"), stage.acme, tool_prices={"echo": price})
+    server = stage.world.server("priced", stage.upstream.url("ok"), stage.globex, tool_prices={"echo": price})
     stage.world.grant(stage.acme, server, stage.key)
     wait_until(lambda: stage.invoke("priced").status_code == 200, "the server")
     usage = stage.invoke("priced").json()["usage"]
