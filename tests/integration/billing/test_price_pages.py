@@ -153,7 +153,12 @@ class TestSimulation:
         start, _ = simulating.last_month(clock.now())
         for _ in range(times):
             add_call(
-                tenant, at=start + timedelta(days=3), server_id=cast.payments.pk, billable=True, quantity=Decimal(1), **more
+                tenant,
+                at=start + timedelta(days=3),
+                server_id=cast.payments.pk,
+                billable=True,
+                quantity=Decimal(1),
+                **more,
             )
 
     def test_it_sums_each_customer_s_month_and_leaves_out_the_provider_s_own_calls(self, cast, settings):
