@@ -11,6 +11,7 @@ from bench.harness import BenchError
 # Each names a module with `main(arguments) -> exit code`.
 BENCHMARKS = {
     "access": "a policy decision, the entry of an organisation with 10,000 grants, and a revocation until gateways know",
+    "billing": "calls through killed writers, a month's close under load, its rating, its invoice, and a run of invoices",
     "health": "a round of health checks over 1,000 servers on one worker, mixed and all hanging",
     "catalog": "search with every facet, whole pages, import and unchanged import at 25,000 servers and 100,000 tools",
     "gateway": "governed and recorded calls through the gateway, against nginx as a plain reverse proxy and a direct call",

@@ -15,6 +15,8 @@ LINEAR = 1.15  # processor time per call of two processes, as a share of that of
 SEARCH_MS, PAGE_MS = 60.0, 150.0
 # At 100 grants and 500 tools; from the commit until a gateway has taken the entry in.
 DECISION_US, REVOCATION_MS = 50.0, 1_000.0
+# Money: calls of a closed month, a close while others write, and the invoices of 1,000 organisations.
+RATED_PER_SECOND, CLOSE_S, INVOICE_RUN_S = 50_000.0, 1.0, 120.0
 IMPORTED_PER_SECOND, UNCHANGED_S = 2_000.0, 30.0
 
 
