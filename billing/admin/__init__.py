@@ -1,5 +1,5 @@
 """Billing in the operators' admin, one module a subject."""
 
-from billing.admin import plans, prices
+from billing.admin import ledger, plans, prices
 
-__all__ = ["plans", "prices"]
+__all__ = ["ledger", "plans", "prices"]

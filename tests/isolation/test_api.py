@@ -25,7 +25,14 @@ QUERIES = {
 # Their answers hold no name that an organisation gave, but ids and short names of what it has.
 RECOGNISED_BY = {"api:access-explain": "grant_id", "api:access-what-can": "grant_id"}
 # They answer with numbers and words that everybody uses, so nothing of an organisation can be recognised in them.
-NUMBERS = {"api:facets", "api:audit-checkpoint", "api:billing-plans", "api:billing-subscription", "api:billing-prices"}
+NUMBERS = {
+    "api:audit-checkpoint",
+    "api:billing-earnings",
+    "api:billing-plans",
+    "api:billing-prices",
+    "api:billing-subscription",
+    "api:facets",
+}
 
 
 def ask(key: str, path: str, method: str = "get", /, **query: object):
