@@ -76,7 +76,7 @@ def render(
 ) -> Rendered:
     """The document of what holds at this moment, with its revision."""
     live = [each for each in grants if each.revoked_at is None and (each.expires_at is None or now < each.expires_at)]
-    said = [each for each in live if not (each.key or each.everyone or each.conditions)]
+    said = [each for each in live if not (each.key or each.everyone or each.conditions or _asks_people(each))]
     document: JSON = {
         "schema_version": SCHEMA_VERSION,
         "revision": "",
@@ -103,6 +103,10 @@ def render(
     document["revision"] = revision_of(document)
     left_out = tuple(sorted(each.name for each in live if each not in said))
     return Rendered(document, left_out)
+
+
+def _asks_people(grant: GrantRule) -> bool:
+    return any(term.needs_approval for term in grant.tool_rules.values())
 
 
 def revision_of(document: Mapping[str, Any]) -> str:

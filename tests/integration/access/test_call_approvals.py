@@ -36,6 +36,7 @@ from tenants.models import Membership
 from tests.integration.access.conftest import browser_of
 from tests.support.cast import cast_of_its_own, make_person, make_server
 from tests.support.gateways import running_gateway, serving
+from tests.support.new_servers import NewServer
 from tests.support.sdk_servers import build
 
 TOOLS = [
@@ -286,6 +287,72 @@ def _words(scene, row) -> str:
     member = scene.member(scene.carol)
     with tenant_scope(scene.org):
         return (deciding.arguments_of(member, row) or b"").decode()
+
+
+def test_what_the_server_asks_in_between_belongs_to_the_approved_call(scene, settings):
+    """A question of the server's own: its answer passes once, and neither another state nor a second answer does."""
+    name = f"asks{uuid4().hex[:8]}"
+    with serving(NewServer()) as port:
+        settings.EGRESS_ALLOW = [f"127.0.0.1:{port}"]
+        tools = [{"name": "ask", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}]
+        with viewer(PLATFORM):
+            server = make_server(
+                scene.org, name, "Asks", visibility="org", url=f"http://127.0.0.1:{port}/mcp", tools=tools
+            )
+        with tenant_scope(scene.org):
+            subject = Subject.of("agent", "clerk")
+            give(
+                tenant=scene.org,
+                server=server,
+                subject=subject,
+                actor=scene.cast.alice,
+                side_effects=["read"],
+                max_trust="high",
+            )
+            other = connect(
+                tenant=scene.org,
+                name=name,
+                scopes=[Scope.INVOKE],
+                servers=[server],
+                actor=scene.cast.alice,
+                agent="clerk",
+            )
+            guards.set_approvals(tenant=scene.org, server=server, tools=["ask"], actor=scene.cast.alice)
+        with running_gateway(build_config(), ModelLoader()) as base:
+
+            def ask(**more):
+                meta = {
+                    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                    "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+                    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+                }
+                params = {"name": "ask", "arguments": {}, "_meta": meta, **more}
+                headers = {
+                    "authorization": f"Bearer {other.text}",
+                    "accept": "application/json, text/event-stream",
+                    "mcp-protocol-version": "2026-07-28",
+                    "mcp-method": "tools/call",
+                    "mcp-name": "ask",
+                }
+                message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+                return httpx.post(f"{base}/mcp/{name}", json=message, headers=headers, timeout=30).json()["result"]
+
+            waiting = ask()
+            assert waiting["requestState"].startswith("a1.")
+            [row] = [each for each in scene.rows() if each.tool == "ask"]
+            scene.approve(row)
+            answers = {"approval": {"action": "accept", "content": {}}}
+            asked = ask(requestState=waiting["requestState"], inputResponses=answers)
+            assert (asked["resultType"], set(asked["inputRequests"])) == (
+                "input_required",
+                {"a", "b"} & set(asked["inputRequests"]),
+            )
+            responses = {key: {"action": "accept", "content": {"copies": 2}} for key in asked["inputRequests"]}
+            forged = ask(requestState="s:forged", inputResponses=responses)
+            assert forged["requestState"].startswith("a1."), "it waits for an approval of its own"
+            done = ask(requestState=asked["requestState"], inputResponses=responses)
+            assert done.get("resultType", "complete") == "complete", done
+            assert ask(requestState=asked["requestState"], inputResponses=responses)["requestState"].startswith("a1.")
 
 
 # ---------------------------------------------------------------------------------------------------------------- four eyes

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from access import engine
+from access import document, engine
 from access.approvals.types import CallAsk
 from access.types import (
     APPROVAL,
@@ -94,3 +94,10 @@ def test_the_explanation_names_the_person():
     decision = engine.explain(guarded, [GRANT], (), CALLER, Request("tools/call", "pay"), clock.now())
     assert decision.steps[-1].rule == "A person approves the call"
     assert "person approves" in decision.message
+
+
+def test_a_grant_that_asks_for_a_person_is_not_rendered_wider_than_it_is():
+    about = document.About(name="payments", namespace="acme")
+    plain = replace(GRANT, everyone=False, agent="clerk")
+    asks = replace(plain, name="b", tool_rules={"pay": ToolTerm(needs_approval=True)})
+    assert document.render(about, POLICY, [plain, asks], [], clock.now()).left_out == ("b",)
