@@ -13,14 +13,16 @@ import httpx
 from django.conf import settings
 from django.core.cache import cache
 
-from billing.gateways.protocols import RefusedError, TryLaterError, UnknownOutcomeError
+from billing.gateways.protocols import Event, RefusedError, TryLaterError, UnknownOutcomeError
 from core import egress, http
-from core.errors import UnavailableError
+from core.errors import InvalidError, UnavailableError
 from core.money import Money, exponent
 
 ITEMS_MAX = 15_000
 _PAGE = 1000
 _TOKEN_MARGIN_S = 60
+# Answers after which nothing of a batch will be paid; after any other one it may have been taken.
+_SURELY_REFUSED = frozenset({"VALIDATION_ERROR", "INSUFFICIENT_FUNDS", "MALFORMED_REQUEST_JSON"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ class PaypalGateway:
             before, _, identifier = str(link.get("href", "")).rpartition("/")
             if before.endswith("/v1/payments/payouts") and identifier:
                 return identifier
-        raise _refusal(answer)
+        if answer.status_code == httpx.codes.BAD_REQUEST and body.get("name") in _SURELY_REFUSED:
+            raise _refusal(answer)
+        raise UnknownOutcomeError
 
     def items(self, external_batch: str) -> Iterator[PayoutItem]:
         page, pages = 1, 1
@@ -150,7 +154,8 @@ class PaypalGateway:
         except httpx.HTTPError as error:
             raise TryLaterError from error
         if not answer.is_success:
-            raise TryLaterError if answer.is_server_error else _refusal(answer)
+            # Even a wrong secret says nothing of what was asked before.
+            raise TryLaterError
         body = _body(answer)
         cache.set(self._cached, body["access_token"], max(int(body["expires_in"]) - _TOKEN_MARGIN_S, 1))
         return str(body["access_token"])
@@ -167,6 +172,15 @@ class PaypalGateway:
 
     def _http(self) -> httpx.Client:
         return http.client(self._allow, timeout=settings.PAYMENT_TIMEOUT_S)
+
+
+def event_of(body: bytes) -> Event:
+    """What a webhook says that happened, before anybody has said that it is genuine. Raises InvalidError."""
+    try:
+        told = json.loads(body)
+        return Event(str(told["id"])[:255], str(told["event_type"]), "")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidError("This is no event.", code="billing.webhook_unreadable") from error
 
 
 def _body(answer: httpx.Response) -> dict[str, Any]:

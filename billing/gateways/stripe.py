@@ -6,6 +6,7 @@ the API is fixed, and errors become three kinds: refused (nothing was done), try
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,8 @@ from billing.gateways.protocols import (
 )
 from core import egress, http
 from core.errors import InvalidError, NotFoundError, UnavailableError
+
+log = logging.getLogger(__name__)
 
 VERSION = "2026-10-28.endive"
 # Seconds for which the signature of a webhook is good, by Stripe's own advice.
@@ -311,7 +314,9 @@ def _asking() -> Iterator[None]:
             raise NotFoundError("The payment provider does not know this any more.") from error
         raise RefusedError(code=f"billing.refused.{error.code or 'invalid'}") from error
     except (stripe.AuthenticationError, stripe.PermissionError, stripe.IdempotencyError) as error:
-        raise RefusedError from error
+        # Our keys are at fault. It says nothing of what was done under the same key before.
+        log.error("the payment provider refuses our key", extra={"why": type(error).__name__})
+        raise TryLaterError from error
     except stripe.StripeError as error:
         # No connection, no answer, or an error on their side: it may have been done.
         raise UnknownOutcomeError from error

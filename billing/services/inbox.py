@@ -77,7 +77,10 @@ def _failed(receipt: WebhookReceipt, code: str) -> WebhookReceipt:
 
 
 def _dispatch(receipt: WebhookReceipt) -> None:
-    if receipt.provider != "stripe":
+    if receipt.provider == "paypal":
+        # Events of a batch carry no items: the rail is asked for all that is on its way.
+        if receipt.kind.startswith("PAYMENT.PAYOUT"):
+            jobs.enqueue("billing.poll_payouts")
         return
     for beginning, handler in _HANDLERS.items():
         if receipt.kind.startswith(beginning):

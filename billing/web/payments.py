@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from audit import services as audit
-from billing.gateways import stripe
+from billing.gateways import paypal, stripe
 from billing.models import AttemptState, Invoice, PaymentAttempt, ReceiptState, WebhookReceipt
 from billing.services import inbox, methods, payments
 from core.errors import MarketplaceError
@@ -238,6 +238,25 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=200)
 
 
+@csrf_exempt
+@require_POST
+def paypal_webhook(request: HttpRequest) -> HttpResponse:
+    """PayPal itself is asked whether an event is its own and meant for our webhook."""
+    if not settings.PAYPAL_CLIENT_ID:
+        raise Http404
+    if int(request.META.get("CONTENT_LENGTH") or 0) > _WEBHOOK_BYTES_MAX:
+        return HttpResponse(status=413)
+    try:
+        event = paypal.event_of(request.body)
+        if not paypal.gateway().is_genuine(request.body, request.headers):
+            return HttpResponse(status=400)
+        with platform_scope():
+            inbox.receive("paypal", event, request.body)
+    except MarketplaceError as error:
+        return HttpResponse(status=error.status)
+    return HttpResponse(status=200)
+
+
 urls: list[URLPattern] = [
     path("billing/payment-methods/", card_list, name="cards"),
     path("billing/payment-methods/new/", card_add, name="card-add"),
@@ -254,4 +273,5 @@ operations: list[URLPattern] = [
 ]
 callbacks: list[URLPattern] = [
     path("stripe/", stripe_webhook, name="webhook-stripe"),
+    path("paypal/", paypal_webhook, name="webhook-paypal"),
 ]

@@ -185,6 +185,7 @@ EXPECTED: dict[str, Row] = {
     "org:invoice-pay": Row(405, 405, 404, 302, 404),
     "operations-payment-events": OPERATORS,
     "webhook-stripe": POST_ONLY,
+    "webhook-paypal": POST_ONLY,
     "sso": EVERYBODY,
     "sso-callback": Row(403, 403, 403, 403, 403),  # came back from nowhere
     "sso-start": Row(404, 404, 404, 404, 404),  # acme has no provider
