@@ -35,6 +35,8 @@ app.conf.beat_schedule = {
     "send-payouts": {"task": "billing.send_payouts", "schedule": crontab(minute="*/5")},
     "poll-payouts": {"task": "billing.poll_payouts", "schedule": crontab(minute="*/15")},
     "snapshot-ledger": {"task": "billing.snapshot_ledger", "schedule": crontab(minute=31, hour="*/6")},
+    "issue-invoices": {"task": "billing.issue_invoices", "schedule": 300.0},
+    "mail-invoices": {"task": "billing.mail_invoices", "schedule": 300.0},
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
     "clear-oauth-tokens": {"task": "tenants.clear_oauth_tokens", "schedule": crontab(minute=37, hour=3)},
     "tell-ended-applications": {"task": "tenants.tell_ended_applications", "schedule": crontab(minute=7)},

@@ -9,13 +9,13 @@ from decimal import Decimal
 from uuid import UUID
 
 from billing.core.tax import Sale, TaxEngine
-from core.money import exponent
+from core.money import Money, exponent
 
 LINES_MAX = 200
 GROWTH_MAX = 10
 TAX_KEY = "tax"
 # The order in which an invoice is read: what was used, then the plan, then what lowers it, then tax.
-_ORDER = {"usage": 0, "late": 1, "subscription": 2, "proration": 3, "adjustment": 4, "credit": 5, "tax": 6}
+_ORDER = {"usage": 0, "late": 0, "subscription": 2, "proration": 3, "adjustment": 4, "credit": 5, "tax": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,10 @@ class Line:
     tax_jurisdiction: str = ""
     tax_ppm: int | None = None
     tax_base_minor: int | None = None
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.minor, self.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ def compose(
 
 
 def _place(line: Line) -> tuple[int, str, str, str, str]:
+    """A provider's lines stand together, late ones among them."""
     return _ORDER[line.kind], line.provider_name, line.server_name, line.tool, line.key
 
 

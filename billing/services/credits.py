@@ -17,7 +17,7 @@ from audit import services as audit
 from billing.core.credits import Credited, Part, Whole, split_credit
 from billing.models import CreditNote, CreditNoteLine, CreditTarget, Invoice, InvoiceLine, InvoiceState, LineKind
 from billing.services import booking, invoices, numbers
-from core import clock
+from core import clock, jobs
 from core.errors import ConflictError, InvalidError
 
 _CREDITABLE = (InvoiceState.OPEN, InvoiceState.PAID)
@@ -60,6 +60,7 @@ def issue(
         note = _write(invoice, parts, reason=reason, key=key, target=to, actor=actor)
         booking.credited(note)
         invoices.note_credited(invoice, note.owed_minor)
+        jobs.enqueue("billing.render_credit_note", note_id=str(note.pk))
     return note
 
 

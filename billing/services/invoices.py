@@ -59,8 +59,8 @@ def settle(
     """Count a payment or credit towards an invoice; the invoice, and how much of `minor` it took (the rest is the customer's).
 
     `key` says which payment it is: told again it counts once. Also a written off invoice takes money that comes after all: it is
-    made due again here, so that the payment is booked in the same transaction, after this.
-    Raises InvalidError for no amount, ConflictError for a draft, a void one, or a key that meant another payment.
+    made due again here, so that the payment is booked in the same transaction, after this. A void one takes nothing.
+    Raises InvalidError for no amount, ConflictError for a draft, or for a key that meant another payment.
     """
     if minor <= 0:
         raise InvalidError("A payment is more than nothing.", code="billing.settlement_empty", field="minor")
@@ -73,12 +73,9 @@ def settle(
                     "This payment was counted towards another invoice.", code="billing.settled_elsewhere"
                 )
             return invoice, told.minor
-        if invoice.state not in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE, InvoiceState.PAID):
-            raise ConflictError(
-                f"An invoice that is {invoice.get_state_display().lower()} takes no payment.",
-                code="billing.invoice_not_open",
-            )
-        taken = min(minor, invoice.owed_minor)
+        if invoice.state == InvoiceState.DRAFT:
+            raise ConflictError("A draft takes no payment.", code="billing.invoice_not_open")
+        taken = 0 if invoice.state == InvoiceState.VOID else min(minor, invoice.owed_minor)
         if taken:
             if invoice.state == InvoiceState.UNCOLLECTIBLE:
                 ledger_events.recovered(invoice)

@@ -11,7 +11,10 @@ from tenants.requests import OrganisationRequest
 # name in the page's own call, label, URL name
 TABS = (
     ("spend", "Spend", "org:spend"),
+    ("invoices", "Invoices", "org:invoices"),
+    ("preview", "Next invoice", "org:invoice-preview"),
     ("plan", "Plan", "org:plan"),
+    ("profile", "Billed to", "org:billing-profile"),
 )  # fmt: skip
 
 

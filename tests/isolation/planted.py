@@ -20,7 +20,8 @@ from access.services import clients, connections, grants, limits, playground, se
 from audit import services as audit
 from audit.services import checkpoints
 from billing.models import Invoice, PaymentAttempt, PaymentMethod, PayoutBatch, PayoutItem, Statement
-from billing.services import ledger_events
+from billing.services import credits as crediting
+from billing.services import invoices, ledger_events, profiles
 from calls import rows
 from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
@@ -41,6 +42,7 @@ from tenants.context import platform_scope, tenant_scope
 from tenants.models import Consent, DirectoryUser, Elevation, Membership, ScimToken, Team, Tenant, User
 from tenants.services import api_keys, consents, invitations, teams, webhooks
 from tests.support.cast import PAYMENTS_TOOLS, make_server
+from tests.support.invoices import draft, usage
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
         asked = _requests(actor, server, word)
         approval_id = _waiting(tenant, server, issued.key.pk, word)
+    bills = _bills(tenant, server, word)
     colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
     return Planted(
         tenant=tenant,
@@ -163,6 +166,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             "user_id": owner.pk,
             **asked,
             "approval_id": approval_id,
+            **bills,
             "limit_id": limit.pk,
             "session_id": agent_session.pk,
             "run_id": run.pk,
@@ -234,7 +238,7 @@ def _payments(tenant: Tenant, word: str) -> dict[str, object]:
         state="declined",
         message=word,
     )
-    return {"method_id": card.pk, "attempt_id": attempt.pk, "invoice_id": invoice.pk}
+    return {"method_id": card.pk, "attempt_id": attempt.pk}
 
 
 def _elevation(tenant: Tenant, word: str) -> Elevation:
@@ -302,6 +306,30 @@ def _waiting(tenant: Tenant, server: Server, key_id: UUID, word: str) -> UUID:
     found = asking.claim_or_ask(tenant, ask).approval_id
     assert found is not None
     return found
+
+
+def _bills(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
+    """Who is billed, an open invoice with a line of usage, and a credit note for a part of it."""
+    with platform_scope():
+        profiles.change(tenant=tenant, values={"legal_name": f"{word} company"}, actor=audit.SYSTEM)
+        line = usage(
+            server.provider_id,
+            100,
+            label=f"{word} usage",
+            provider_name=f"{word} provider",
+            server_id=server.pk,
+            price_version_id=uuid7(),
+        )
+        invoice = invoices.open(draft(tenant, [line], period_id=202610))
+        first = invoice.lines.get(position=1)
+        note = crediting.issue(
+            invoice,
+            [crediting.LineCredit(first.pk, 10)],
+            reason=f"{word} reason",
+            key=f"{word} note",
+            actor=audit.SYSTEM,
+        )
+    return {"invoice_id": invoice.pk, "line_id": first.pk, "note_id": note.pk}
 
 
 def _consent(membership: Membership, word: str) -> Consent:

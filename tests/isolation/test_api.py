@@ -24,11 +24,13 @@ QUERIES = {
 }
 # Their answers hold no name that an organisation gave, but ids and short names of what it has.
 RECOGNISED_BY = {"api:access-explain": "grant_id", "api:access-what-can": "grant_id"}
-# They answer with numbers and words that everybody uses, so nothing of an organisation can be recognised in them.
+# They answer with numbers, compressed pages or words that everybody uses: nothing of an organisation is recognised in them.
 NUMBERS = {
     "api:audit-checkpoint",
     "api:billing-earnings",
+    "api:billing-invoice-document",
     "api:billing-plans",
+    "api:billing-preview",
     "api:billing-prices",
     "api:billing-subscription",
     "api:facets",

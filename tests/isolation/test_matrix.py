@@ -113,6 +113,9 @@ class TestReading:
             "org:earnings-statement",
             "org:cards",
             "org:payments",
+            "org:invoice",
+            "org:invoice-line",
+            "org:billing-profile",
         }
         if endpoint.name in shows:
             page = stage.browsers["alice"].get(endpoint.path(FILLERS | stage.acme.parameters))

@@ -1,0 +1,1 @@
+"""Documents that customers are sent. `sheet` says what they say, `pdf` draws it, `einvoice` writes it for programs."""
