@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from uuid import UUID
 
+from billing.core.rating import RATE_DECIMALS
 from billing.core.wording import lead, unit
 from billing.models import PriceVersion
 from billing.selectors import prices as selectors
 from catalog.selectors.extras import PriceTag, ServerPrices
+
+_FINEST = Decimal(1).scaleb(-RATE_DECIMALS)
 
 
 def price_tags(server_ids: Iterable[UUID]) -> dict[UUID, ServerPrices]:
@@ -22,4 +26,5 @@ def price_tags(server_ids: Iterable[UUID]) -> dict[UUID, ServerPrices]:
 
 
 def _tag(price: PriceVersion) -> PriceTag:
-    return PriceTag(lead(price.terms), price.currency, unit(price.terms))
+    # With all the digits that a rate can have, as it is stored.
+    return PriceTag(lead(price.terms).quantize(_FINEST), price.currency, unit(price.terms))

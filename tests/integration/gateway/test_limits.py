@@ -42,7 +42,7 @@ def limited(stages: list[Stage], *rules: LimitRule, price: str = "0.02", behavio
 
     make_call_tables(stage.database_url, [tenant.schema_name])
     token, key = world.key(tenant)
-    server = world.server(f"s{uuid4().hex[:8]}", stage.upstream.url(behaviour), tenant, price=priced(price))
+    server = world.server(f"s{uuid4().hex[:8]}", stage.upstream.url(behaviour), stage.globex, price=priced(price))
     world.grant(tenant, server, key)
     tenant = world.loader.tenants[tenant.tenant_id]
     return [replace(each, acme=tenant, token=token, key=key, servers={"it": server}) for each in stages]
