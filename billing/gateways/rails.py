@@ -93,6 +93,10 @@ def register(name: str, make: Callable[[], Rail]) -> None:
     _makers[name] = make
 
 
+def is_registered(name: str) -> bool:
+    return name in _makers
+
+
 def rail(name: str) -> Rail:
     """Raises KeyError for a rail without an adapter."""
     return _makers[name]()

@@ -160,16 +160,20 @@ def send_approved() -> int:
 
 def send(batch_id: UUID) -> bool:
     """Send one batch; False when its outcome is not known yet, or when it is none of this function's."""
+    named = PayoutBatch.objects.filter(pk=batch_id).values_list("rail", flat=True).first()
+    if named is None or not rails.is_registered(named):
+        return False
     order = _begin(batch_id)
     if order is None:
         return False
     batch, told = order
     try:
         answer = rails.rail(batch.rail).submit(told)
-    except (InvalidError, RefusedError) as error:
-        _refused(batch.pk, error)
-        return True
     except MarketplaceError as error:
+        # A refusal proves that nothing was taken only when nothing was told before: else an earlier one may have arrived.
+        if isinstance(error, InvalidError | RefusedError) and batch.attempts == 1:
+            _refused(batch.pk, error)
+            return True
         # It may have arrived: the same id asks again.
         PayoutBatch.objects.filter(pk=batch.pk).update(last_error=error.message[:300])
         log.warning("payout outcome unknown", extra={"subject": str(batch.pk), "why": error.error_code})
@@ -232,6 +236,8 @@ def poll_sent() -> int:
 
 
 def poll(batch: PayoutBatch) -> bool:
+    if not rails.is_registered(batch.rail):
+        return False
     try:
         states = rails.rail(batch.rail).poll(order_of(batch))
     except MarketplaceError as error:

@@ -265,6 +265,26 @@ class TestSending:
         assert account(provider, postings.AVAILABLE) == 7000
         assert PayoutItem.objects.get(batch=batch).reason == "The account is limited."
 
+    def test_a_refusal_after_a_lost_answer_gives_nothing_back(self, cast, provider, second, rail):
+        """The first one may have arrived: who gave its money back would pay it twice."""
+        batch = approved(cast, provider, second)
+        rail.loses_answers = True
+        payouts.send(batch.pk)
+        rail.loses_answers, rail.refuses = False, True
+        payouts.send(batch.pk)
+        assert (account(provider, postings.TRANSIT), account(provider, postings.AVAILABLE)) == (7000, 0)
+        rail.refuses = False
+        payouts.send(batch.pk)
+
+        assert PayoutItem.objects.get(batch=batch).state == "done"
+
+    def test_nothing_is_begun_on_a_rail_that_is_not_there(self, cast, provider, second, monkeypatch):
+        monkeypatch.delitem(rails._makers, "paypal", raising=False)
+        batch = approved(cast, provider, second)
+        payouts.send_approved()
+
+        assert PayoutBatch.objects.get(pk=batch.pk).state == "approved"
+
     def test_what_nobody_claims_waits_and_comes_back(self, cast, provider, second, rail):
         rail.status = ItemStatus.UNCLAIMED
         batch = approved(cast, provider, second)
