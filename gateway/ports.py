@@ -49,7 +49,7 @@ class Loader(Protocol):
         """What a quota or cap has used in its window, from the rows of calls; in the units of the rule."""
 
     def tell_limit(self, subject: Subject, rule: LimitRule, percent: int, used: int) -> None:
-        """Tell people that a quota or cap has reached 50, 80 or 100 percent."""
+        """Tell people that a quota or cap has reached 50, 75, 90 or 100 percent."""
 
     def claim_call(self, ask: CallAsk) -> CallAnswer:
         """Use the approval that a person gave for this very call, else ask for one. Of equal calls one may pass."""

@@ -36,6 +36,7 @@ EVENTS: dict[str, str] = {
     "access.grant.expired": "A grant expired",
     "access.session.issued": "An agent session was issued",
     "access.session.revoked": "An agent session was revoked",
+    "access.limit.reached": "A limit or budget reached a share of itself",
     "audit.checkpoint.made": "A signed checkpoint of the audit log was made",
     "operations.elevation.started": "An operator opened this organisation",
     "operations.elevation.ended": "An operator's view of this organisation ended",

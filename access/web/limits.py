@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -83,12 +84,17 @@ class LimitRow:
         return min(100, int(self.used * 100 / self.amount)) if self.used is not None and self.amount else 0
 
 
+def limit_rows(kinds: Collection[LimitKind] = tuple(LimitKind)) -> list[LimitRow]:
+    """The limits of some kinds with what is used of them, the platform's defaults included. Inside the organisation's scope."""
+    own = {str(limit.pk): limit for limit in selectors.list_limits()}
+    return [_row(rule, own.get(rule.limit_id)) for rule in selectors.compile_limits() if rule.kind in kinds]
+
+
 @require_safe
 def limit_list(request: OrganisationRequest, org: str) -> HttpResponse:
-    own = {str(limit.pk): limit for limit in selectors.list_limits()}
     can_manage = request.membership.can(Right.MANAGE_ACCESS)
     context = {
-        "rows": [_row(rule, own.get(rule.limit_id)) for rule in selectors.compile_limits()],
+        "rows": limit_rows(),
         "tabs": tabs(request, org, "limits"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_ACCESS),
@@ -133,7 +139,7 @@ class LimitForm(ServiceForm):
         coerce=lambda value: value == "yes",
         initial="yes",
         widget=forms.RadioSelect,
-        help_text="People who manage access are told at 50, 80 and 100 % of a cap or quota.",
+        help_text="People who manage access are told at 50, 75, 90 and 100 % of a cap or quota.",
     )
 
     def __init__(self, *args: Any, keys: list[APIKey], servers: list[Server], **kwargs: Any) -> None:

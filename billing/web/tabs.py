@@ -11,6 +11,7 @@ from tenants.requests import OrganisationRequest
 # name in the page's own call, label, URL name
 TABS = (
     ("spend", "Spend", "org:spend"),
+    ("budgets", "Budgets", "org:budgets"),
     ("invoices", "Invoices", "org:invoices"),
     ("preview", "Next invoice", "org:invoice-preview"),
     ("plan", "Plan", "org:plan"),

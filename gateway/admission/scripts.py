@@ -108,7 +108,7 @@ for i = 2, #KEYS do
     room = room - granted
     if limit > 0 then
       local share = used / limit
-      if share >= 1 then percent = 100 elseif share >= 0.8 then percent = 80 elseif share >= 0.5 then percent = 50 end
+      for _, step in ipairs({50, 75, 90, 100}) do if share * 100 >= step then percent = step end end
     end
     if percent > told then redis.call('HSET', key, 'n', percent) else percent = 0 end
   end

@@ -9,6 +9,7 @@ from access.limits import LimitKind, LimitRule, Window, from_units, to_units
 from calls import selectors as calls
 from gateway.admission.budgets import Subject
 from notifications import services as notifications
+from notifications.services import webhooks
 from tenants.choices import Right
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import Tenant
@@ -34,17 +35,26 @@ def spent(subject: Subject, rule: LimitRule, window: Window) -> int:
 
 
 def tell(subject: Subject, rule: LimitRule, percent: int, used: int) -> None:
-    """Tell those who look after access that a quota or cap has reached a share of itself. Each share is told once per period."""
+    """Tell that a quota or cap has reached a share of itself, those who look after access, and of caps those who see the bills.
+
+    Each share is told once per period, by page, mail and webhook.
+    """
     with platform_scope():
         tenant = Tenant.objects.get(pk=subject.tenant_id)
     title = f"{rule.name}: {percent} % of this {rule.period}'s limit is used"
+    rights = [Right.MANAGE_ACCESS, Right.VIEW_BILLING] if rule.kind is LimitKind.CAP else [Right.MANAGE_ACCESS]
     with tenant_scope(tenant), transaction.atomic():
-        for person in holders(tenant, Right.MANAGE_ACCESS):
+        url = reverse("org:limits", args=[tenant.slug])
+        facts = {"limit": rule.name, "percent": percent, "used": _amount(rule, used), "of": _amount(rule, rule.amount)}
+        webhooks.emit(
+            tenant.pk, "access.limit.reached", {**facts, "period": rule.period, "hard": rule.hard, "url": url}
+        )
+        for person in {person.pk: person for right in rights for person in holders(tenant, right)}.values():
             notifications.notify(
                 kind=REACHED,
                 title=title,
                 body=f"{_amount(rule, used)} of {_amount(rule, rule.amount)}. {_consequence(rule, percent)}",
-                url=reverse("org:limits", args=[tenant.slug]),
+                url=url,
                 recipient_id=person.pk,
                 email=person.email,
             )

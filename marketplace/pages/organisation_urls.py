@@ -25,7 +25,7 @@ from access.web import (
 from audit.web import views as audit
 from billing.web import urls as billing
 from catalog.web import claims, serving
-from marketplace.pages import approvals, calls, decisions, live, playground
+from marketplace.pages import approvals, budgets, calls, decisions, live, playground
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
@@ -112,6 +112,7 @@ urlpatterns = [
     path("claims/<uuid:claim_id>/", claims.claim_detail, name="claim"),
     path("claims/<uuid:claim_id>/give-up/", claims.claim_give_up, name="claim-give-up"),
     *billing.organisation,
+    path("billing/budgets/", needs(Right.VIEW_BILLING)(budgets.budget_list), name="budgets"),
     path("people/", people.people_list, name="people"),
     path("people/invitations/", people.invitation_create, name="invitation-create"),
     path("people/invitations/<uuid:invitation_id>/withdraw/", people.invitation_withdraw, name="invitation-withdraw"),

@@ -119,7 +119,26 @@ class TestControlPlane:
         from gateway.services import limits as cold
 
         rule = rules(cast)["Spending of the organisation"]
-        cold.tell(Subject(cast.acme.pk, cast.acme.schema_name, None, None, ""), rule, 80, rule.amount * 8 // 10)
+        cold.tell(Subject(cast.acme.pk, cast.acme.schema_name, None, None, ""), rule, 90, rule.amount * 9 // 10)
         page = alice.get("/o/acme/notifications/").content.decode()
-        assert "80 % of this month" in page
-        assert "40.00 USD of 50.00 USD" in page
+        assert "90 % of this month" in page
+        assert "45.00 USD of 50.00 USD" in page
+
+    def test_those_who_see_the_bills_and_programs_hear_of_caps(self, cast):
+        from gateway.admission.budgets import Subject
+        from gateway.services import limits as cold
+        from notifications.models import Notification, WebhookDelivery
+        from tenants.choices import Role
+        from tenants.context import tenant_scope
+        from tenants.models import Membership
+        from tenants.services import webhooks
+
+        Membership.objects.filter(tenant=cast.acme, user=cast.bob).update(role=Role.BILLING)
+        webhooks.create(tenant=cast.acme, name="books", url="https://8.8.8.8/hook", events=["*"], actor=cast.alice)
+        rule = rules(cast)["Spending of the organisation"]
+        cold.tell(Subject(cast.acme.pk, cast.acme.schema_name, None, None, ""), rule, 75, rule.amount * 3 // 4)
+        with tenant_scope(cast.acme):
+            told = Notification.objects.filter(kind=cold.REACHED).values_list("recipient_id", flat=True)
+            assert set(told) == {cast.alice.pk, cast.bob.pk}
+            [delivery] = WebhookDelivery.objects.filter(event="access.limit.reached")
+            assert delivery.data["percent"] == 75

@@ -129,3 +129,10 @@ def test_the_api_says_the_same(cast, month, client):
     assert (answer["total_minor"], answer["paid_calls"], answer["month"]) == (20, 10, str(month))
     [line] = answer["lines"]
     assert (line["tool"], line["minor"], line["quantity"]) == ("refund", 20, "10.000000")
+
+
+def test_budgets_are_the_limits_of_money_with_what_is_spent_of_them(cast, signed_in):
+    page = signed_in(cast.alice).get("/o/acme/billing/budgets/").content.decode()
+    assert "Spending of the organisation" in page
+    assert "50.00 USD a month" in page
+    assert "Requests" not in page.partition("<caption")[2].partition("</table>")[0]
