@@ -18,11 +18,18 @@ from audit import services as audit
 from tenants.models import DirectoryGroup, DirectoryUser, Membership, Team, Tenant
 from tenants.scim import reading
 from tenants.scim.errors import ScimError, invalid
+from tenants.scim.filters import Attribute, Kind
 from tenants.scim.reading import Change
 from tenants.services import directory, onboarding
 
 SLUG_CHARS = 40
-FILTERS = {"displayname": "team__name__iexact", "externalid": "external_id", "id": "pk"}
+FILTERS = {
+    "displayname": Attribute("team__name", is_always=True),
+    "externalid": Attribute("external_id", Kind.EXACT),
+    "meta.created": Attribute("created_at", Kind.MOMENT),
+    "meta.lastmodified": Attribute("updated_at", Kind.MOMENT),
+    "id": Attribute("pk", Kind.ID),
+}
 
 
 def rows_of(tenant: Tenant) -> QuerySet[DirectoryGroup]:

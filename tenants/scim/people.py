@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Coalesce, Concat, NullIf, Trim
 
 from audit import services as audit
 from core.errors import ConflictError, MarketplaceError
@@ -16,16 +17,25 @@ from tenants.choices import Role
 from tenants.models import DirectoryUser, IdentityProvider, Tenant
 from tenants.scim import reading
 from tenants.scim.errors import ScimError, invalid
+from tenants.scim.filters import Attribute, Kind
 from tenants.scim.reading import Change
 from tenants.services import directory
 
 FILTERS = {
-    "username": "user_name__iexact",
-    "externalid": "external_id",
-    "emails.value": "user__email__iexact",
-    "emails": "user__email__iexact",
-    "id": "pk",
+    "username": Attribute("user_name", is_always=True),
+    "externalid": Attribute("external_id", Kind.EXACT),
+    "displayname": Attribute("shown_name", is_always=True),
+    "name.givenname": Attribute("given_name"),
+    "name.familyname": Attribute("family_name"),
+    "emails.value": Attribute("user__email", is_always=True),
+    "emails": Attribute("user__email", is_always=True),
+    "active": Attribute("active", Kind.FLAG),
+    "meta.created": Attribute("created_at", Kind.MOMENT),
+    "meta.lastmodified": Attribute("updated_at", Kind.MOMENT),
+    "id": Attribute("pk", Kind.ID),
 }
+_WHOLE_NAME = Trim(Concat("given_name", Value(" "), "family_name"))
+_SHOWN_NAME = Coalesce(NullIf("display_name", Value("")), NullIf(_WHOLE_NAME, Value("")), "user_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,11 @@ class Wanted:
 
 def rows_of(tenant: Tenant) -> QuerySet[DirectoryUser]:
     return DirectoryUser.objects.select_related("user", "tenant").filter(tenant=tenant)
+
+
+def searchable(tenant: Tenant) -> QuerySet[DirectoryUser]:
+    """With the name that is shown for them, which filters are about."""
+    return rows_of(tenant).annotate(shown_name=_SHOWN_NAME)
 
 
 def find(tenant: Tenant, user_id: UUID) -> DirectoryUser:

@@ -1,4 +1,4 @@
-"""What directories send, taken apart: filters, pages, and changes in the dialects of Okta and Entra. Pure.
+"""What directories send, taken apart: pages, and changes in the dialects of Okta and Entra. Pure.
 
 Okta replaces the whole or single attributes without a path (`{"op": "replace", "value": {"active": false}}`); Entra writes its
 verbs with a capital, true and false as text, and names members to remove in the path (`members[value eq "…"]`). Both are read.
@@ -17,7 +17,6 @@ from tenants.scim.errors import invalid
 PAGE_MAX = 100
 OPERATIONS_MAX = 200
 MEMBERS_MAX = 5_000
-_FILTER = re.compile(r'\s*([A-Za-z][\w.:]*)\s+eq\s+"((?:[^"\\]|\\.)*)"\s*\Z', re.IGNORECASE)
 _PICK = re.compile(r'(\w+)\[\s*(\w+)\s+eq\s+"((?:[^"\\]|\\.)*)"\s*\](?:\.(\w+))?\Z', re.IGNORECASE)
 _URN = re.compile(r"urn:ietf:params:scim:schemas:(?:core|extension:[\w]+):2\.0:(?:User|Group):", re.IGNORECASE)
 
@@ -42,18 +41,6 @@ class Change:
 
 def page_of(query: Mapping[str, str]) -> Page:
     return Page(max(_number(query, "startIndex", 1), 1), min(max(_number(query, "count", PAGE_MAX), 0), PAGE_MAX))
-
-
-def filter_of(query: Mapping[str, str], known: Mapping[str, str]) -> tuple[str, str] | None:
-    """Which field has to have which value; `known` maps attributes to fields. Raises ScimError for any other filter."""
-    text = query.get("filter", "")
-    if not text.strip():
-        return None
-    match = _FILTER.match(text[:1000])
-    field = known.get(_URN.sub("", match[1]).lower()) if match else None
-    if match is None or field is None:
-        raise invalid(f'Filters are: {", ".join(known)} eq "value".', "invalidFilter")
-    return field, _text(_unescape(match[2]), "filter", 300)
 
 
 def changes_of(body: Mapping[str, Any]) -> list[Change]:

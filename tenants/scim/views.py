@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from audit import services as audit
 from core.errors import MarketplaceError
 from tenants.models import ScimToken
-from tenants.scim import documents, groups, people, reading
+from tenants.scim import documents, filters, groups, people, reading
 from tenants.scim.errors import ScimError, invalid
 from tenants.services import identity
 
@@ -105,18 +105,17 @@ def _refuse(error: ScimError) -> HttpResponse:
     return response
 
 
-def _page(call: Call, rows: QuerySet[Any], filters: dict[str, str], write: Callable[[Any], dict[str, Any]]) -> Answer:
-    wanted = reading.filter_of(call.query, filters)
+def _page(call: Call, rows: QuerySet[Any], known: filters.Known, write: Callable[[Any], dict[str, Any]]) -> Answer:
+    wanted = filters.condition_of(call.query.get("filter", ""), known)
     if wanted is not None:
-        field, value = wanted
-        rows = rows.filter(**{field: reading.id_of(value) if field == "pk" else value})
+        rows = rows.filter(wanted)
     page = reading.page_of(call.query)
     found = [write(row) for row in rows[page.start - 1 : page.start - 1 + page.count]]
     return 200, documents.listing(found, rows.count(), page)
 
 
 def _list_users(call: Call) -> Answer:
-    return _page(call, people.rows_of(call.tenant), people.FILTERS, lambda row: documents.user(row, call.base))
+    return _page(call, people.searchable(call.tenant), people.FILTERS, lambda row: documents.user(row, call.base))
 
 
 def _create_user(call: Call) -> Answer:

@@ -154,9 +154,57 @@ class TestPeople:
         assert (page["totalResults"], page["startIndex"], page["itemsPerPage"]) == (4, 2, 2)
         assert [each["userName"] for each in page["Resources"]] == ["user0@acme.example", "user1@acme.example"]
         assert okta("GET", "Users", count="0").json()["Resources"] == []
-        for bad in ('userName co "x"', "userName", 'password eq "x"', "x" * 3000):
-            answer = okta("GET", "Users", filter=bad)
-            assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidFilter")
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ('userName co "SER"', ["user0", "user1"]),
+            ('userName sw "user" and not (userName sw "user1")', ["user0"]),
+            ('userName ew "@acme.example"', ["erin", "user0", "user1"]),
+            ('userName eq "user0@acme.example" or userName eq "user1@acme.example" and active eq false', ["user0"]),
+            ('(userName sw "user0" or userName sw "user1") and active eq false', []),
+            ("externalId pr", ["erin"]),
+            ("NOT (externalId PR) And active Eq True", ["user0", "user1"]),
+            ('externalId eq "00U1"', []),
+            ('externalId ne "00u1"', ["user0", "user1"]),
+            ('userName gt "f" and userName lt "user1"', ["user0"]),
+            ('userName ge "user0@acme.example" and userName le "user0@acme.example"', ["user0"]),
+            ('emails[value sw "user" and not (value co "0")]', ["user1"]),
+            ('emails.value eq "ERIN@acme.example"', ["erin"]),
+            ('name.givenName pr', ["erin"]),
+            ('displayName co "user1"', ["user1"]),
+            ('meta.created gt "2020-01-01T00:00:00Z" and meta.lastModified lt "2020-01-01T00:00:00Z"', []),
+            ('meta.created gt "2020-01-01T00:00:00+02:00"', ["erin", "user0", "user1"]),
+            ('id eq "no id"', []),
+            ('id ne "no id"', ["erin", "user0", "user1"]),
+            ('urn:ietf:params:scim:schemas:core:2.0:User:userName sw "erin"', ["erin"]),
+            (r'displayName eq "a \"quoted\" \u0041"', []),
+        ],
+    )  # fmt: skip
+    def test_filters_say_who_is_meant(self, okta, erin, text, found):
+        for number in range(2):
+            okta("POST", "Users", {"userName": f"user{number}@acme.example"})
+        answer = okta("GET", "Users", filter=text)
+
+        assert answer.status_code == 200, answer.json()
+        assert sorted(each["userName"].partition("@")[0] for each in answer.json()["Resources"]) == found
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            "userName", 'password eq "x"', 'password pr', "x" * 3000, 'userName like "x"', "userName eq", "userName eq x",
+            "userName eq 7", '(userName eq "x"', 'userName eq "x")', 'userName eq "x" userName eq "y"', 'not userName eq "x"',
+            'userName eq "x" and', 'or userName eq "x"', 'active gt true', 'active eq "maybe"', 'id co "x"',
+            'meta.created eq "yesterday"', 'meta.created gt "2020-01-01T00:00:00"', 'meta.created co "2020-01-01T00:00:00Z"',
+            'emails[type eq "work"]', 'emails[value eq "x"', 'emails[emails[value eq "x"]]', 'userName eq "\\x"',
+            'userName eq "\\u0000"', 'userName eq "\\ud800"', "(" * 400, "userName pr or " * 60 + "userName pr", "userName pr ;",
+        ],
+    )  # fmt: skip
+    def test_what_is_no_filter_of_ours_is_refused_and_lists_nobody(self, okta, erin, bad):
+        answer = okta("GET", "Users", filter=bad)
+
+        assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidFilter")
+        assert "Resources" not in answer.json()
 
     @pytest.mark.parametrize(
         "operation",
@@ -287,6 +335,8 @@ class TestGroups:
         assert [each["value"] for each in found["members"]] == [erin]
         assert "members" not in okta("GET", f"Groups/{group}", excludedAttributes="members").json()
         assert okta("GET", "Groups", filter='displayName eq "finance"').json()["totalResults"] == 1
+        assert okta("GET", "Groups", filter='displayName sw "FIN" and externalId pr').json()["totalResults"] == 0
+        assert okta("GET", "Groups", filter='members eq "x"').status_code == 400
         assert okta("POST", "Groups", {"displayName": "Finance"}).status_code == 409
 
     def test_members_come_and_go_as_okta_and_entra_say(self, cast, okta, erin):
