@@ -211,11 +211,7 @@ class GrantListAPI(RightsAPI):
     @extend_schema(operation_id="grants_list", summary="Grants", parameters=_FILTERS, responses=GrantListOut)
     def get(self, request: Request) -> Response:
         """The newest first; of servers that the key's organisation, and its team, may see."""
-        found, directory = _listed(request, Grant.objects.all(), rows.live_grants())
-        page = _page(request, found.order_by("-created_at", "-pk"))
-        directory.learn_slugs(row.server_id for row in page)
-        listed = GrantOut(page, many=True, context={"directory": directory}).data  # type: ignore[arg-type]
-        return Response({"grants": listed, "total": found.count()})
+        return _newest(request, Grant.objects.all(), rows.live_grants(), GrantOut, "grants")
 
     @extend_schema(operation_id="grants_create", summary="Give access", request=GrantIn, responses={201: GrantOut})
     def post(self, request: Request) -> Response:
@@ -277,11 +273,7 @@ class SessionListAPI(RightsAPI):
     def get(self, request: Request) -> Response:
         """The newest first, those of adapters included."""
         every = AgentSession.objects.all()
-        found, directory = _listed(request, every, every.filter(revoked_at=None))
-        page = _page(request, found.order_by("-created_at", "-pk"))
-        directory.learn_slugs(row.server_id for row in page)
-        listed = SessionOut(page, many=True, context={"directory": directory}).data  # type: ignore[arg-type]
-        return Response({"sessions": listed, "total": found.count()})
+        return _newest(request, every, every.filter(revoked_at=None), SessionOut, "sessions")
 
     @extend_schema(
         operation_id="sessions_create", summary="Issue a session", request=SessionIn, responses={201: SessionOut}
@@ -408,6 +400,17 @@ def _viewer(request: Request) -> Viewer:
     if Scope.ADMIN in caller.scopes:
         return Directory(caller.tenant).viewer
     return Viewer(caller.tenant.pk, caller.team_ids)
+
+
+def _newest(
+    request: Request, every: QuerySet[Any], live: QuerySet[Any], shape: type[serializers.Serializer[Any]], word: str
+) -> Response:
+    """A page of them, the newest first, with the number of all."""
+    found, directory = _listed(request, every, live)
+    page = _page(request, found.order_by("-created_at", "-pk"))
+    directory.learn_slugs(row.server_id for row in page)
+    listed = shape(page, many=True, context={"directory": directory}).data
+    return Response({word: listed, "total": found.count()})
 
 
 def _listed(request: Request, every: QuerySet[Any], live: QuerySet[Any]) -> tuple[QuerySet[Any], Directory]:

@@ -115,7 +115,8 @@ def auth_choices(source: Repository | None) -> list[tuple[str, str]]:
 
 def _initial(source: Repository | None, desk: Desk) -> dict[str, Any]:
     if source is None:
-        return {"trust_level": TrustLevel.ENTERPRISE if desk.org else TrustLevel.COMMUNITY}
+        # Whoever saves without looking vouches for nothing.
+        return {"trust_level": TrustLevel.COMMUNITY}
     names = (
         "name", "url", "trust_level", "visibility", "staged", "priority", "sync_interval_hours", "auto_sync", "enabled",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -32,10 +33,7 @@ _SESSION_KEYS = (
 class Grants(RuntimeAPI):
     def get(self, request: Request) -> Response:
         caller = Caller(request)
-        found = rows.live_grants().order_by("namespace", "name")
-        listed = _seen(caller, found, request.query_params.get("namespace", ""))
-        caller.directory.learn_slugs(row.server_id for row in listed)
-        return Response({"grants": [shapes.grant(row, caller) for row in listed]})
+        return _listing(request, caller, rows.live_grants(), "grants", shapes.grant)
 
     def post(self, request: Request) -> Response:
         """Create it, or give it anew under the same name. What the body does not say of `disabled` stays as it is."""
@@ -106,11 +104,8 @@ class DisableGrant(RuntimeAPI):
 class Sessions(RuntimeAPI):
     def get(self, request: Request) -> Response:
         caller = Caller(request)
-        found = AgentSession.objects.filter(revoked_at=None).order_by("namespace", "name")
-        found = found.exclude(expires_at__lte=clock.now())
-        listed = _seen(caller, found, request.query_params.get("namespace", ""))
-        caller.directory.learn_slugs(row.server_id for row in listed)
-        return Response({"sessions": [shapes.session(row, caller) for row in listed]})
+        live = AgentSession.objects.filter(revoked_at=None).exclude(expires_at__lte=clock.now())
+        return _listing(request, caller, live, "sessions", shapes.session)
 
     def post(self, request: Request) -> Response:
         """Issue it, or issue it anew under the same name."""
@@ -269,6 +264,13 @@ def _default_team(caller: Caller, namespace: str, teams: tuple[str, ...]) -> str
         if team.namespace == namespace and str(team.pk) in teams:
             return str(team.pk)
     return teams[0] if len(teams) == 1 else ""
+
+
+def _listing(request: Request, caller: Caller, found: Any, word: str, shape: Callable[[Any, Caller], Any]) -> Response:
+    """Rows of the namespace that is asked for, or of all, in the order of their names."""
+    listed = _seen(caller, found.order_by("namespace", "name"), request.query_params.get("namespace", ""))
+    caller.directory.learn_slugs(row.server_id for row in listed)
+    return Response({word: [shape(row, caller) for row in listed]})
 
 
 def _seen(caller: Caller, found: Any, namespace: str) -> list[Any]:

@@ -74,6 +74,12 @@ class TestOrganisation:
                 assert not Server.objects.filter(source_id=source.pk).exists()
                 assert not Repository.objects.exists()
 
+    def test_whoever_saves_without_looking_vouches_for_nothing(self, alice):
+        page = alice.get(f"{org_url('source-create')}?kind=official").content.decode()
+
+        assert '<option value="community" selected' in page
+        assert '<option value="enterprise" selected' not in page
+
     def test_every_change_is_audited_without_the_credential(self, alice, cast, official):
         url = f"{org_url('source-create')}?kind=official&auth=token"
         alice.post(url, {**FORM, "url": official.url, "token": "very-secret-token"})
