@@ -14,16 +14,26 @@ from tenants.models.tenant import Team, Tenant
 ASSIGNED_ROLES = [(role.value, role.label) for role in Role if role != Role.OWNER]
 
 
-class IdentityProvider(Record):
-    """The OpenID provider of an organisation.
+class Protocol(models.TextChoices):
+    OPENID = "openid", "OpenID Connect"
+    SAML = "saml", "SAML 2.0"
 
-    `enforced` lets people of its domains in by no other way; it needs a test that worked since the last change.
+
+class IdentityProvider(Record):
+    """The OpenID or SAML provider of an organisation.
+
+    Of SAML `issuer` is the provider's entityID, `sso_url` where it is asked and `certificates` (PEM, one after the other) whose
+    keys sign; `client_id` and `secret` are OpenID's. `enforced` lets people of its domains in by no other way; it needs a test
+    that worked since the last change.
     """
 
     owner_tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="identity_provider")
+    protocol = models.CharField(max_length=6, choices=Protocol.choices, default=Protocol.OPENID)
     issuer = models.CharField(max_length=500)
-    client_id = models.CharField(max_length=500)
+    client_id = models.CharField(max_length=500, blank=True)
     secret = SealedField(default=b"")
+    sso_url = models.CharField(max_length=1000, blank=True)
+    certificates = models.TextField(blank=True)
     enabled = models.BooleanField(default=True)
     enforced = models.BooleanField(default=False)
     joins = models.BooleanField(default=True)

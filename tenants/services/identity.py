@@ -17,8 +17,17 @@ from core.errors import ConflictError, InvalidError, LimitReachedError, Marketpl
 from core.jobs import on_commit
 from tenants import oidc
 from tenants.choices import Right, Role
-from tenants.models import EmailDomain, GroupRule, IdentityProvider, Membership, ScimToken, Team, Tenant
-from tenants.models.identity import ASSIGNED_ROLES
+from tenants.models import (
+    DirectoryUser,
+    EmailDomain,
+    GroupRule,
+    IdentityProvider,
+    Membership,
+    ScimToken,
+    Team,
+    Tenant,
+)
+from tenants.models.identity import ASSIGNED_ROLES, Protocol
 from tenants.services import directory, rights, sso, vault
 
 DOMAINS_MAX, RULES_MAX, TOKENS_MAX = 50, 200, 5
@@ -28,11 +37,14 @@ _AGAIN = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the form gives. A blank `secret` keeps the stored one."""
+    """What the form gives. A blank `secret` keeps the stored one, and no metadata what was read from some before."""
 
-    issuer: str
-    client_id: str
+    issuer: str = ""
+    client_id: str = ""
     secret: str = ""
+    protocol: str = Protocol.OPENID
+    metadata: str = ""
+    metadata_url: str = ""
     groups_claim: str = "groups"
     default_role: str = Role.MEMBER
     enabled: bool = True
@@ -64,39 +76,71 @@ def save_provider(*, actor: Membership, draft: Draft) -> IdentityProvider:
     Raises InvalidError that names the field.
     """
     rights.require(actor, Right.MANAGE_SETTINGS)
-    issuer = _issuer(draft.issuer)
     if draft.default_role not in dict(ASSIGNED_ROLES):
         raise InvalidError("Choose a role.", code="tenants.sso_role", field="default_role")
-    if not draft.client_id.strip():
-        raise InvalidError("Enter the client id.", code="tenants.sso_client", field="client_id")
+    known = _known(actor.tenant, draft)
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
         begins = (
             draft.enforced and not IdentityProvider.objects.filter(owner_tenant=actor.tenant, enforced=True).exists()
         )
         row = provider_of(actor.tenant) or IdentityProvider(owner_tenant=actor.tenant)
-        is_other = (row.issuer, row.client_id) != (issuer, draft.client_id.strip())
-        if is_other:
+        if row.protocol != known["protocol"]:
+            # Each protocol has names of its own for people; they are recognised by their address once more.
+            DirectoryUser.objects.filter(tenant=actor.tenant).update(subject="")
+        if any(getattr(row, name) != value for name, value in known.items()):
             row.tested_at, row.secret = None, b""
         if draft.secret:
             row.tested_at, row.secret = None, vault.seal(vault.place_of(row, "secret", actor.tenant), draft.secret)
-        row.issuer, row.client_id = issuer, draft.client_id.strip()
+        for name, value in known.items():
+            setattr(row, name, value)
         row.groups_claim, row.default_role = draft.groups_claim.strip() or "groups", draft.default_role
         row.enabled, row.joins = draft.enabled, draft.joins
         row.enforced = draft.enforced
         _check_enforced(row)
         row.save()
         data: dict[str, object] = {
-            "issuer": issuer,
+            "issuer": row.issuer,
+            "protocol": row.protocol,
             "enabled": row.enabled,
             "enforced": row.enforced,
             "joins": row.joins,
             "secret": "replaced" if draft.secret else "kept",
         }
-        _record(actor, "tenants:sso:changed", audit.Party("identity_provider", str(row.pk), issuer), data)
+        _record(actor, "tenants:sso:changed", audit.Party("identity_provider", str(row.pk), row.issuer), data)
         if begins:
             _end_other_sessions(actor)
     return row
+
+
+def _known(tenant: Tenant, draft: Draft) -> dict[str, str]:
+    """Which provider it is, as the columns that say so: when one of them is another, it is another provider."""
+    if draft.protocol == Protocol.SAML:
+        return _saml(tenant, draft)
+    if draft.protocol != Protocol.OPENID:
+        raise InvalidError("Choose OpenID Connect or SAML.", code="tenants.sso_protocol", field="protocol")
+    issuer, client_id = _issuer(draft.issuer), draft.client_id.strip()
+    if not client_id:
+        raise InvalidError("Enter the client id.", code="tenants.sso_client", field="client_id")
+    return {"protocol": draft.protocol, "issuer": issuer, "client_id": client_id, "sso_url": "", "certificates": ""}
+
+
+def _saml(tenant: Tenant, draft: Draft) -> dict[str, str]:
+    from tenants import saml  # noqa: PLC0415 - XML is read where an organisation uses it, and nowhere else
+
+    data = draft.metadata.strip().encode()
+    if draft.metadata_url.strip():
+        data = saml.fetch_metadata(draft.metadata_url.strip(), sso.allow())
+    if data:
+        found = saml.read_metadata(data, sso.allow())
+        told = {"issuer": found.entity_id, "sso_url": found.sso_url, "certificates": "".join(found.certificates)}
+        return {"protocol": draft.protocol, "client_id": "", **told}
+    row = provider_of(tenant)
+    if row is None or row.protocol != Protocol.SAML:
+        raise InvalidError(
+            "Paste the provider's metadata, or enter its address.", code="tenants.saml_metadata", field="metadata"
+        )
+    return {name: getattr(row, name) for name in ("protocol", "issuer", "client_id", "sso_url", "certificates")}
 
 
 def _end_other_sessions(actor: Membership) -> None:

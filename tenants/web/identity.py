@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from core.errors import ForbiddenError, InvalidError, MarketplaceError, NotFoundError
 from tenants.choices import Right, Role
 from tenants.models import EmailDomain, GroupRule, IdentityProvider, Membership, Team
-from tenants.models.identity import ASSIGNED_ROLES
+from tenants.models.identity import ASSIGNED_ROLES, Protocol
 from tenants.requests import OrganisationRequest
 from tenants.services import identity, rights, sso
 from tenants.services import settings as flags
@@ -30,21 +30,43 @@ _PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"
 class ProviderForm(forms.Form):
     """Checks shape; the service keeps the rules."""
 
+    protocol = forms.ChoiceField(
+        choices=Protocol.choices, initial=Protocol.OPENID, widget=forms.RadioSelect, label="Speaks"
+    )
     issuer = forms.CharField(
         max_length=500,
-        help_text="The address that your provider calls issuer; its document is read at /.well-known/openid-configuration.",
+        required=False,
+        help_text=(
+            "OpenID: the address that your provider calls issuer; its document is read at /.well-known/openid-configuration."
+        ),
         widget=forms.URLInput(attrs=_PLAIN),
     )
-    client_id = forms.CharField(label="Client id", max_length=500, widget=forms.TextInput(attrs=_PLAIN))
+    client_id = forms.CharField(
+        label="Client id", max_length=500, required=False, help_text="OpenID.", widget=forms.TextInput(attrs=_PLAIN)
+    )
     secret = forms.CharField(
         label="Client secret",
         max_length=2000,
         required=False,
-        help_text="Stored sealed and never shown. Leave it empty to keep the stored one.",
+        help_text="OpenID. Stored sealed and never shown. Leave it empty to keep the stored one.",
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
     )
+    metadata_url = forms.CharField(
+        label="Address of the provider's metadata",
+        max_length=500,
+        required=False,
+        help_text="SAML: read when you save, so save again after the provider's keys changed.",
+        widget=forms.URLInput(attrs=_PLAIN),
+    )
+    metadata = forms.CharField(
+        label="Or the metadata itself",
+        max_length=512 * 1024,
+        required=False,
+        help_text="SAML. Leave both empty to keep what was read before.",
+        widget=forms.Textarea(attrs={**_PLAIN, "rows": 3, "class": "mono"}),
+    )
     groups_claim = forms.CharField(
-        label="Claim with groups", max_length=100, initial="groups", widget=forms.TextInput(attrs=_PLAIN)
+        label="Claim or attribute with groups", max_length=100, initial="groups", widget=forms.TextInput(attrs=_PLAIN)
     )
     # Whoever saves without looking makes nobody an admin.
     default_role = forms.ChoiceField(label="Role of newcomers", choices=ASSIGNED_ROLES, initial=Role.MEMBER)
@@ -115,6 +137,8 @@ def _show(request: OrganisationRequest, **refused: forms.Form) -> HttpResponse:
     context = {
         "provider": provider,
         "redirect_uri": sso.redirect_uri(),
+        "saml_metadata_url": sso.saml_us().entity_id,
+        "saml_acs_url": sso.saml_us().acs_url,
         "sign_in_url": f"{settings.PUBLIC_URL}{reverse('sso-start', args=[tenant.slug])}",
         "scim_url": f"{settings.PUBLIC_URL}/scim/v2/{tenant.slug}",
         "domains": EmailDomain.objects.filter(tenant=tenant),
@@ -131,7 +155,9 @@ def _show(request: OrganisationRequest, **refused: forms.Form) -> HttpResponse:
 
 
 def _initial(provider: IdentityProvider | None) -> dict[str, Any]:
-    names = ("issuer", "client_id", "groups_claim", "default_role", "enabled", "joins", "enforced")
+    names = ["protocol", "groups_claim", "default_role", "enabled", "joins", "enforced"]
+    if provider and provider.protocol == Protocol.OPENID:
+        names += ["issuer", "client_id"]
     return {name: getattr(provider, name) for name in names} if provider else {}
 
 

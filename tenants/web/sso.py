@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,17 +13,20 @@ from allauth.account.utils import perform_login
 from allauth.core.internal import ratelimit
 from django import forms
 from django.contrib import messages
+from django.core.cache import cache
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core import clock
 from core.errors import LimitReachedError, MarketplaceError
 from tenants import oidc
 from tenants.models import IdentityProvider, Membership, User
+from tenants.models.identity import Protocol
 from tenants.oidc import Attempt, Claims
 from tenants.requests import MarketRequest
 from tenants.services import identity, sso
@@ -29,6 +34,9 @@ from tenants.services import identity, sso
 SESSION_KEY = "sso_attempt"
 ATTEMPT_S = 600
 SIGN_IN, TEST = "sign_in", "test"
+ANSWER_CHARS, ANSWER_S = 180_000, 120
+_ANSWER = "saml-answer:"
+_Reading = Callable[[MarketRequest, dict[str, Any]], tuple[IdentityProvider, Claims]]
 
 
 class AddressForm(forms.Form):
@@ -71,7 +79,7 @@ def leave(
     try:
         if not ratelimit.consume(request, app="allauth.account", action="login", limit_get=True):
             raise LimitReachedError("Too many attempts.", next_step="Wait a minute.")
-        url = oidc.authorization_url(sso.described(provider), attempt, sso.redirect_uri(), sso.allow(), hint)
+        url = sso.way_out(provider, attempt, hint)
     except MarketplaceError as error:
         return _refused(request, error)
     request.session[SESSION_KEY] = {
@@ -88,10 +96,14 @@ def leave(
 @never_cache
 @require_safe
 def callback(request: MarketRequest) -> HttpResponse:
-    """Back from the provider. The attempt is used up whatever comes of it."""
+    """Back from an OpenID provider. The attempt is used up whatever comes of it."""
+    return _come_back(request, _claims)
+
+
+def _come_back(request: MarketRequest, read: _Reading) -> HttpResponse:
     kept: dict[str, Any] = request.session.pop(SESSION_KEY, None) or {}
     try:
-        provider, claims = _claims(request, kept)
+        provider, claims = read(request, kept)
         if kept["mode"] == TEST:
             return _tested(request, provider, claims)
         present = request.user if isinstance(request.user, User) else None
@@ -101,24 +113,73 @@ def callback(request: MarketRequest) -> HttpResponse:
     return _let_in(request, provider, user, str(kept.get("onward", "")))
 
 
+@never_cache
+@require_safe
+def saml_metadata(request: MarketRequest) -> HttpResponse:
+    """What organisations give to their SAML providers."""
+    from tenants import saml  # noqa: PLC0415 - XML is made where an organisation uses it, and nowhere else
+
+    return HttpResponse(saml.our_metadata(sso.saml_us()), content_type="application/samlmetadata+xml")
+
+
+@csrf_exempt
+@never_cache
+@require_POST
+def saml_answer(request: MarketRequest) -> HttpResponse:
+    """Where SAML providers have browsers post to. Our cookies do not come along from another site, so that nothing is known
+    here of who began: the answer is put by for a moment, and a page of ours goes on with it."""
+    try:
+        if not ratelimit.consume(request, app="allauth.account", action="login"):
+            raise LimitReachedError("Too many attempts.", next_step="Wait a minute.")
+        answer, relay = request.POST.get("SAMLResponse", ""), request.POST.get("RelayState", "")
+        if not answer or len(answer) > ANSWER_CHARS or len(relay) > 200:
+            raise oidc.SignInError("The provider's answer is empty or too long.")
+    except MarketplaceError as error:
+        return _refused(request, error)
+    handle = secrets.token_urlsafe(32)
+    cache.set(_ANSWER + handle, {"answer": answer, "relay": relay}, ANSWER_S)
+    return render(request, "sso/back.html", {"url": f"{reverse('sso-saml-back')}?answer={handle}"})
+
+
+@never_cache
+@require_safe
+def saml_back(request: MarketRequest) -> HttpResponse:
+    """Back from a SAML provider, in the browser that began. Attempt and answer are used up whatever comes of it."""
+    return _come_back(request, _saml_claims)
+
+
+def _saml_claims(request: MarketRequest, kept: dict[str, Any]) -> tuple[IdentityProvider, Claims]:
+    place = _ANSWER + request.GET.get("answer", "")[:100]
+    given: dict[str, str] = cache.get(place) or {}
+    cache.delete(place)
+    provider, attempt = _attempt(kept, given.get("relay", ""))
+    return provider, sso.claims_of_answer(provider, attempt, given.get("answer", ""))
+
+
 def _claims(request: MarketRequest, kept: dict[str, Any]) -> tuple[IdentityProvider, Claims]:
-    age_s = clock.unix_ms() // 1000 - int(kept.get("began_s", 0))
-    if not kept or request.GET.get("state", "") != kept["state"] or age_s > ATTEMPT_S:
-        raise oidc.SignInError("This sign-in was not begun here, or too long ago.", next_step="Begin again.")
-    if "error" in request.GET:
+    if kept and request.GET.get("state", "") == kept["state"] and "error" in request.GET:
         words = request.GET.get("error_description") or request.GET["error"]
         raise oidc.SignInError(f"Your organisation's sign-in said: {words[:200]}")
+    provider, attempt = _attempt(kept, request.GET.get("state", ""))
+    if provider.protocol != Protocol.OPENID:
+        raise oidc.SignInError("Another kind of provider answered.")
+    said_by = request.GET.get("iss")
+    if said_by is not None and said_by != provider.issuer:  # RFC 9207
+        raise oidc.SignInError("Another provider answered.")
+    code = request.GET.get("code", "")
+    return provider, oidc.claims_of(sso.described(provider), attempt, code, sso.redirect_uri(), sso.allow())
+
+
+def _attempt(kept: dict[str, Any], state: str) -> tuple[IdentityProvider, Attempt]:
+    """The attempt that this browser began, and its provider. Raises SignInError."""
+    age_s = clock.unix_ms() // 1000 - int(kept.get("began_s", 0))
+    if not kept or state != kept["state"] or age_s > ATTEMPT_S:
+        raise oidc.SignInError("This sign-in was not begun here, or too long ago.", next_step="Begin again.")
     rows = IdentityProvider.objects.select_related("owner_tenant").filter(pk=kept["provider"])
     provider = rows.filter(owner_tenant__suspended_at=None).first()
     if provider is None or (not provider.enabled and kept["mode"] != TEST):
         raise oidc.SignInError("This sign-in was turned off meanwhile.")
-    attempt = Attempt(kept["state"], kept["nonce"], kept["verifier"])
-    described = sso.described(provider)
-    said_by = request.GET.get("iss")
-    if said_by is not None and said_by != provider.issuer:  # RFC 9207
-        raise oidc.SignInError("Another provider answered.")
-    claims = oidc.claims_of(described, attempt, request.GET.get("code", ""), sso.redirect_uri(), sso.allow())
-    return provider, claims
+    return provider, Attempt(kept["state"], kept["nonce"], kept["verifier"])
 
 
 def _let_in(request: MarketRequest, provider: IdentityProvider, user: User, onward: str) -> HttpResponse:

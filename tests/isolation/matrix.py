@@ -197,6 +197,9 @@ EXPECTED: dict[str, Row] = {
     "webhook-paypal": POST_ONLY,
     "sso": EVERYBODY,
     "sso-callback": Row(403, 403, 403, 403, 403),  # came back from nowhere
+    "sso-saml-metadata": EVERYBODY,
+    "sso-saml-answer": Row(405, 405, 405, 405, 405),  # providers have browsers post to it
+    "sso-saml-back": Row(403, 403, 403, 403, 403),  # came back from nowhere
     "sso-start": Row(404, 404, 404, 404, 404),  # acme has no provider
     "applications": SIGNED_IN,
     "application-revoke": Row(200, 404, 404, 302, 404),

@@ -57,7 +57,7 @@ def set_up(cast, alice, provider):
 
 def save(browser, provider, **given):
     fields = {
-        "action": "save", "issuer": provider.issuer, "client_id": CLIENT_ID, "secret": CLIENT_SECRET,
+        "action": "save", "protocol": "openid", "issuer": provider.issuer, "client_id": CLIENT_ID, "secret": CLIENT_SECRET,
         "groups_claim": "groups", "default_role": "member", "enabled": "on", "joins": "on",
     }  # fmt: skip
     sent = {name: value for name, value in {**fields, **given}.items() if value}
@@ -233,7 +233,7 @@ class TestNotLettingIn:
         browser.force_login(cast.charlie)
         browser.post(
             "/o/globex/settings/identity/",
-            {"action": "save", "issuer": provider.issuer, "client_id": CLIENT_ID, "secret": CLIENT_SECRET,
+            {"action": "save", "protocol": "openid", "issuer": provider.issuer, "client_id": CLIENT_ID, "secret": CLIENT_SECRET,
              "groups_claim": "groups", "default_role": "admin", "enabled": "on", "joins": "on"},
         )  # fmt: skip
 
