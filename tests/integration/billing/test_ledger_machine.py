@@ -32,7 +32,7 @@ def test_any_sequence_of_events_keeps_the_ledger_true(machine):
         run_state_machine_as_test(
             seed(number)(machine),
             settings=settings(
-                max_examples=25 if SECONDS else 6,
+                max_examples=5 if SECONDS else 6,
                 stateful_step_count=40 if SECONDS else 25,
                 deadline=None,
                 database=None,
