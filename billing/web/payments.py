@@ -18,6 +18,7 @@ from audit import services as audit
 from billing.gateways import paypal, stripe
 from billing.models import AttemptState, Invoice, PaymentAttempt, ReceiptState, WebhookReceipt
 from billing.services import inbox, methods, payments
+from billing.web.tabs import tabs
 from core.errors import MarketplaceError
 from tenants.choices import Right
 from tenants.context import platform_scope
@@ -38,6 +39,7 @@ def card_list(request: OrganisationRequest, org: str) -> HttpResponse:
         "can_manage": can_manage,
         "can_save": bool(settings.STRIPE_KEY),
         "test_payments": settings.TEST_PAYMENTS,
+        "tabs": tabs(request, org, "cards"),
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_BILLING),
     }
     return render(request, "billing/payment_methods.html", context)
@@ -112,6 +114,7 @@ def payment_list(request: OrganisationRequest, org: str) -> HttpResponse:
         "attempts": attempts[:_SHOWN],
         "can_manage": request.membership.can(Right.MANAGE_BILLING),
         "test_payments": settings.TEST_PAYMENTS,
+        "tabs": tabs(request, org, "payments"),
     }
     return render(request, "billing/payments.html", context)
 

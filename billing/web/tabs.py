@@ -16,6 +16,8 @@ TABS = (
     ("preview", "Next invoice", "org:invoice-preview"),
     ("plan", "Plan", "org:plan"),
     ("profile", "Billed to", "org:billing-profile"),
+    ("payments", "Payments", "org:payments"),
+    ("cards", "Payment methods", "org:cards"),
 )  # fmt: skip
 
 
