@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from django.core.cache import cache
 
@@ -162,7 +164,10 @@ class TestDocuments:
         ours = asking()(f"{LIST}/{PAYMENTS}/versions/latest").json()["_meta"][OURS]
 
         assert ours["trust"] == {"required": "low", "badge": "approved", "policyMode": "allow-list"}
-        assert ours["price"] == {"amount": "0.0200000000", "currency": "USD", "unit": "call"}
+        assert (Decimal(ours["price"].pop("amount")), ours["price"]) == (
+            Decimal("0.02"),
+            {"currency": "USD", "unit": "call"},
+        )
         assert ours["counts"]["tools"] == 2
         assert ours["health"]["state"] == "ready"
         assert ours["health"]["checkedAt"].endswith("Z")
