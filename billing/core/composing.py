@@ -53,6 +53,11 @@ class Line:
     def amount(self) -> Money:
         return Money(self.minor, self.currency)
 
+    @property
+    def exact_text(self) -> str:
+        """The exact amount without zeros that say nothing."""
+        return f"{self.exact.normalize():f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:

@@ -223,6 +223,11 @@ class InvoiceLine(Record):
         return Money(self.minor, self.currency)
 
     @property
+    def exact_text(self) -> str:
+        """The exact amount without zeros that say nothing."""
+        return f"{self.exact.normalize():f}"
+
+    @property
     def is_of_calls(self) -> bool:
         return self.kind in (LineKind.USAGE, LineKind.LATE)
 
