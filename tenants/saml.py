@@ -285,7 +285,7 @@ def _verified(provider: Provider, assertion: Any) -> Any:
             found = XMLVerifier().verify(data, x509_cert=certificate, id_attribute="ID", expect_config=_CONFIGURATION)
         except Exception:  # noqa: BLE001, S112 - what a library trips over in a stranger's XML is no signature
             continue
-        signed = found.signed_xml
+        signed = None if isinstance(found, list) else found.signed_xml  # a list where several signatures were asked for
         if signed is not None and signed.tag == f"{{{SAML}}}Assertion" and signed.get("ID") == assertion.get("ID"):
             return signed
     raise SignInError(
