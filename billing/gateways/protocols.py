@@ -125,7 +125,10 @@ class DisputeResult:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One line of the provider's balance; `net` is `minor - fee`."""
+    """One line of the provider's balance; `net` is `minor - fee`.
+
+    `subject` is what moved: of a charge its payment, of a reversal its transfer, of everything else the source itself.
+    """
 
     id: str
     kind: str
@@ -135,6 +138,7 @@ class Movement:
     net: int
     currency: str
     at: datetime
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,11 +227,12 @@ class StripeGateway:
         """Lines of the balance from a moment on, newest first."""
         created: Any = {"gte": int(since.timestamp())}
         with _asking():
-            pages = self._api.balance_transactions.list({"created": created, "limit": _PAGE})
+            pages = self._api.balance_transactions.list({"created": created, "limit": _PAGE, "expand": ["data.source"]})
             for entry in pages.auto_paging_iter():
                 moment = datetime.fromtimestamp(entry.created, UTC)
                 source, currency = _id(entry.source), entry.currency.upper()
-                yield Movement(entry.id, entry.type, source, entry.amount, entry.fee, entry.net, currency, moment)
+                amounts = (entry.amount, entry.fee, entry.net)
+                yield Movement(entry.id, entry.type, source, *amounts, currency, moment, _subject(entry.source))
 
     def balance(self, currency: str) -> int:
         """All that Stripe holds for us, in minor units."""
@@ -324,6 +325,14 @@ def _asking() -> Iterator[None]:
 
 def _id(value: Any) -> str:
     return value if isinstance(value, str) else getattr(value, "id", "") or ""
+
+
+def _subject(source: Any) -> str:
+    """What moved, by the id that we know it under."""
+    kind = getattr(source, "object", "")
+    if kind == "charge":
+        return _id(source.payment_intent)
+    return _id(source.transfer) if kind == "transfer_reversal" else _id(source)
 
 
 def _card(method: Any, customer: str) -> Card:

@@ -58,11 +58,18 @@ from billing.models.plan import (
 from billing.models.price import (
     PriceVersion,
 )
+from billing.models.reconciliation import (
+    RED_AFTER,
+    ReconciliationItem,
+    ReconciliationProvider,
+    ReconciliationRun,
+)
 from billing.models.run import (
     JobRun,
 )
 
 __all__ = [
+    "RED_AFTER",
     "UNDER_WAY",
     "AttemptState",
     "BillingProfile",
@@ -96,6 +103,9 @@ __all__ = [
     "PriceVersion",
     "ProviderAccount",
     "ReceiptState",
+    "ReconciliationItem",
+    "ReconciliationProvider",
+    "ReconciliationRun",
     "Refund",
     "RefundState",
     "RevenueAgreement",

@@ -17,6 +17,7 @@ from audit import services as audit
 from billing.models import CreditTarget, Invoice, InvoiceState
 from billing.selectors import closing as selectors
 from billing.selectors import invoices as reading
+from billing.selectors import reconciliation
 from billing.services import credits as crediting
 from billing.services import invoices, issuing, monthly
 from billing.services.credits import LineCredit
@@ -36,6 +37,7 @@ def cockpit(request: MarketRequest) -> HttpResponse:
         return _open_chosen(request)
     context = {
         "months": selectors.months(),
+        "red": reconciliation.red_count(),
         "drafts": reading.drafts(),
         "overdue": reading.past_due(clock.now())[:PAGE_SIZE],
         "page": Paginator(_sent(), PAGE_SIZE).get_page(request.GET.get("page")),

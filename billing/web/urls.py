@@ -3,7 +3,7 @@ addresses that payment providers call (`/webhooks/…`)."""
 
 from __future__ import annotations
 
-from billing.web import earnings, invoices, payments, plans, usage
+from billing.web import earnings, invoices, payments, plans, reconciliation, usage
 
 organisation = [
     *plans.urls,
@@ -19,6 +19,7 @@ operations = [
     *invoices.operations,
     *earnings.operations,
     *payments.operations,
+    *reconciliation.operations,
 ]
 
 callbacks = [

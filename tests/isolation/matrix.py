@@ -215,6 +215,8 @@ EXPECTED: dict[str, Row] = {
     "operations-billing-ledger": OPERATORS,
     "operations-billing-accounts": OPERATORS,
     "operations-billing-booking": OPERATORS,
+    "operations-billing-reconciliation": OPERATORS,
+    "operations-billing-reconciliation-item": OPERATORS,
     "operations-settings": OPERATORS,
     "operations-records": OPERATORS,
     "operations-quarantine": OPERATORS,

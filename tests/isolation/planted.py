@@ -19,7 +19,16 @@ from access.requests import approval_rules, campaigns, links, opening
 from access.services import clients, connections, grants, limits, playground, sessions
 from audit import services as audit
 from audit.services import checkpoints
-from billing.models import Invoice, PaymentAttempt, PaymentMethod, PayoutBatch, PayoutItem, Statement
+from billing.models import (
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    PayoutBatch,
+    PayoutItem,
+    ReconciliationItem,
+    ReconciliationRun,
+    Statement,
+)
 from billing.services import credits as crediting
 from billing.services import invoices, ledger_events, profiles
 from calls import rows
@@ -210,8 +219,17 @@ def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
             **{f"{name}_minor": minor for name, minor in numbers.items()},
         )
         booking = ledger_events.topped_up(tenant.pk, 100, currency="USD", payment_id=word)
+        run = ReconciliationRun.objects.create(provider="stripe", since=clock.now())
+        difference = ReconciliationItem.objects.create(
+            run=run, provider="stripe", reference=f"pi:{word}:succeeded", fault="amount", currency="USD"
+        )
     assert booking is not None
-    return {"payout_id": item.pk, "batch_id": batch.pk, "booking_id": booking.pk}
+    return {
+        "payout_id": item.pk,
+        "batch_id": batch.pk,
+        "booking_id": booking.pk,
+        "difference_id": difference.pk,
+    }
 
 
 def _payments(tenant: Tenant, word: str) -> dict[str, object]:
