@@ -31,6 +31,8 @@ app.conf.beat_schedule = {
     "sweep-sources": {"task": "repositories.sweep", "schedule": 60.0},
     "prune-sync-runs": {"task": "repositories.prune", "schedule": crontab(minute=53, hour=3)},
     "release-earnings": {"task": "billing.release_earnings", "schedule": crontab(minute=19)},
+    "earn-plans": {"task": "billing.earn_plans", "schedule": crontab(minute=41)},
+    "count-unbilled": {"task": "billing.count_unbilled", "schedule": crontab(minute="13,43")},
     "build-payouts": {"task": "billing.build_payouts", "schedule": crontab(minute=7, hour=5)},
     "send-payouts": {"task": "billing.send_payouts", "schedule": crontab(minute="*/5")},
     "poll-payouts": {"task": "billing.poll_payouts", "schedule": crontab(minute="*/15")},

@@ -6,6 +6,7 @@ the API is fixed, and errors become three kinds: refused (nothing was done), try
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -255,6 +256,8 @@ class StripeGateway:
     # Connect: providers' accounts at Stripe.
 
     def create_account(self, *, provider: str, email: str, country: str) -> str:
+        """One account for the same provider, person and country: repeated after a lost answer it is the one that was made."""
+        same = hashlib.sha256(f"{country}:{email}".encode()).hexdigest()[:16]
         with _asking():
             made = self._api.accounts.create(
                 {
@@ -264,7 +267,7 @@ class StripeGateway:
                     "capabilities": {"transfers": {"requested": True}},
                     "metadata": {"provider": provider},
                 },
-                {"idempotency_key": f"account:{provider}"},
+                {"idempotency_key": f"account:{provider}:{same}"},
             )
         return made.id
 
@@ -279,7 +282,8 @@ class StripeGateway:
         """Whether transfers to an account arrive and are paid out."""
         with _asking():
             found = self._api.accounts.retrieve(account)
-        return bool(found.details_submitted and found.payouts_enabled)
+        takes = found.capabilities is not None and found.capabilities.transfers == "active"
+        return bool(takes and found.details_submitted and found.payouts_enabled)
 
     def transfer(self, *, account: str, minor: int, currency: str, item: str) -> str:
         """Send money to a provider's account; an item has one transfer, whatever is repeated."""

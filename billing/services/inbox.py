@@ -14,7 +14,7 @@ from django.db import transaction
 from billing.gateways import stripe
 from billing.gateways.protocols import Event
 from billing.models import PaymentAttempt, ReceiptState, Refund, WebhookReceipt
-from billing.services import payments, refunds
+from billing.services import connecting, payments, refunds
 from core import clock, jobs
 from core.errors import MarketplaceError, NotFoundError
 
@@ -124,4 +124,5 @@ _HANDLERS: dict[str, Callable[[str], None]] = {
     "payment_intent.": _payment,
     "refund.": _refund,
     "charge.dispute.": _dispute,
+    "account.updated": connecting.told_of,
 }

@@ -59,12 +59,7 @@ def choose_method(*, provider: Provider, rail: str, destination: str, actor: Use
     Raises ForbiddenError for a person without a second factor.
     """
     destination = _destination(rail, destination)
-    if not is_mfa_enabled(actor):
-        raise ForbiddenError(
-            "Where money is paid to is changed with a second factor only.",
-            code="billing.second_factor_missing",
-            next_step="Turn on an authenticator app or a passkey in your account, then come back.",
-        )
+    need_second_factor(actor)
     with transaction.atomic():
         account = _locked(provider)
         if (account.rail, account.destination) == (rail, destination):
@@ -77,6 +72,16 @@ def choose_method(*, provider: Provider, rail: str, destination: str, actor: Use
     if rail == PayoutRail.PAYPAL:
         ask_for_proof(account)
     return account
+
+
+def need_second_factor(actor: User) -> None:
+    """Raises ForbiddenError for a person without one."""
+    if not is_mfa_enabled(actor):
+        raise ForbiddenError(
+            "Where money is paid to is changed with a second factor only.",
+            code="billing.second_factor_missing",
+            next_step="Turn on an authenticator app or a passkey in your account, then come back.",
+        )
 
 
 def ask_for_proof(account: ProviderAccount) -> None:
@@ -117,10 +122,18 @@ def confirm_method(*, provider: Provider, token: str, actor: User) -> ProviderAc
 def mark_connected(*, provider: Provider, destination: str) -> ProviderAccount:
     """Stripe says that it may pay out to the connected account."""
     with transaction.atomic():
-        account = _locked(provider)
-        if (account.rail, account.destination) != (PayoutRail.CONNECT, destination):
-            raise ConflictError("The payout method has changed since.", code="billing.payout_method_changed")
-        return _verified(account, audit.SYSTEM)
+        return _verified(_connected(provider, destination), audit.SYSTEM)
+
+
+def mark_unconnected(*, provider: Provider, destination: str) -> ProviderAccount:
+    """Stripe does not pay out to the connected account, or not any more: nothing is sent there until it does."""
+    with transaction.atomic():
+        account = _connected(provider, destination)
+        if account.destination_verified_at is not None:
+            account.destination_verified_at = None
+            _settle(account)
+            _record("billing:payout_method:unprove", account, audit.SYSTEM, {"rail": account.rail})
+        return account
 
 
 def check_identity(*, provider: Provider, known: bool, operator: User) -> ProviderAccount:
@@ -144,6 +157,14 @@ def suspend(*, provider: Provider, suspended: bool, operator: User) -> ProviderA
         _settle(account)
         actor = audit.Party("operator", str(operator.pk), operator.email)
         _record("billing:payee:suspend", account, actor, {"suspended": suspended})
+    return account
+
+
+def _connected(provider: Provider, destination: str) -> ProviderAccount:
+    """Raises ConflictError when another payout method was chosen meanwhile."""
+    account = _locked(provider)
+    if (account.rail, account.destination) != (PayoutRail.CONNECT, destination):
+        raise ConflictError("The payout method has changed since.", code="billing.payout_method_changed")
     return account
 
 

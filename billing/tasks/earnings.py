@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from billing.services import earnings, ledger, payouts
+from billing.services import earnings, ledger, payouts, plan_revenue, unbilled
 from core.jobs import task
 
 
@@ -11,6 +11,18 @@ def release_earnings() -> None:
     """Plan the releases of what was paid, and release what has been held back long enough."""
     earnings.plan_due()
     earnings.release_due()
+
+
+@task("billing.earn_plans", time_limit=240)
+def earn_plans() -> None:
+    """Book as revenue what was billed ahead for time that is over."""
+    plan_revenue.earn_due()
+
+
+@task("billing.count_unbilled", time_limit=240)
+def count_unbilled() -> None:
+    """Count what providers have earned that is not billed yet."""
+    unbilled.count()
 
 
 @task("billing.build_payouts", time_limit=240)

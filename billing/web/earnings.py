@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from allauth.account.internal.flows.reauthentication import did_recently_reauthenticate
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.models import PayoutRail, ProviderAccount, Statement
 from billing.selectors import earnings as reading
 from billing.selectors import payouts as batches
-from billing.services import payouts, provider_accounts
+from billing.services import connecting, payouts, provider_accounts, unbilled
 from billing.web import ledger
 from catalog.models import Provider
 from core.errors import MarketplaceError
@@ -65,6 +68,7 @@ def overview(request: OrganisationRequest, org: str) -> HttpResponse:
     context = {
         "provider": provider,
         "standing": reading.standing(provider),
+        "unbilled": unbilled.of_provider(provider),
         "rows": [row for row in rows if row.month in months],
         "chart": chart,
         "customers": reading.customers(provider),
@@ -124,6 +128,8 @@ def account(request: OrganisationRequest, org: str) -> HttpResponse:
     if what:
         if what != "payee" and not did_recently_reauthenticate(request):
             return redirect(_proof_url(reverse("org:earnings-account", args=[org])))
+        if what == "connect":
+            return _connect(request, provider)
         if _save(request, provider, what, payee if what == "payee" else method):
             return redirect("org:earnings-account", org)
     manages = request.membership.can(Right.MANAGE_BILLING)
@@ -135,6 +141,7 @@ def account(request: OrganisationRequest, org: str) -> HttpResponse:
         "who_can": "" if manages else who_can(request.membership, Right.MANAGE_BILLING),
         "proven": did_recently_reauthenticate(request),
         "proof_url": _proof_url(reverse("org:earnings-account", args=[org])),
+        "can_connect": bool(settings.STRIPE_KEY),
     }
     return render(
         request, "billing/earnings_account.html", context, status=422 if payee.errors or method.errors else 200
@@ -144,7 +151,9 @@ def account(request: OrganisationRequest, org: str) -> HttpResponse:
 def _save(request: OrganisationRequest, provider: Provider, what: str, form: forms.Form) -> bool:
     if what == "again":
         found = provider_accounts.account_of(provider)
-        if found.rail == PayoutRail.PAYPAL and not found.destination_verified_at:
+        if found.rail == PayoutRail.CONNECT:
+            _ask(request, found)
+        elif found.rail == PayoutRail.PAYPAL and not found.destination_verified_at:
             provider_accounts.ask_for_proof(found)
             messages.success(request, f"A link is on its way to {found.destination}.")
         return True
@@ -163,6 +172,44 @@ def _save(request: OrganisationRequest, provider: Provider, what: str, form: for
         show_error(form, error)
         return False
     return True
+
+
+def _connect(request: OrganisationRequest, provider: Provider) -> HttpResponse:
+    """On to Stripe's page. A form's answer may not lead elsewhere by itself (form-action), so a page does."""
+    slug = request.organisation.slug
+    back, again = (
+        settings.PUBLIC_URL + reverse(name, args=[slug]) for name in ("org:earnings-connected", "org:earnings-account")
+    )
+    try:
+        url = connecting.begin(provider=provider, actor=request.user, back=back, again=again)
+    except MarketplaceError as error:
+        messages.error(request, f"{error.message} {error.next_step}")
+        return redirect("org:earnings-account", slug)
+    words = "Stripe asks there who you are and which bank account is yours, and sends you back here."
+    return render(request, "billing/leave.html", {"url": url, "host": urlsplit(url).netloc, "words": words})
+
+
+@never_cache
+@require_safe
+@needs(Right.MANAGE_BILLING)
+def connected(request: OrganisationRequest, org: str) -> HttpResponse:
+    """Back from Stripe's page, which says nothing that is believed: Stripe is asked."""
+    found = reading.account(_provider(request))
+    if found is not None:
+        _ask(request, found)
+    return redirect("org:earnings-account", org)
+
+
+def _ask(request: OrganisationRequest, found: ProviderAccount) -> None:
+    try:
+        is_ready = connecting.refresh(found)
+    except MarketplaceError as error:
+        messages.error(request, f"{error.message} {error.next_step}")
+        return
+    if is_ready:
+        messages.success(request, "Stripe pays out to your bank account. It is used once it has rested.")
+    else:
+        messages.info(request, "Stripe does not pay out to your account yet. Continue there, or ask again later.")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -276,6 +323,7 @@ urls: list[URLPattern] = [
     path("earnings/payouts/", payout_list, name="earnings-payouts"),
     path("earnings/payouts/<uuid:payout_id>/", statement, name="earnings-statement"),
     path("earnings/account/", account, name="earnings-account"),
+    path("earnings/account/connected/", connected, name="earnings-connected"),
     path("earnings/account/confirm/<str:token>/", proof, name="earnings-proof"),
 ]
 operations: list[URLPattern] = [

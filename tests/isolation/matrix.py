@@ -181,6 +181,7 @@ EXPECTED: dict[str, Row] = {
     "org:earnings-payouts": MANAGERS,
     "org:earnings-statement": MANAGERS,
     "org:earnings-account": MANAGERS,
+    "org:earnings-connected": MANAGERS_SEND_ON,
     "org:earnings-proof": Row(404, 403, 404, 302, 404),  # the link was never mailed
     "org:notifications": MEMBERS,
     "org:cards": MANAGERS,
@@ -308,6 +309,7 @@ BOB_POSTS: dict[str, int] = {
     "org:earnings-payouts": 405,
     "org:earnings-statement": 405,
     "org:earnings-account": 403,
+    "org:earnings-connected": 405,
     "org:earnings-proof": 403,
     "org:key-lists": 403,
     "org:key-identity": 403,
