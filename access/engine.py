@@ -81,6 +81,7 @@ _LIMITS = frozenset(
         Reason.RATE_LIMITED,
         Reason.QUOTA_REACHED,
         Reason.CAP_REACHED,
+        Reason.PAYMENT_DUE,
         Reason.LIMITS_UNAVAILABLE,
     }
 )

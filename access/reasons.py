@@ -166,6 +166,11 @@ WORDS: dict[Reason, Words] = {
         "The price of the call was more than a spending cap still allowed.",
         "Wait for the next period, or raise the cap.",
     ),
+    Reason.PAYMENT_DUE: Words(
+        "Invoice not paid",
+        "The tool has a price, and an invoice of this organisation was not paid in time.",
+        "Pay the invoice under Billing; free tools go on meanwhile.",
+    ),
     Reason.LIMITS_UNAVAILABLE: Words(
         "Spending not known",
         "What was already spent under a hard cap could not be looked up.",

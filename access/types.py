@@ -98,6 +98,7 @@ class Reason(StrEnum):
     RATE_LIMITED = "rate_limited"
     QUOTA_REACHED = "quota_reached"
     CAP_REACHED = "spending_cap_reached"
+    PAYMENT_DUE = "payment_due"
     LIMITS_UNAVAILABLE = "limits_unavailable"
     RECORD_UNAVAILABLE = "record_unavailable"
     CREDENTIAL_MISSING = "credential_missing"

@@ -93,6 +93,7 @@ class TenantEntry:
     offers: Mapping[UUID, tuple[Offer, ...]] = field(default_factory=dict)  # by server id
     # What the organisation asks of its own calls beside grants: by server id and tool.
     guards: Mapping[UUID, Mapping[str, ToolGuard]] = field(default_factory=dict)
+    unpaid_from: datetime | None = None  # tools with a price are stopped from then on, because of an unpaid invoice
     looks_at_addresses: bool = field(init=False, default=False, compare=False)  # a grant holds only from some of them
 
     def __post_init__(self) -> None:

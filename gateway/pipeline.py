@@ -45,6 +45,7 @@ from gateway.stages import body, guard, meter
 from gateway.stages.approval import Approvals
 from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
+from gateway.stages.dues import refuse_unpaid
 from gateway.stages.forward import Forwarder
 from gateway.stages.identity import take as take_identity
 from gateway.stages.intent import Intents
@@ -194,6 +195,8 @@ class Pipeline:
             if not await self._is_used_elsewhere(call, caller, refusal):
                 raise
             authorise(call, caller, server, method, tool)
+        if method == "tools/call":
+            refuse_unpaid(call, caller, self._config.public_url)
         if caller.around is not None and call.decision is not None:
             caller.note_use(call.decision.session_id, call.occurred_at)
         if call.decision is not None and call.decision.obligations:

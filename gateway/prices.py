@@ -21,8 +21,10 @@ def price_of(tenant: TenantEntry, server: ServerEntry, tool: str, moment: dateti
 
 
 def changes_at(tenant: TenantEntry, server: ServerEntry, moment: datetime) -> datetime | None:
-    """When that price may change without an entry that changes; None: never."""
+    """When that price, or whether it may be paid, can change without an entry that changes; None: never."""
     moments = [server.prices_until]
+    if tenant.unpaid_from is not None and tenant.unpaid_from > moment:
+        moments.append(tenant.unpaid_from)
     for offer in tenant.offers.get(server.server_id, ()):
         moments += [each for each in (offer.starts_at, offer.ends_at) if each is not None and each > moment]
     return min((each for each in moments if each is not None), default=None)

@@ -212,6 +212,14 @@ class StripeGateway:
             )
         return _refund(made)
 
+    def found_refund(self, charge: str, refund: str) -> RefundResult | None:
+        """The refund of a charge that was asked for under this id of ours, for outcomes older than the keys."""
+        with _asking():
+            for made in self._api.refunds.list({"payment_intent": charge, "limit": _PAGE}).auto_paging_iter():
+                if made.metadata and made.metadata.to_dict().get("refund") == refund:
+                    return _refund(made)
+        return None
+
     def refund_result(self, refund: str) -> RefundResult:
         with _asking():
             return _refund(self._api.refunds.retrieve(refund))

@@ -16,7 +16,7 @@ from django.db.models import Sum
 from audit import services as audit
 from billing.core.credits import Credited, Part, Whole, split_credit
 from billing.models import CreditNote, CreditNoteLine, CreditTarget, Invoice, InvoiceLine, InvoiceState, LineKind
-from billing.services import booking, invoices, numbers
+from billing.services import booking, invoices, numbers, refunds
 from core import clock, jobs
 from core.errors import ConflictError, InvalidError
 
@@ -60,6 +60,8 @@ def issue(
         note = _write(invoice, parts, reason=reason, key=key, target=to, actor=actor)
         booking.credited(note)
         invoices.note_credited(invoice, note.owed_minor)
+        if note.target == CreditTarget.CARD:
+            refunds.for_note(note, actor=actor)
         jobs.enqueue("billing.render_credit_note", note_id=str(note.pk))
     return note
 

@@ -9,12 +9,17 @@ from django.conf import settings
 from django.urls import reverse
 
 from billing.models import AttemptState, Invoice, InvoiceState, PaymentAttempt
+from billing.selectors import owing
 from billing.services import invoices, methods, payments
 from core import clock, jobs
+from notifications.models import Notification
 from notifications.services import messages
-from tenants.choices import ROLE_RIGHTS, Right
+from tenants.choices import Right
 from tenants.context import tenant_scope
-from tenants.models import Membership, Tenant
+from tenants.models import Tenant
+from tenants.selectors.people import holders
+
+_KIND = "billing.payment"
 
 
 def sweep() -> int:
@@ -53,6 +58,8 @@ def dun(invoice_id: UUID) -> PaymentAttempt | None:
     if step is not None and methods.default_of(invoice.tenant_id) is not None:
         attempt = payments.collect(invoice.pk, step=step)
         tell(invoice, attempt)
+    elif step is not None:
+        tell_no_card(invoice, step)
     invoice.refresh_from_db()
     if invoice.due_minor and is_given_up(invoice):
         invoices.write_off(invoice, actor=payments.SYSTEM, reason="Not paid in time.")
@@ -71,10 +78,28 @@ def tell(invoice: Invoice, attempt: PaymentAttempt | None) -> None:
         if confirm
         else f"{attempt.method} could not be charged {attempt.amount}. Save another card, or try again."
     )
-    url = reverse("org:payments", kwargs={"org": tenant.slug})
-    roles = [role for role, rights in ROLE_RIGHTS.items() if Right.MANAGE_BILLING in rights]
-    people = Membership.objects.filter(tenant=tenant, role__in=roles, user__is_active=True).select_related("user")
-    found = [(person.user_id, person.user.email) for person in people]
+    _notify(tenant, title, body, reverse("org:payments", kwargs={"org": tenant.slug}))
+
+
+def tell_no_card(invoice: Invoice, step: int) -> None:
+    """Say that there is no card to charge, once on each day of the schedule."""
+    stops = owing.stop_of(invoice)
+    title = f"There is no card to pay {invoice.number} with"
+    age = f"have been due for {step} day{'' if step == 1 else 's'}" if step else "are due"
+    body = f"{invoice.due} {age}. Save a card and pay the invoice. "
+    if stops <= clock.now():
+        body += "Tools with a price are stopped until it is paid."
+    else:
+        body += f"Otherwise tools with a price are stopped on {stops:%d %B %Y}."
+    tenant = Tenant.objects.get(pk=invoice.tenant_id)
+    _notify(tenant, title, body, reverse("org:cards", kwargs={"org": tenant.slug}), once=True)
+
+
+def _notify(tenant: Tenant, title: str, body: str, url: str, *, once: bool = False) -> None:
+    """To everybody who may pay. `once`: not again in the same words."""
+    found = [(person.pk, person.email) for person in holders(tenant, Right.MANAGE_BILLING)]
     with tenant_scope(tenant):
         for user_id, email in found:
-            messages.notify(kind="billing.payment", title=title, body=body, url=url, recipient_id=user_id, email=email)
+            told = Notification.objects.filter(kind=_KIND, recipient_id=user_id, title=title, body=body)
+            if not once or not told.exists():
+                messages.notify(kind=_KIND, title=title, body=body, url=url, recipient_id=user_id, email=email)

@@ -19,6 +19,7 @@ from billing.selectors import ledger
 from billing.services import booking, ledger_events, numbers, profiles
 from core import clock
 from core.errors import ConflictError, InvalidError
+from tenants.services import revisions
 
 
 def open(  # noqa: A001 - the word of the trade
@@ -48,6 +49,8 @@ def open(  # noqa: A001 - the word of the trade
         invoice.save()
         booking.opened(invoice)
         _use_credit(invoice)
+        # Gateways learn from when on it stops tools with a price, and by `_end_if_settled` that it does not.
+        revisions.touch(invoice.tenant_id)
         _end_if_settled(invoice)
         _note("opened", invoice, actor)
     return invoice
@@ -106,6 +109,7 @@ def void(invoice: Invoice, *, actor: audit.Party, reason: str) -> Invoice:
         invoice.save(update_fields=["state", "voided_at", "updated_at"])
         if is_open:
             ledger_events.invoice_voided(invoice)
+            revisions.touch(invoice.tenant_id)
         _note("voided", invoice, actor, reason=reason)
     return invoice
 
@@ -160,6 +164,7 @@ def _end_if_settled(invoice: Invoice) -> None:
     if invoice.state in (InvoiceState.OPEN, InvoiceState.UNCOLLECTIBLE) and invoice.owed_minor == 0:
         invoice.state, invoice.paid_at = InvoiceState.PAID, clock.now()
         invoice.save(update_fields=["state", "paid_at", "updated_at"])
+        revisions.touch(invoice.tenant_id)
 
 
 def _texts(invoice: Invoice) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from audit import services as audit
 from billing.gateways import stripe
 from billing.gateways.protocols import Charge, ChargeRequest, ChargeState, RefusedError
 from billing.models import UNDER_WAY, AttemptState, Invoice, PaymentAttempt, PaymentCustomer
+from billing.selectors import owing
 from billing.services import invoices, ledger_events, methods
 from core import clock, jobs
 from core.errors import ConflictError, NotFoundError
@@ -49,13 +49,15 @@ def collect(invoice_id: UUID, *, step: int | None = None, actor: audit.Party = S
         made = PaymentAttempt.objects.filter(invoice=invoice)
         attempt = made.filter(state__in=UNDER_WAY).first()
         if attempt is None:
-            if not invoice.due_minor or (step is not None and made.filter(step=step).exists()):
+            # The schedule asks for what is due; a person may also pay what was given up.
+            minor = invoice.due_minor if step is not None else owing.payable(invoice)
+            if not minor or (step is not None and made.filter(step=step).exists()):
                 return None
-            attempt = _begin(invoice, step, actor)
+            attempt = _begin(invoice, minor, step, actor)
     return resolve(attempt.pk)
 
 
-def _begin(invoice: Invoice, step: int | None, actor: audit.Party) -> PaymentAttempt:
+def _begin(invoice: Invoice, minor: int, step: int | None, actor: audit.Party) -> PaymentAttempt:
     method = methods.need_default(invoice.tenant_id)
     customer = PaymentCustomer.objects.get(tenant_id=invoice.tenant_id)
     name = uuid7()
@@ -66,7 +68,7 @@ def _begin(invoice: Invoice, step: int | None, actor: audit.Party) -> PaymentAtt
         method=method,
         customer=customer.external_id,
         step=step,
-        minor=invoice.due_minor,
+        minor=minor,
         currency=invoice.currency,
         key=f"attempt:{name}",
     )
@@ -196,9 +198,8 @@ def sweep() -> int:
 
 def is_blocked(tenant_id: UUID) -> bool:
     """Whether an organisation's paid tools are stopped, because an invoice was not paid for so many days."""
-    before = clock.now() - timedelta(days=settings.PAYMENT_BLOCK_DAYS)
-    owed = Invoice.objects.filter(tenant_id=tenant_id, state__in=("open", "uncollectible"), opened_at__lte=before)
-    return any(invoice.owed_minor for invoice in owed)
+    moment = owing.stops_at(tenant_id)
+    return moment is not None and moment <= clock.now()
 
 
 def _locked(attempt_id: UUID) -> PaymentAttempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -10,12 +11,15 @@ from django.db.models import F
 from audit import services as audit
 from billing.gateways import stripe
 from billing.gateways.protocols import DisputeResult, RefundResult, RefusedError
-from billing.models import AttemptState, Dispute, PaymentAttempt, Refund, RefundState
+from billing.models import AttemptState, CreditNote, Dispute, PaymentAttempt, Refund, RefundState
 from billing.services import ledger_events
-from billing.services.payments import SYSTEM
-from core import clock
+from billing.services.payments import KEY_LIVES, SYSTEM
+from core import clock, jobs
 from core.errors import ConflictError, InvalidError
 from core.money import Money
+
+_ASKED_LONG_AGO = timedelta(minutes=2)
+_BATCH = 100
 
 
 def refund(attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor: audit.Party) -> Refund:
@@ -23,6 +27,11 @@ def refund(attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor:
 
     `key` names what it is for. Raises InvalidError for more than is left of the payment.
     """
+    return resolve(ask(attempt, minor, key=key, reason=reason, actor=actor).pk)
+
+
+def ask(attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor: audit.Party) -> Refund:
+    """Write down that a refund is wanted; `resolve` sends it, now or by the sweep. Raises as `refund` does."""
     with transaction.atomic():
         attempt = PaymentAttempt.objects.select_for_update().get(pk=attempt.pk)
         there = Refund.objects.filter(key=key).first()
@@ -38,7 +47,32 @@ def refund(attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor:
                 reason=reason,
             )
             _note("asked", there, actor)
-    return resolve(there.pk)
+    return there
+
+
+def for_note(note: CreditNote, *, actor: audit.Party) -> list[Refund]:
+    """Send what a credit note gives back to the cards that paid its invoice, the newest payment first.
+
+    In the transaction of the note: the refunds are kept with it and sent by jobs after it. What no card paid stays credit.
+    """
+    left, found = note.returned_minor, []
+    for attempt in PaymentAttempt.objects.filter(invoice_id=note.invoice_id, state=AttemptState.SUCCEEDED):
+        minor = min(left, attempt.minor - attempt.refunded_minor)
+        if minor > 0:
+            row = ask(attempt, minor, key=f"cn:{note.pk}:{attempt.pk}", reason=note.reason, actor=actor)
+            jobs.enqueue("billing.resolve_refund", refund_id=str(row.pk))
+            found.append(row)
+            left -= minor
+    return found
+
+
+def sweep() -> int:
+    """Have every refund resolved that was asked for a while ago and has no answer; how many. A job each."""
+    before = clock.now() - _ASKED_LONG_AGO
+    waiting = Refund.objects.filter(state=RefundState.ASKING, updated_at__lte=before).order_by("updated_at")[:_BATCH]
+    for row in waiting:
+        jobs.enqueue("billing.resolve_refund", refund_id=str(row.pk))
+    return len(waiting)
 
 
 def _check(attempt: PaymentAttempt, minor: int) -> None:
@@ -54,7 +88,7 @@ def _check(attempt: PaymentAttempt, minor: int) -> None:
 
 
 def resolve(refund_id: UUID) -> Refund:
-    """Ask what became of a refund under its key, and write it down."""
+    """Ask what became of a refund, and write it down: under its key, or by the provider's list when keys may be forgotten."""
     row = Refund.objects.select_related("attempt").get(pk=refund_id)
     if row.state == RefundState.FAILED:
         return row
@@ -62,12 +96,13 @@ def resolve(refund_id: UUID) -> Refund:
     if row.external_id:
         return write(row.pk, gateway.refund_result(row.external_id))
     assert row.attempt.external_id is not None
-    try:
-        told = gateway.refund(
-            charge=row.attempt.external_id, minor=row.minor, key=f"refund:{row.pk}", refund=str(row.pk)
-        )
-    except RefusedError:
-        return _fail(row.pk)
+    charge = row.attempt.external_id
+    told = gateway.found_refund(charge, str(row.pk)) if clock.now() - row.created_at > KEY_LIVES else None
+    if told is None:
+        try:
+            told = gateway.refund(charge=charge, minor=row.minor, key=f"refund:{row.pk}", refund=str(row.pk))
+        except RefusedError:
+            return _fail(row.pk)
     return write(row.pk, told)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from billing.services import dunning, inbox, payments
+from billing.services import dunning, inbox, payments, refunds
 from core import jobs
 from core.jobs import task
 from tenants.context import platform_scope
@@ -28,6 +28,12 @@ def resolve_attempt(*, attempt_id: str) -> None:
         payments.resolve(UUID(attempt_id))
 
 
+@task("billing.resolve_refund", max_retries=3)
+def resolve_refund(*, refund_id: str) -> None:
+    with platform_scope():
+        refunds.resolve(UUID(refund_id))
+
+
 @task("billing.handle_webhook", max_retries=0)
 def handle_webhook(*, receipt_id: str) -> None:
     with platform_scope():
@@ -36,9 +42,10 @@ def handle_webhook(*, receipt_id: str) -> None:
 
 @task("billing.sweep_payments", max_retries=0)
 def sweep_payments() -> None:
-    """Attempts without an answer, and webhooks that wait."""
+    """Attempts and refunds without an answer, and webhooks that wait."""
     with platform_scope():
         payments.sweep()
+        refunds.sweep()
         for receipt_id in inbox.due():
             jobs.enqueue("billing.handle_webhook", receipt_id=str(receipt_id))
 

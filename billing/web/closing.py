@@ -136,7 +136,7 @@ def _credit(request: MarketRequest, invoice: Invoice) -> str:
         reason=_reason(request),
         key=f"page:{request.POST.get('key', '')[:100] or request.request_id}",
         actor=_operator(request),
-        to=CreditTarget.BALANCE,
+        to=CreditTarget.CARD if request.POST.get("to") == CreditTarget.CARD else CreditTarget.BALANCE,
     )
     return f"{note.number} gives back {note.total}."
 

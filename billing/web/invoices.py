@@ -16,7 +16,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from audit import services as audit
 from billing.models import CreditNote, Document, Invoice
 from billing.selectors import invoices as selectors
-from billing.services import documents, exports, issuing, profiles
+from billing.selectors import owing
+from billing.services import documents, exports, issuing, methods, profiles
 from billing.web import closing
 from billing.web.tabs import tabs
 from calls.selectors import billed
@@ -41,6 +42,8 @@ def invoice_list(request: OrganisationRequest, org: str) -> HttpResponse:
 def invoice_detail(request: OrganisationRequest, org: str, invoice_id: UUID) -> HttpResponse:
     invoice = selectors.find(request.organisation, invoice_id)
     lines = list(invoice.lines.all())
+    may_pay = bool(owing.payable(invoice)) and request.membership.can(Right.MANAGE_BILLING)
+    has_card = may_pay and methods.default_of(request.organisation.pk) is not None
     context = {
         "invoice": invoice,
         "sections": selectors.sections(lines, invoice.currency),
@@ -48,6 +51,8 @@ def invoice_detail(request: OrganisationRequest, org: str, invoice_id: UUID) -> 
         "notes": invoice.credit_notes.all(),
         "settlements": invoice.settlements.all(),
         "document": selectors.document(invoice),
+        "may_pay": has_card,
+        "needs_card": may_pay and not has_card,
         "crumbs": _crumbs(org, invoice),
     }
     return render(request, "billing/invoice.html", context)

@@ -253,6 +253,14 @@ KINDS: dict[str, Kind] = {
             Reason.CAP_REACHED,
         ),
         Kind(
+            "billing.payment_due",
+            40210,
+            402,
+            "An invoice of your organisation is not paid, so tools with a price are stopped. Free tools go on.",
+            "Ask somebody who looks after billing to pay it: <page>",
+            Reason.PAYMENT_DUE,
+        ),
+        Kind(
             "limits.unavailable",
             50306,
             503,

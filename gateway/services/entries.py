@@ -22,7 +22,7 @@ from access.services import connections
 from access.services import sessions as agent_sessions
 from access.types import GrantRule, SessionRule, ToolGuard
 from billing.models import PriceVersion
-from billing.selectors import plans
+from billing.selectors import owing, plans
 from billing.selectors import prices as billing
 from catalog.cards import health_of
 from catalog.choices import AuthMode, DriftFinder, Status, Visibility
@@ -65,7 +65,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
             if consents.acts(consent, members):
                 keys[consent.key_id] = _consent(consent, members)
         offers = _offers(tenant.pk)
-        terms = plans.current(tenant.pk)
+        terms, unpaid_from = plans.current(tenant.pk), owing.stops_at(tenant.pk)
         asserts = any(key.asserts for key in keys.values())
         people, teams = (names.people(tenant), names.teams(tenant)) if asserts else ({}, {})
     grants: dict[UUID, list[GrantRule]] = {}
@@ -99,6 +99,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         offers=offers,
         people=people,
         teams=teams,
+        unpaid_from=unpaid_from,
     )
 
 

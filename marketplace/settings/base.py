@@ -186,6 +186,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "tenants.context_processors.frame",
+                "billing.context_processors.dues",
             ],
             "builtins": ["core.templatetags.ui"],
         },
