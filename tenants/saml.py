@@ -23,12 +23,12 @@ from urllib.parse import urlencode
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from django.core.cache import cache
 from lxml import etree
 from signxml import DigestAlgorithm, SignatureConfiguration, SignatureMethod, XMLVerifier
 
 from core import egress, http
 from core.errors import InvalidError, MarketplaceError
+from tenants.models import SpentSignIn
 from tenants.oidc import Claims, SignInError
 
 SAML, SAMLP = "urn:oasis:names:tc:SAML:2.0:assertion", "urn:oasis:names:tc:SAML:2.0:protocol"
@@ -362,11 +362,11 @@ def _unreadable() -> datetime:
 
 def _use_up(provider: Provider, assertion_id: str, until: datetime, now: datetime) -> None:
     """An assertion lets in once, for as long as it lasts."""
-    place = "saml:" + hashlib.sha256(f"{provider.entity_id}\0{assertion_id}".encode()).hexdigest()
-    lasts = min(until - now + 2 * SKEW, _LONGEST)
     if until - now > _LONGEST:
         raise SignInError("The provider's assertion lasts too long.", next_step="Have it last minutes.")
-    if not cache.add(place, 1, timeout=max(int(lasts.total_seconds()), 1)):
+    digest = hashlib.sha256(f"{provider.entity_id}\0{assertion_id}".encode()).hexdigest()
+    _, is_first = SpentSignIn.objects.get_or_create(digest=digest, defaults={"expires_at": until + 2 * SKEW})
+    if not is_first:
         raise SignInError("The provider's assertion was used already.")
 
 

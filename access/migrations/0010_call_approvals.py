@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        condition=models.Q(("state__in", ["waiting", "approved"])),
+                        condition=models.Q(("state", "waiting"), ("state", "approved"), _connector="OR"),
                         fields=("binding",),
                         name="approval_open_once",
                     ),

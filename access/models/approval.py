@@ -80,7 +80,9 @@ class CallApproval(Record):
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["binding"], condition=models.Q(state__in=["waiting", "approved"]), name="approval_open_once"
+                fields=["binding"],
+                condition=models.Q(state="waiting") | models.Q(state="approved"),
+                name="approval_open_once",
             ),
             models.CheckConstraint(
                 condition=~models.Q(state__in=["approved", "rejected", "used"]) | models.Q(decided_by_id__isnull=False),

@@ -1,7 +1,7 @@
 """Who is there: organisations, people, keys, and what they set. One file per aggregate."""
 
 from tenants.models.api_key import APIKey
-from tenants.models.client_keys import ClientKeys, UsedAssertion
+from tenants.models.client_keys import ClientKeys, SpentSignIn, UsedAssertion
 from tenants.models.consent import Consent
 from tenants.models.elevation import Elevation
 from tenants.models.identity import (
@@ -36,6 +36,7 @@ __all__ = [
     "ScimToken",
     "SettingValue",
     "SigningKey",
+    "SpentSignIn",
     "Team",
     "Tenant",
     "UsedAssertion",

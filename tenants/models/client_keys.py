@@ -32,3 +32,13 @@ class UsedAssertion(models.Model):
 
     def __str__(self) -> str:
         return f"used by {self.client_id}"
+
+
+class SpentSignIn(models.Model):
+    """An assertion of a SAML provider that has let somebody in: until it is over, it lets nobody in again."""
+
+    digest = models.CharField(max_length=64, primary_key=True)  # SHA-256 of who says it and its id
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.digest[:12]

@@ -17,7 +17,7 @@ from allauth.idp.oidc.models import Client, Token
 from django.db import transaction
 
 from core import clock
-from tenants.models import Consent, Membership, UsedAssertion
+from tenants.models import Consent, Membership, SpentSignIn, UsedAssertion
 from tenants.services import consents
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ def clear() -> int:
     with transaction.atomic():
         over, _ = Token.objects.filter(expires_at__lte=clock.now()).delete()
         UsedAssertion.objects.filter(expires_at__lte=clock.now()).delete()
+        SpentSignIn.objects.filter(expires_at__lte=clock.now()).delete()
         idle = Client.objects.filter(consents=None, created_at__lte=clock.now() - REFRESH_LIFE, data__dcr=True)
         idle.delete()
     return over

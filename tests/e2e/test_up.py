@@ -80,7 +80,7 @@ def test_servers_of_the_environment_replace_the_embedded_ones_and_without_demo_t
     with data_folder() as servers, embedded(servers) as others, data_folder() as data:
         with_theirs = running_stack(data, "--no-demo", environment=others.environment())
         with with_theirs as stack:
-            assert set(stack.pids()) == {"web", "worker", "beat"}
+            assert set(stack.pids()) == {"web", "worker", "beat", "test-stripe", "test-paypal"}
             home = httpx.get(stack.url)
             assert (home.status_code, "No servers are listed yet" in home.text) == (200, True)
             assert not (data / "demo.env").exists()

@@ -30,7 +30,7 @@ from billing.models import (
     Statement,
 )
 from billing.services import credits as crediting
-from billing.services import invoices, ledger_events, profiles
+from billing.services import documents, invoices, ledger_events, profiles
 from calls import rows
 from calls.record import CallRecord, Outcome
 from catalog.choices import Status, Visibility
@@ -347,6 +347,9 @@ def _bills(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
             key=f"{word} note",
             actor=audit.SYSTEM,
         )
+        # Made when they are first asked for otherwise, which looking must not look like.
+        documents.of_invoice(invoice)
+        documents.of_note(note)
     return {"invoice_id": invoice.pk, "line_id": first.pk, "note_id": note.pk}
 
 
