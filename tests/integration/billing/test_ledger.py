@@ -112,6 +112,9 @@ class TestPosting:
         assert len(made) == 1
         with platform_scope():
             assert LedgerPosting.objects.filter(transaction__idempotency_key=key).count() == 2
+            # It was committed: nobody after it finds credit that they did not give.
+            booking = LedgerTransaction.objects.get(idempotency_key=key)
+            ledger.reverse(booking, Kind.REFUND, key=f"{key}:back", source_type="refund", source_id="re_1")
 
 
 class TestWhatPostgresRefuses:
