@@ -11,7 +11,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from access.models import AccessRequest, RequestEvent, RequestState
 from access.requests import deciding, opening, selectors
@@ -22,10 +21,7 @@ from catalog.choices import SideEffect, TrustLevel
 from catalog.selectors.listing import find_server
 from catalog.types import Viewer
 from core.errors import InvalidError, NotFoundError
-from tenants.api.credential import Credential
-from tenants.api.members import membership_of
-from tenants.api.permissions import HasScope
-from tenants.choices import Scope
+from tenants.api.members import ForMembersAPI
 from tenants.models import Membership
 
 PAGE_SIZE = 100
@@ -123,18 +119,7 @@ class ActIn(serializers.Serializer[Any]):
     terms = TermsIn(required=False, help_text="To approve less than what is asked.")
 
 
-class _ForMembers(APIView):
-    permission_classes = [HasScope]
-    required_scope = Scope.ADMIN
-
-    @staticmethod
-    def actor(request: Request) -> Membership:
-        """The member behind the key. Raises ForbiddenError when there is none: nobody decides in nobody's name."""
-        assert isinstance(request.auth, Credential)  # HasScope let nobody else in
-        return membership_of(request.auth)
-
-
-class RequestListAPI(_ForMembers):
+class RequestListAPI(ForMembersAPI):
     @extend_schema(
         operation_id="access_requests_list",
         summary="Requests for access",
@@ -186,7 +171,7 @@ class RequestListAPI(_ForMembers):
         return Response(RequestDetailOut(made).data, status=status.HTTP_201_CREATED)
 
 
-class RequestAPI(_ForMembers):
+class RequestAPI(ForMembersAPI):
     @extend_schema(
         operation_id="access_requests_retrieve", summary="One request, with its story", responses=RequestDetailOut
     )

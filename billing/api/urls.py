@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from billing.api import earnings, invoices, payments, plans, usage
+from billing.api import earnings, invoices, plans, usage
 
 urlpatterns = [
     *plans.urls,
     *usage.urls,
     *invoices.urls,
     *earnings.urls,
-    *payments.urls,
 ]

@@ -196,12 +196,6 @@ def sweep() -> int:
     return len(waiting)
 
 
-def is_blocked(tenant_id: UUID) -> bool:
-    """Whether an organisation's paid tools are stopped, because an invoice was not paid for so many days."""
-    moment = owing.stops_at(tenant_id)
-    return moment is not None and moment <= clock.now()
-
-
 def _locked(attempt_id: UUID) -> PaymentAttempt:
     return PaymentAttempt.objects.select_for_update(of=("self",)).select_related("invoice").get(pk=attempt_id)
 

@@ -10,18 +10,13 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from access.api.requests import TextField
 from access.approvals import deciding
 from access.models import ApprovalState, CallApproval
 from core.errors import InvalidError
 from marketplace.pages.approvals import shown_arguments
-from tenants.api.credential import Credential
-from tenants.api.members import membership_of
-from tenants.api.permissions import HasScope
-from tenants.choices import Scope
-from tenants.models import Membership
+from tenants.api.members import ForMembersAPI
 
 PAGE_SIZE = 100
 
@@ -70,18 +65,7 @@ class CallApprovalIn(serializers.Serializer[Any]):
     comment = TextField(max_length=1000, required=False, allow_blank=True, default="", help_text="Needed to reject.")
 
 
-class _ForMembers(APIView):
-    permission_classes = [HasScope]
-    required_scope = Scope.ADMIN
-
-    @staticmethod
-    def actor(request: Request) -> Membership:
-        """The member behind the key. Raises ForbiddenError when there is none: nobody decides in nobody's name."""
-        assert isinstance(request.auth, Credential)  # HasScope let nobody else in
-        return membership_of(request.auth)
-
-
-class CallApprovalListAPI(_ForMembers):
+class CallApprovalListAPI(ForMembersAPI):
     @extend_schema(
         operation_id="call_approvals_list",
         summary="Calls that wait for a person",
@@ -98,7 +82,7 @@ class CallApprovalListAPI(_ForMembers):
         return Response({"approvals": CallApprovalOut(rows[:PAGE_SIZE], many=True).data})
 
 
-class CallApprovalAPI(_ForMembers):
+class CallApprovalAPI(ForMembersAPI):
     @extend_schema(
         operation_id="call_approvals_retrieve",
         summary="One call that waits, with its arguments",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import argparse
 import asyncio
 import contextlib
@@ -29,14 +30,15 @@ class Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {"drop": self.transport.abort}  # type: ignore[dict-item]
 
 
-class Provider:
+class Provider(abc.ABC):
     """The ASGI side that both fakes share: bodies, life time, dropped answers."""
 
     def __init__(self, store: Store, postman: Postman | None) -> None:
         self.store, self._postman = store, postman
 
+    @abc.abstractmethod
     async def answer(self, request: Request) -> Answer:
-        raise NotImplementedError
+        """What this provider says to a request. Raises DroppedError to say nothing."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

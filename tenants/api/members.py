@@ -11,9 +11,11 @@ from uuid import UUID
 
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from core.errors import ForbiddenError
 from tenants.api.credential import Credential
+from tenants.api.permissions import HasScope
 from tenants.choices import Right, Scope
 from tenants.context import connection
 from tenants.models import Membership, User
@@ -78,3 +80,16 @@ def membership_of(credential: Credential) -> Membership:
             next_step="Use a key that a member has made.",
         )
     return member
+
+
+class ForMembersAPI(APIView):
+    """What only a member may do, by a key with the scope `admin` that the member has made."""
+
+    permission_classes = [HasScope]
+    required_scope = Scope.ADMIN
+
+    @staticmethod
+    def actor(request: Request) -> Membership:
+        """The member behind the key. Raises ForbiddenError when there is none: nobody decides in nobody's name."""
+        assert isinstance(request.auth, Credential)  # HasScope let nobody else in
+        return membership_of(request.auth)

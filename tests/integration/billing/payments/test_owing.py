@@ -39,11 +39,6 @@ class TestStopping:
         owes = tenant_entry(ground.acme.pk)
         assert owes.unpaid_from == invoice.opened_at + 14 * DAY
 
-        with clock.frozen(invoice.opened_at + 13 * DAY):
-            assert not payments.is_blocked(ground.acme.pk)
-        with clock.frozen(invoice.opened_at + 15 * DAY):
-            assert payments.is_blocked(ground.acme.pk)
-
         invoices.settle(invoice, 6_000, key="paid")
         paid = tenant_entry(ground.acme.pk)
         assert paid.unpaid_from is None
