@@ -42,6 +42,7 @@ app.conf.beat_schedule = {
     "send-waiting-mails": {"task": "notifications.send_waiting", "schedule": 60.0},
     "clear-oauth-tokens": {"task": "tenants.clear_oauth_tokens", "schedule": crontab(minute=37, hour=3)},
     "tell-ended-applications": {"task": "tenants.tell_ended_applications", "schedule": crontab(minute=7)},
+    "ask-domains-again": {"task": "tenants.ask_domains", "schedule": crontab(minute="10-59/20")},
     "end-elevations": {"task": "tenants.end_elevations", "schedule": 60.0},
     "sweep-webhooks": {"task": "tenants.sweep_webhooks", "schedule": 60.0},
     "prune-webhooks": {"task": "tenants.prune_webhooks", "schedule": crontab(minute=43, hour=3)},

@@ -7,7 +7,7 @@ from tenants.context import tenant_scope
 from tenants.jobs import each_tenant, tenant_task
 from tenants.models import Tenant
 from tenants.oauth import grants
-from tenants.services import elevations, endings, signing, webhook_delivery
+from tenants.services import domain_proofs, elevations, endings, signing, webhook_delivery
 
 
 @task("tenants.keep_signing_keys", max_retries=3, time_limit=60)
@@ -27,6 +27,12 @@ def tell_ended_applications() -> None:
     """Tell people that the time of an application of theirs is over. Safe to run twice: each is told of once."""
     for tenant in each_tenant():
         endings.tell_expired(tenant)
+
+
+@task("tenants.ask_domains", max_retries=0, time_limit=240)
+def ask_domains() -> None:
+    """Look once a day whether what proves a mail domain is still published. What one run does not reach is first in the next."""
+    domain_proofs.ask_again()
 
 
 @task("tenants.end_elevations", max_retries=0, time_limit=60)

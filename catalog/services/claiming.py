@@ -103,6 +103,8 @@ def check(*, actor: Membership, claim_id: UUID, method: str) -> ListingClaim:
     look = LOOKS.get(method)
     if look is None or not row.domain:
         raise InvalidError("Choose how it is proven.", code="catalog.claim_method")
+    if row.state != ClaimState.WAITING:  # looking by hand would put off the daily look at what is proven
+        raise ConflictError(f"The claim is {row.get_state_display().lower()}.", code="catalog.claim_state")
     _once_in_a_while(row)
     try:
         look(row.challenge)

@@ -45,6 +45,9 @@ class IdentityProvider(Record):
         return self.issuer
 
 
+BY_RECORD = "TXT record"  # how a domain was proven that nobody had to confirm
+
+
 class EmailDomain(Record):
     """A domain whose mail addresses are an organisation's, once that is proven. Nobody else can prove it then."""
 
@@ -54,6 +57,10 @@ class EmailDomain(Record):
     proven_at = models.DateTimeField(null=True, blank=True)
     proven_by = models.CharField(max_length=254, blank=True, help_text="How: a TXT record, or which operator.")
     checked_at = models.DateTimeField(null=True, blank=True)
+    looked_at = models.DateTimeField(null=True, blank=True, help_text="When a proof was last asked for again.")
+    failed_looks = models.PositiveSmallIntegerField(
+        default=0, help_text="Days in a row on which the record of a proven domain was missing."
+    )
     detail = models.CharField(max_length=500, blank=True)
 
     class Meta:

@@ -27,7 +27,7 @@ from tenants.models import (
     Team,
     Tenant,
 )
-from tenants.models.identity import ASSIGNED_ROLES, Protocol
+from tenants.models.identity import ASSIGNED_ROLES, BY_RECORD, Protocol
 from tenants.services import directory, rights, sso, vault
 
 DOMAINS_MAX, RULES_MAX, TOKENS_MAX = 50, 200, 5
@@ -186,15 +186,16 @@ def check_domain(*, actor: Membership, domain_id: UUID) -> EmailDomain:
         EmailDomain.objects.filter(pk=row.pk).update(detail=error.message[:500])
         raise
     actor_party = audit.Party("user", str(actor.user_id), actor.user.email)
-    return prove_domain(row, how="TXT record", actor=actor_party)
+    return prove_domain(row, how=BY_RECORD, actor=actor_party)
 
 
 def prove_domain(row: EmailDomain, *, how: str, actor: audit.Party) -> EmailDomain:
     """Let the domain count as the organisation's. Raises ConflictError when another organisation has proven it."""
-    row.proven_at, row.proven_by, row.detail = clock.now(), how, ""
+    row.proven_at = row.looked_at = clock.now()
+    row.proven_by, row.detail, row.failed_looks = how, "", 0
     try:
         with transaction.atomic():
-            row.save(update_fields=["proven_at", "proven_by", "detail", "updated_at"])
+            row.save(update_fields=["proven_at", "proven_by", "looked_at", "detail", "failed_looks", "updated_at"])
             party = audit.Party("domain", str(row.pk), row.domain)
             directory.record(row.tenant, "tenants:domain:proven", actor, party, {"how": how})
     except IntegrityError as error:

@@ -19,7 +19,7 @@ from tenants.choices import Right, Role
 from tenants.models import EmailDomain, GroupRule, IdentityProvider, Membership, Team
 from tenants.models.identity import ASSIGNED_ROLES, Protocol
 from tenants.requests import OrganisationRequest
-from tenants.services import identity, rights, sso
+from tenants.services import domain_proofs, identity, rights, sso
 from tenants.services import settings as flags
 from tenants.web import sso as sso_web
 from tenants.web.forms import show_error
@@ -142,6 +142,7 @@ def _show(request: OrganisationRequest, **refused: forms.Form) -> HttpResponse:
         "sign_in_url": f"{settings.PUBLIC_URL}{reverse('sso-start', args=[tenant.slug])}",
         "scim_url": f"{settings.PUBLIC_URL}/scim/v2/{tenant.slug}",
         "domains": EmailDomain.objects.filter(tenant=tenant),
+        "domain_looks_max": domain_proofs.LOOKS_MAX,
         "rules": GroupRule.objects.select_related("team").filter(tenant=tenant),
         "groups_count": flags.get_bool("group_based_permissions", tenant),
         "tokens": identity.live_tokens(tenant),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -13,9 +14,11 @@ from django.test import Client
 
 from audit.models import AuditEvent
 from core import clock
+from notifications.models import Notification
 from tenants.choices import Role
 from tenants.context import tenant_scope
 from tenants.models import DirectoryUser, EmailDomain, GroupRule, IdentityProvider, Membership, Team, User
+from tenants.services import directory, domain_proofs
 from tenants.services import settings as flags
 from tests.support.cast import PASSWORD, make_person
 from tests.support.name_servers import running_names
@@ -23,6 +26,7 @@ from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, running_prov
 
 pytestmark = pytest.mark.django_db
 PAGE = "/o/acme/settings/identity/"
+RECORD = "_mcp-marketplace.acme.example"
 ERIN = {"sub": "erin-1", "email": "Erin@acme.example", "email_verified": True, "name": "Erin", "groups": ["Finance"]}
 
 
@@ -417,3 +421,98 @@ def test_newcomers_are_members_unless_somebody_chooses_otherwise(cast, signed_in
         r'<option value="(\w+)" selected', page[page.index('name="default_role"') :].partition("</select>")[0]
     )
     assert chosen == ["member"]
+
+
+class TestAskingForADomainAgain:
+    @pytest.fixture
+    def names(self, settings):
+        with running_names() as names:
+            settings.DNS_SERVERS = [names.address]
+            yield names
+
+    @pytest.fixture
+    def proven(self, cast, alice, names) -> EmailDomain:
+        alice.post(PAGE, {"action": "add-domain", "domain": "acme.example"})
+        row = EmailDomain.objects.get(tenant=cast.acme)
+        names.records[RECORD] = [row.challenge.text]
+        alice.post(PAGE, {"action": "check-domain", "id": str(row.pk)})
+        return row
+
+    def a_day_later(self, days: int = 1) -> None:
+        for _ in range(days):
+            EmailDomain.objects.update(looked_at=clock.now() - timedelta(days=1, minutes=1))
+            domain_proofs.ask_again()
+
+    def told(self, cast) -> list[str]:
+        with tenant_scope(cast.acme):
+            rows = Notification.objects.filter(kind=domain_proofs.TOLD, recipient_id=cast.alice.pk).order_by("pk")
+            return list(rows.values_list("title", flat=True))
+
+    def test_a_record_that_is_there_is_looked_for_once_a_day_and_nothing_changes(self, cast, names, proven):
+        asked = len(names.asked)
+
+        self.a_day_later()
+        domain_proofs.ask_again()
+
+        assert len(names.asked) == asked + 1
+        proven.refresh_from_db()
+        assert (proven.proven_at is not None, proven.failed_looks, self.told(cast)) == (True, 0, [])
+
+    def test_one_that_is_missing_is_told_once_and_may_come_back(self, cast, alice, names, proven):
+        names.records.clear()
+        self.a_day_later(3)
+
+        proven.refresh_from_db()
+        assert (proven.proven_at is not None, proven.failed_looks) == (True, 3)
+        assert self.told(cast) == ["The proof for acme.example was not found"]
+        assert "Proof is missing" in alice.get(PAGE).content.decode()
+
+        # Looking for it by hand in vain wins no time.
+        EmailDomain.objects.update(checked_at=None)
+        alice.post(PAGE, {"action": "check-domain", "id": str(proven.pk)})
+        self.a_day_later()
+        proven.refresh_from_db()
+        assert proven.failed_looks == 4
+
+        names.records[RECORD] = [proven.challenge.text]
+        self.a_day_later()
+        proven.refresh_from_db()
+        assert (proven.failed_looks, proven.detail) == (0, "")
+
+    def test_after_a_week_it_speaks_for_nobody_and_another_organisation_can_prove_it(self, cast, names, proven):
+        names.records.clear()
+        self.a_day_later(6)
+        assert directory.owns_address(cast.acme, "new@acme.example")
+
+        self.a_day_later()
+
+        assert not directory.owns_address(cast.acme, "new@acme.example")
+        with tenant_scope(cast.acme):
+            assert AuditEvent.objects.get(action="tenants:domain:lost").actor_type == "system"
+        assert self.told(cast)[-1] == "acme.example is no longer proven to be yours"
+        browser = Client()
+        browser.force_login(cast.charlie)
+        browser.post("/o/globex/settings/identity/", {"action": "add-domain", "domain": "acme.example"})
+        rival = EmailDomain.objects.get(tenant=cast.globex)
+        names.records[RECORD] = [rival.challenge.text]
+        browser.post("/o/globex/settings/identity/", {"action": "check-domain", "id": str(rival.pk)})
+        assert directory.owns_address(cast.globex, "new@acme.example")
+
+    def test_a_name_server_that_fails_says_nothing_about_a_record(self, cast, names, proven):
+        names.records.clear()
+        names.broken = True
+
+        self.a_day_later(9)
+
+        proven.refresh_from_db()
+        assert (proven.proven_at is not None, proven.failed_looks, self.told(cast)) == (True, 0, [])
+
+    def test_what_an_operator_confirmed_is_not_asked_for(self, cast, names):
+        EmailDomain.objects.create(
+            tenant=cast.acme, domain="acme.example", token="t", proven_at=clock.now(), proven_by="Confirmed by olga"
+        )
+
+        self.a_day_later(9)
+
+        assert names.asked == []
+        assert directory.owns_address(cast.acme, "new@acme.example")
