@@ -49,7 +49,7 @@ def _look(row: EmailDomain) -> None:
     try:
         domains.check_record(row.challenge, settings.DNS_SERVERS)
     except NameServerError as error:
-        log.warning("a record could not be looked for", extra={"tenant_id": str(row.tenant_id), "why": error.message})
+        log.warning("a record could not be looked for", extra={"subject": row.domain, "why": error.message})
         _note(row, failed_looks=row.failed_looks)
     except domains.ProofMissingError as error:
         _miss(row, error.message)
