@@ -8,16 +8,11 @@ from __future__ import annotations
 import os
 import signal
 
-POINTS = (
-    "after_intent",
-    "before_upstream",
-    "after_upstream",
-    "before_commit",
-    "after_commit",
-    "before_answer",
-    "before_close_commit",
-    "after_close",
-)
+# A call at a gateway passes these in this order.
+CALL_POINTS = ("after_intent", "before_upstream", "after_upstream", "before_commit", "after_commit", "before_answer")
+# The close of a month passes these.
+CLOSE_POINTS = ("before_close_commit", "after_close")
+POINTS = CALL_POINTS + CLOSE_POINTS
 
 armed = ""
 _left = 0

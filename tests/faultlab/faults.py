@@ -19,12 +19,12 @@ import psycopg
 import redis.asyncio as redis
 from psycopg import sql
 
+from core import failpoints
 from tests.faultlab.lab import Lab
 from tests.faultlab.load import Load, Sent
 from tests.faultlab.proxy import Fault, Mode
 from tests.faultlab.upstream import ODD_REPLIES
 
-FAILPOINTS = ("after_intent", "before_upstream", "after_upstream", "before_commit", "after_commit", "before_answer")
 NOISE_S = 0.03  # what two shared cores add to a percentile
 
 
@@ -117,7 +117,7 @@ async def f01(lab: Lab) -> str:
 async def f02(lab: Lab) -> str:
     seen: Counter[str] = Counter()
     sent: list[Sent] = []
-    for point in FAILPOINTS:
+    for point in failpoints.CALL_POINTS:
         await lab.gateways[0].restart(FAILPOINT=point)
         before = lab.gateways[0].restarts
         async with lab.load(0.3) as load:
