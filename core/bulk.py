@@ -58,8 +58,10 @@ def maker(model: type[M]) -> Callable[..., M]:
     twenty times as long, and imports make instances by the hundred thousand.
     """
     fields = model._meta.concrete_fields
-    constant = {each.attname: each.get_default() for each in fields if not callable(each.default)}
-    called = [(each.attname, each.get_default) for each in fields if callable(each.default)]
+    # A field without a default has a class there that says so, which could be called as well.
+    made = {each.attname for each in fields if each.has_default() and callable(each.default)}
+    constant = {each.attname: each.get_default() for each in fields if each.attname not in made}
+    called = [(each.attname, each.get_default) for each in fields if each.attname in made]
 
     def make(**values: Any) -> M:
         instance = model.__new__(model)
@@ -138,6 +140,12 @@ def _run(
         given = [each.given(columns[each.name][start : start + ROWS_PER_STATEMENT]) for each in writers]
         selected = ", ".join(text for text, _ in given)
         _execute(statement.format(rows=f"SELECT {selected}"), [value for _, value in given])
+
+
+def check_keys_now() -> None:
+    """Look up the keys of what was written, which otherwise waits for the commit. In `meanwhile` it is done beside the caller."""
+    _execute("SET CONSTRAINTS ALL IMMEDIATE", ())
+    _execute("SET CONSTRAINTS ALL DEFERRED", ())  # rows that follow may name each other, as these could
 
 
 def commit_without_waiting() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -115,6 +114,33 @@ class _Batch:
     problems: list[Problem] = field(default_factory=list)
 
 
+class _Coming:
+    """A batch that is worked out when there is time for it, at the latest when it is asked for."""
+
+    def __init__(self, source: SourceRef, entries: list[Entry]) -> None:
+        self._source, self._entries = source, entries
+        self._batch: _Batch | None = None
+        self._failure: Exception | None = None
+
+    def work_out(self, *, is_fresh: bool) -> None:
+        """`is_fresh` says that most entries are not known yet: then everything that will be stored of them is worked out."""
+        try:
+            self._batch = _arrivals(self._source, self._entries)
+            for arrival in self._batch.arrivals.values() if is_fresh else ():
+                arrival.words.work_out()
+        except Exception as error:  # noqa: BLE001 - what came before it is stored first
+            self._failure = error
+
+    @property
+    def batch(self) -> _Batch:
+        if self._batch is None and self._failure is None:
+            self.work_out(is_fresh=False)
+        if self._failure is not None:
+            raise self._failure
+        assert self._batch is not None  # either of both
+        return self._batch
+
+
 def take(
     source: SourceRef, entries: Iterable[Entry], *, on_batch: Callable[[ImportReport], None] | None = None
 ) -> ImportReport:
@@ -124,16 +150,18 @@ def take(
     """
     _check(source)
     report = ImportReport()
-
-    def is_fresh() -> bool:
-        return report.unchanged * 2 <= report.taken
-
     with rare_collections(), short_turns(), indexing.Builder() as builder:
-        for batch in _batches(source, iter(entries), is_fresh):
+        for coming, following in _batches(source, iter(entries)):
+            batch = coming.batch
+
+            def meanwhile(following: _Coming | None = following) -> None:
+                if following is not None:
+                    following.work_out(is_fresh=report.unchanged * 2 <= report.taken)
+
             with platform_scope(), transaction.atomic():
                 if batch.is_full:
                     builder.put_off()
-                taken = _take_batch(source, batch)
+                taken = _take_batch(source, batch, meanwhile)
             builder.build()
             report.add(taken)
             if on_batch is not None:
@@ -197,39 +225,26 @@ def lock() -> None:
         cursor.execute(_LOCK)
 
 
-def _batches(source: SourceRef, stream: Iterator[Entry], is_fresh: Callable[[], bool]) -> Iterator[_Batch]:
-    """What a source lists in batches. Of a long list the next batch is worked out by a thread while one is being stored.
-
-    `is_fresh` tells whether most entries are not known yet: then everything that will be stored of them is worked out.
-    """
+def _batches(source: SourceRef, stream: Iterator[Entry]) -> Iterator[tuple[_Coming, _Coming | None]]:
+    """What a source lists in batches, each with the one after it, which can be worked out while the first is being stored."""
     entries = list(islice(stream, BATCH))
-    if len(entries) < BATCH:
-        yield _arrivals(source, entries)
-        return
+    coming: _Coming | None = _Coming(source, entries)
     failure: Exception | None = None
-    with ThreadPoolExecutor(1, "import") as pool:
-        ahead = pool.submit(_work_out, source, entries, is_fresh())
-        while entries:
+    while coming is not None:
+        following = None
+        if len(entries) == BATCH:
             try:
                 entries = list(islice(stream, BATCH))
             except Exception as error:  # noqa: BLE001 - what came before it is stored first
                 entries, failure = [], error
-            batch = ahead
-            if entries:
-                ahead = pool.submit(_work_out, source, entries, is_fresh())
-            yield batch.result()
+            following = _Coming(source, entries) if entries else None
+        yield coming, following
+        coming = following
     if failure is not None:
         raise failure
 
 
-def _work_out(source: SourceRef, entries: list[Entry], is_fresh: bool) -> _Batch:
-    batch = _arrivals(source, entries)
-    for arrival in batch.arrivals.values() if is_fresh else ():
-        arrival.words.work_out()
-    return batch
-
-
-def _take_batch(source: SourceRef, batch: _Batch) -> ImportReport:
+def _take_batch(source: SourceRef, batch: _Batch, meanwhile: Callable[[], None]) -> ImportReport:
     report = ImportReport(problems=batch.problems)
     arrivals = batch.arrivals
     lock()
@@ -254,8 +269,9 @@ def _take_batch(source: SourceRef, batch: _Batch) -> ImportReport:
         changed.append(row)
         words[row.pk] = arrival.words
     report.unchanged = len(same)
-    SourceEntry.objects.filter(bulk.any_of("pk", same, models.UUIDField())).update(seen_at=now)
-    outcome = shelving.shelve(source, rows, changed, words)
+    if same:
+        SourceEntry.objects.filter(bulk.any_of("pk", same, models.UUIDField())).update(seen_at=now)
+    outcome = shelving.shelve(source, rows, changed, words, meanwhile)
     report.servers, report.merged, report.removed = outcome.created, outcome.merged, outcome.removed
     return report
 

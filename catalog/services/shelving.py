@@ -6,7 +6,7 @@ policy, the version that was read from it); a source may only tell what its publ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -151,9 +151,16 @@ class _Shelf:
 
 
 def shelve(
-    place: Place, rows: Sequence[SourceEntry], changed: Collection[SourceEntry], words: Mapping[UUID, Words]
+    place: Place,
+    rows: Sequence[SourceEntry],
+    changed: Collection[SourceEntry],
+    words: Mapping[UUID, Words],
+    meanwhile: Callable[[], None] | None = None,
 ) -> Outcome:
-    """Give each changed entry its server and store both. `rows` are all known versions of their names, the changed included."""
+    """Give each changed entry its server and store both. `rows` are all known versions of their names, the changed included.
+
+    `meanwhile` is called while the database writes; it must neither ask it anything nor raise.
+    """
     if not changed:
         return Outcome()
     outcome, now = Outcome(), clock.now()
@@ -174,6 +181,9 @@ def shelve(
     with bulk.meanwhile():
         _store_entries(shelves, changed, old)
         _write(shelves, words)
+        if meanwhile is not None:
+            bulk.check_keys_now()
+            meanwhile()
     _mark_latest(shelves)
     left = {old[row.pk][0] for each in by_key.values() for row in each.versions if old[row.pk][0] != row.server_id} - {
         None

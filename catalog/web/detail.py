@@ -15,11 +15,11 @@ from catalog import examples
 from catalog.cards import Action, Card, Standing, build_card, health_of
 from catalog.choices import Badge, SideEffect
 from catalog.models import Server, Tool
-from catalog.selectors import detail, drifts, extras, usable
+from catalog.selectors import detail, drifts, extras, similar, usable
 from catalog.selectors.extras import ServerPrices
 from catalog.services import adopting, claiming
 from catalog.web import about, activity, install, versions
-from catalog.web.viewers import scene_of, standing_of
+from catalog.web.viewers import scene_of, standing_of, viewer_of
 from core import clock
 from tenants.choices import Right
 from tenants.requests import MarketRequest
@@ -118,7 +118,11 @@ def _claim_url(subject: Subject) -> str:
 
 
 def _overview(subject: Subject) -> dict[str, Any]:
-    return about.build(subject.server)
+    near = similar.servers_like(viewer_of(subject.request), subject.server)
+    return {
+        **about.build(subject.server),
+        "similar": [{"server": each, "health": health_of(each, clock.now())} for each in near],
+    }
 
 
 def _tools(subject: Subject) -> dict[str, Any]:

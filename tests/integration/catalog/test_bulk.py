@@ -174,6 +174,37 @@ class TestMeanwhile:
             fail()
 
 
+class TestKeysThatAreLookedUpEarly:
+    def test_one_that_leads_nowhere_is_told_before_the_commit(self):
+        def write():
+            with transaction.atomic():
+                with bulk.meanwhile():
+                    bulk.insert(
+                        [
+                            make_version(
+                                id=uuid7(), server_id=uuid7(), version="1", inventory_digest="0" * 64, created_at=MOMENT
+                            )
+                        ]
+                    )
+                    bulk.check_keys_now()
+                pytest.fail("it was not looked up")
+
+        with pytest.raises(IntegrityError, match="server_id"):
+            write()
+
+    def test_rows_that_follow_may_name_each_other(self):
+        bulk.check_keys_now()
+        (server,) = servers(1)
+        version = make_version(
+            id=uuid7(), server_id=server.pk, version="1", inventory_digest="0" * 64, created_at=MOMENT
+        )
+
+        bulk.insert([version])  # before its server
+        bulk.insert([server])
+
+        bulk.check_keys_now()
+
+
 class TestUpdate:
     def test_each_row_gets_its_own_values(self):
         rows = servers(3, summary=["old"])

@@ -298,3 +298,28 @@ class TestOverviewOfAnImportedServer:
         assert "Declared" in page
         assert "No source gives the input schema" in page
         assert "&quot;invoice_id&quot;: &quot;…&quot;" in text_of(client.get(PAGE, {"tab": "tools"}))
+
+
+class TestSimilarServers:
+    def near(self, browser, path: str = "/servers/mail/") -> str:
+        page = text_of(browser.get(path))
+        return page.partition("Similar servers")[2].partition("</section>")[0]
+
+    def test_servers_that_share_the_telling_words_are_named(self, cast, client):
+        with platform_scope():
+            make_imported("mail", name="Parcel mail")
+            make_imported("post", mail_entry(name="com.example/post"), name="Parcel post")
+            make_imported("weather", mail_entry(name="com.example/weather"), name="Weather", tags=[])
+
+        assert 'href="/servers/post/"' in self.near(client)
+        assert "/servers/mail/" not in self.near(client)
+        assert "/servers/weather/" not in self.near(client)
+
+    def test_those_of_another_organisation_are_named_to_it_alone(self, cast, signed_in, client):
+        with platform_scope():
+            make_imported("mail", name="Parcel mail")
+            make_server(cast.acme, "inside", "Parcel inside", visibility="org")
+
+        assert "Parcel inside" in self.near(signed_in(cast.bob))
+        for browser in (client, signed_in(cast.charlie)):
+            assert "Parcel inside" not in text_of(browser.get("/servers/mail/"))
