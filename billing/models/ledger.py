@@ -11,6 +11,7 @@ from django.db import models
 from billing.core.postings import Kind
 from core import clock
 from core.ids import uuid7
+from core.money import Money
 
 
 class LedgerAccount(models.Model):
@@ -37,6 +38,12 @@ class LedgerAccount(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+    @property
+    def label(self) -> str:
+        """The code, with the name of whose account it is in place of the id."""
+        whose = self.tenant or self.provider
+        return f"{self.family}:{whose.name}" if whose is not None else self.code
 
 
 class LedgerTransaction(models.Model):
@@ -88,6 +95,10 @@ class LedgerPosting(models.Model):
             models.CheckConstraint(condition=~models.Q(amount=0), name="ledger_posting_not_zero"),
             models.UniqueConstraint(fields=["transaction", "account"], name="ledger_posting_once_an_account"),
         ]
+
+    @property
+    def money(self) -> Money:
+        return Money(self.amount, self.currency)
 
 
 class LedgerSnapshot(models.Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Prefetch, Q, QuerySet, Sum
 
 from billing.core.postings import Kind
 from billing.models import LedgerAccount, LedgerBalance, LedgerPosting, LedgerTransaction
@@ -48,9 +48,13 @@ def accounts(*, family: str = "", q: str = "") -> QuerySet[LedgerAccount]:
     return rows
 
 
+def account(code: str) -> LedgerAccount | None:
+    return LedgerAccount.objects.select_related("balance", "tenant", "provider").filter(code=code).first()
+
+
 def bookings(*, account: str = "", kind: str = "", q: str = "") -> QuerySet[LedgerTransaction]:
     """The bookings, newest first: of an account, of a kind, of a source, key or invoice that is named in full."""
-    rows = LedgerTransaction.objects.prefetch_related("postings__account")
+    rows = LedgerTransaction.objects.prefetch_related(_sides())
     if account:
         rows = rows.filter(postings__account__code=account)
     if kind:
@@ -62,7 +66,7 @@ def bookings(*, account: str = "", kind: str = "", q: str = "") -> QuerySet[Ledg
 
 
 def booking(booking_id: UUID) -> LedgerTransaction | None:
-    rows = LedgerTransaction.objects.select_related("reverses", "reversed_by").prefetch_related("postings__account")
+    rows = LedgerTransaction.objects.select_related("reverses", "reversed_by").prefetch_related(_sides())
     return rows.filter(pk=booking_id).first()
 
 
@@ -72,6 +76,10 @@ def trial_balance() -> list[tuple[str, str, int]]:
     return [
         (family, currency, total) for family, currency, total in rows.order_by("account__family", "account__currency")
     ]
+
+
+def _sides() -> Prefetch[str]:
+    return Prefetch("postings", LedgerPosting.objects.select_related("account__tenant", "account__provider"))
 
 
 def _is_uuid(text: str) -> bool:

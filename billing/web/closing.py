@@ -21,6 +21,7 @@ from billing.selectors import reconciliation
 from billing.services import credits as crediting
 from billing.services import invoices, issuing, monthly
 from billing.services.credits import LineCredit
+from billing.web import steps
 from core import clock
 from core.errors import InvalidError, MarketplaceError
 from core.money import Money
@@ -39,6 +40,7 @@ def cockpit(request: MarketRequest) -> HttpResponse:
         "months": selectors.months(),
         "red": reconciliation.red_count(),
         "drafts": reading.drafts(),
+        "steps": steps.STEPS,
         "overdue": reading.past_due(clock.now())[:PAGE_SIZE],
         "page": Paginator(_sent(), PAGE_SIZE).get_page(request.GET.get("page")),
     }
@@ -175,4 +177,5 @@ def _uuids(texts: list[str]) -> list[UUID]:
 urls: list[URLPattern] = [
     path("", cockpit, name="operations-billing"),
     path("invoices/<uuid:invoice_id>/", operations_invoice, name="operations-invoice"),
+    *steps.urls,
 ]

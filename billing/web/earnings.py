@@ -64,13 +64,14 @@ def overview(request: OrganisationRequest, org: str) -> HttpResponse:
         return render(request, "billing/earnings.html", {"provider": None})
     rows = reading.by_server(provider)
     months = sorted({row.month for row in rows})[-_MONTHS_SHOWN:]
-    chart = [(f"{month:%b %Y}", sum(row.share.minor for row in rows if row.month == month)) for month in months]
+    chart = [(f"{month:%b %Y}", sum(row.share.major for row in rows if row.month == month)) for month in months]
     context = {
         "provider": provider,
         "standing": reading.standing(provider),
         "unbilled": unbilled.of_provider(provider),
         "rows": [row for row in rows if row.month in months],
         "chart": chart,
+        "currency": rows[0].share.currency if rows else "",
         "customers": reading.customers(provider),
         "coming": reading.coming(provider),
         "account": reading.account(provider),
@@ -244,8 +245,9 @@ def _proof_url(back: str) -> str:
 @require_safe
 def operations_payouts(request: MarketRequest) -> HttpResponse:
     """Every batch, those that wait for a decision first."""
-    page = Paginator(batches.batches(), _PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "billing/operations_payouts.html", {"page": page})
+    page: Any = Paginator(batches.batches(), _PER_PAGE).get_page(request.GET.get("page"))
+    rows = [(batch, Money(batch.minor or 0, batch.currency)) for batch in page]
+    return render(request, "billing/operations_payouts.html", {"page": page, "rows": rows})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

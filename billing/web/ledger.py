@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
@@ -24,9 +25,11 @@ def bookings(request: MarketRequest) -> HttpResponse:
     kind = asked["kind"] if asked["kind"] in set(Kind) else ""
     rows = reading.bookings(account=asked["account"], kind=kind, q=asked["q"])
     page = Paginator(rows, _PER_PAGE).get_page(request.GET.get("page"))
-    held = reading.balance(asked["account"]) if asked["account"] else None
+    account = reading.account(asked["account"]) if asked["account"] else None
     kinds = [(each.value, each.value.replace("_", " ").capitalize()) for each in Kind]
-    context = {"page": page, "asked": asked, "kinds": kinds, "held": held}
+    context: dict[str, Any] = {"page": page, "asked": asked, "kinds": kinds, "account": account}
+    if account is not None:
+        context["held"] = Money(account.balance.amount, account.currency)
     return render(request, "billing/operations_ledger.html", context)
 
 

@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from core import compiled
 from marketplace.settings import env
 from marketplace.supervisor import graces
@@ -347,6 +349,14 @@ HUNG_AFTER_S = env.integer(
 HEARTBEAT_FILE = env.text(
     "MARKETPLACE_HEARTBEAT_FILE", "File that a worker or beat touches to show that it is not hung.", ""
 )
+CLOCK_FILE = env.text(
+    "MARKETPLACE_CLOCK_FILE",
+    "File with the seconds by which every process is ahead of the machine's clock, for tests that need a month to pass; "
+    "refused in production.",
+    "",
+)
+if CLOCK_FILE and not DEVELOPMENT:
+    raise ImproperlyConfigured("MARKETPLACE_CLOCK_FILE moves the clock, which production does not allow. Unset it.")
 LIMIT_KEY_REQUESTS_PER_MINUTE = env.integer(
     "MARKETPLACE_LIMIT_KEY_PER_MINUTE",
     "Requests per minute of each key, where its organisation has set no rate for keys; 0 is no limit.",

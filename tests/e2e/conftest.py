@@ -96,19 +96,19 @@ def open_page(chromium, stack) -> Iterator:
     assert [fault for each in faults for fault in each.seen] == []
 
 
+def keep_screenshot(page, name: str, theme: str, width: int) -> Path:
+    """Keep a screenshot of the whole page as an artefact, and hold the page against its width."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    path = ARTEFACTS / f"{name}-{theme}-{width}.png"
+    page.screenshot(path=path, full_page=True)
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0, f"{name} is {overflow} px wider than a window of {width} px"
+    return path
+
+
 @pytest.fixture
 def shoot():
-    """Keep a screenshot of the whole page as an artefact, and hold the page against its width."""
-
-    def _shoot(page, name: str, theme: str, width: int) -> Path:
-        ARTEFACTS.mkdir(parents=True, exist_ok=True)
-        path = ARTEFACTS / f"{name}-{theme}-{width}.png"
-        page.screenshot(path=path, full_page=True)
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert overflow <= 0, f"{name} is {overflow} px wider than a window of {width} px"
-        return path
-
-    return _shoot
+    return keep_screenshot
 
 
 def code_from_mailbox(page, address: str) -> str:

@@ -98,9 +98,16 @@ def consent_url(stack: RunningStack, name: str = "Desk assistant") -> str:
     return f"{known['authorization_endpoint']}?{urlencode(asked)}"
 
 
-def become_operator(page, stack: RunningStack) -> None:
-    """Sign olga in and set up her authenticator app, without which no page of operators opens."""
-    log_in(page, stack, "olga@marketplace.example")
+def become_operator(page, stack: RunningStack, address: str = "olga@marketplace.example") -> None:
+    """Sign an operator in with an authenticator app, without which no page of operators opens."""
+    log_in(page, stack, address)
+    turn_on_second_factor(page, stack)
+    page.goto("/operations/live/")
+    page.get_by_role("heading", name="Live state").wait_for()
+
+
+def turn_on_second_factor(page, stack: RunningStack) -> None:
+    """Set up an authenticator app for the person who is signed in."""
     page.goto("/accounts/2fa/totp/activate/")
     page.get_by_label(re.compile("^Password")).fill(stack.demo["MARKETPLACE_DEMO_PASSWORD"])
     page.get_by_role("main").get_by_role("button", name="Confirm").click()
@@ -108,8 +115,6 @@ def become_operator(page, stack: RunningStack) -> None:
     page.get_by_role("main").get_by_role("textbox").fill(totp(secret))
     page.get_by_role("button", name="Turn on").click()
     page.wait_for_url(re.compile("/accounts/2fa/(recovery-codes/)?"))
-    page.goto("/operations/live/")
-    page.get_by_role("heading", name="Live state").wait_for()
 
 
 def totp(secret: str) -> str:

@@ -222,6 +222,7 @@ EXPECTED: dict[str, Row] = {
     "operations-records": OPERATORS,
     "operations-quarantine": OPERATORS,
     "operations-billing": OPERATORS,
+    "operations-billing-steps": Row(404, 404, 404, 302, 405),
     "operations-invoice": OPERATORS,
     "operations-import": OPERATORS,
     # The server of the paths is acme's own, and operators govern listings of the shared catalog.

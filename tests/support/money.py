@@ -61,12 +61,13 @@ def paid(invoice: Invoice) -> Invoice:
     return invoice
 
 
-def payable(provider: Provider, rail: str = "paypal") -> ProviderAccount:
+def payable(provider: Provider, rail: str = "paypal", destination: str = "") -> ProviderAccount:
     """An account that has done all that is asked and has rested."""
     account = provider_accounts.account_of(provider)
     at = clock.now()
     account.legal_name, account.address, account.country, account.tax_form_at = "Initech Ltd", "Street 1", "DE", at
-    account.rail, account.destination = rail, "money@initech.example" if rail == "paypal" else "acct_1"
+    account.rail = rail
+    account.destination = destination or ("money@initech.example" if rail == "paypal" else "acct_1")
     account.destination_verified_at = account.known_at = account.active_since = at
     account.state = ProviderAccount.State.ACTIVE
     account.save()

@@ -82,3 +82,10 @@ class TestSettings:
         done = manage("shell", "-v0", "-c", script)
 
         assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_clock_that_moves_stops_the_start():
+    done = manage("check", MARKETPLACE_CLOCK_FILE="clock")
+
+    assert done.returncode != 0
+    assert "MARKETPLACE_CLOCK_FILE moves the clock, which production does not allow" in done.stderr

@@ -11,7 +11,6 @@ from django.db import connection
 
 from audit.services import SYSTEM
 from billing.core import postings
-from billing.gateways import rails
 from billing.models import Invoice, PayoutItem, PriceVersion, ProviderAccount, SettlementSource, Statement
 from billing.selectors import ledger as reading
 from billing.services import earnings, invoices, issuing, ledger_events, payout_statements, payouts
@@ -25,7 +24,8 @@ from core import clock
 from core.ids import lowest_at, uuid7
 from tenants.context import platform_scope, tenant_scope
 from tests.support.cast import make_person, make_server
-from tests.support.money import Counter, payable
+from tests.support.money import payable
+from tests.support.payment_providers import client
 
 
 @pytest.fixture
@@ -75,10 +75,9 @@ def calls(cast, server: Server, count: int, quantity: int, rate: str) -> None:
             cursor.execute(rows.insert_statement(cast.acme.schema_name), rows.encode([record]))
 
 
-def test_what_acme_pays_is_what_two_providers_and_the_platform_have_to_the_cent(cast, month, search, monkeypatch):
-    ways = {"paypal": Counter(), "connect": Counter()}
-    for name, way in ways.items():
-        monkeypatch.setitem(rails._makers, name, lambda way=way: way)
+def test_what_acme_pays_is_what_two_providers_and_the_platform_have_to_the_cent(
+    cast, month, search, over_paypal, paypal_fake, account, stripe_fake
+):
     calls(cast, cast.payments, 7, 1001, "0.02")  # 140.14
     calls(cast, search, 3, 777, "0.0333")  # 77.6223
     before = {code: reading.balance(code) for code in (postings.STRIPE, postings.PAYPAL, postings.PLATFORM_FEE)}
@@ -95,8 +94,8 @@ def test_what_acme_pays_is_what_two_providers_and_the_platform_have_to_the_cent(
         paid_at = month.ends_at + timedelta(days=1)
         providers = [Provider.objects.get(pk=pk) for pk in (cast.payments.provider_id, search.provider_id)]
         with clock.frozen(paid_at):
-            for provider, name in zip(providers, ways, strict=True):
-                payable(provider, name)
+            payable(providers[0], "paypal")
+            payable(providers[1], "connect", account)
             ProviderAccount.objects.update(active_since=paid_at - timedelta(days=400))
             invoices.settle(invoice, 21776, key="pi_month", source=SettlementSource.PAYMENT)
             ledger_events.payment_succeeded(invoice, 21776, payment_id="pi_month")
@@ -108,14 +107,19 @@ def test_what_acme_pays_is_what_two_providers_and_the_platform_have_to_the_cent(
                 for operator in (cast.olga, second):
                     payouts.approve(batch_id=batch.pk, operator=operator)
             payouts.send_approved()
+            paypal_fake.control("clock", ahead=10)
+            payouts.poll_sent()
 
         shares = {
             item.provider_id: item.minor for item in PayoutItem.objects.filter(provider__in=providers, state="done")
         }
         assert shares == {providers[0].pk: 9810, providers[1].pk: 5433}
+        fee = 100  # PayPal's most
+        [transfer] = client(stripe_fake).v1.transfers.list({"destination": account}).data
+        assert transfer.amount == 5433
         assert {code: reading.balance(code) - before[code] for code in before} == {
             postings.STRIPE: 21776 - 5433,
-            postings.PAYPAL: -9810,
+            postings.PAYPAL: -9810 - fee,
             postings.PLATFORM_FEE: -(21776 - 9810 - 5433),
         }
         for statement in Statement.objects.filter(provider__in=providers):
