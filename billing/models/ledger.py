@@ -77,6 +77,11 @@ class LedgerTransaction(models.Model):
     def __str__(self) -> str:
         return self.idempotency_key
 
+    @property
+    def source_label(self) -> str:
+        """What kind of thing it is about, in words."""
+        return self.source_type.replace("_", " ").capitalize()
+
 
 class LedgerPosting(models.Model):
     """One side of a booking, in minor units, debit positive. Numbers grow in the order in which rows are written."""

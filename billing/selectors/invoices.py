@@ -11,7 +11,17 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from billing.core.composing import Line
-from billing.models import BillingProfile, CreditNote, Document, Invoice, InvoiceLine, InvoiceState, LineKind
+from billing.core.wording import words
+from billing.models import (
+    BillingProfile,
+    CreditNote,
+    Document,
+    Invoice,
+    InvoiceLine,
+    InvoiceState,
+    LineKind,
+    PriceVersion,
+)
 from calls.selectors.billed import BilledLine
 from core.errors import NotFoundError
 from core.money import Money
@@ -75,6 +85,12 @@ def sections(lines: Iterable[InvoiceLine] | Iterable[Line], currency: str) -> li
         own = list(group)
         found.append(Section(name, own, Money(sum(line.minor for line in own), currency)))
     return found
+
+
+def price_in_words(line: InvoiceLine) -> str:
+    """What the calls of a line cost, as pages say it; empty for a line that has no price."""
+    price = PriceVersion.objects.filter(pk=line.price_version_id).first() if line.price_version_id else None
+    return words(price.terms, price.currency) if price is not None else ""
 
 
 def billed(line: InvoiceLine, period_id: int | None) -> BilledLine | None:

@@ -24,6 +24,7 @@ from billing.selectors import payouts as batches
 from billing.services import connecting, payouts, provider_accounts, unbilled
 from billing.web import ledger
 from catalog.models import Provider
+from core import clock
 from core.errors import MarketplaceError
 from core.money import Money
 from tenants.choices import Right
@@ -136,6 +137,7 @@ def account(request: OrganisationRequest, org: str) -> HttpResponse:
     manages = request.membership.can(Right.MANAGE_BILLING)
     context = {
         "account": found,
+        "rests": found.rests_until is not None and found.rests_until > clock.now(),
         "payee": payee,
         "method": method,
         "manages": manages,

@@ -70,6 +70,7 @@ def line_calls(request: OrganisationRequest, org: str, invoice_id: UUID, line_id
     context: dict[str, Any] = {
         "invoice": invoice,
         "line": line,
+        "price": selectors.price_in_words(line),
         "calls": calls[:PAGE_SIZE],
         "older": f"?before={calls[PAGE_SIZE - 1].pk}" if len(calls) > PAGE_SIZE else "",
         "is_first": "before" not in request.GET,
