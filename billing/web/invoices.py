@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from audit import services as audit
+from billing.core.rating import plain
 from billing.models import CreditNote, Document, Invoice
 from billing.selectors import invoices as selectors
 from billing.selectors import owing
@@ -71,7 +73,7 @@ def line_calls(request: OrganisationRequest, org: str, invoice_id: UUID, line_id
         "invoice": invoice,
         "line": line,
         "price": selectors.price_in_words(line),
-        "calls": calls[:PAGE_SIZE],
+        "calls": [(call, plain(call.quoted_price or Decimal(0))) for call in calls[:PAGE_SIZE]],
         "older": f"?before={calls[PAGE_SIZE - 1].pk}" if len(calls) > PAGE_SIZE else "",
         "is_first": "before" not in request.GET,
         "summed": summed,
