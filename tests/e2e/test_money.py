@@ -137,7 +137,7 @@ def people(stack, chromium):
         contexts[name] = chromium.new_context(
             base_url=stack.url, viewport={"width": 1280, "height": 800}, reduced_motion="reduce"
         )
-        contexts[name].set_default_timeout(15_000)
+        contexts[name].set_default_timeout(30_000)
         page = contexts[name].new_page()
         if "marketplace" in address:
             become_operator(page, stack, address)
