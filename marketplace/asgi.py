@@ -16,13 +16,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 
 from django.core.asgi import get_asgi_application  # noqa: E402
 
-django_application = get_asgi_application()
+unbounded = get_asgi_application()
 
 from django.conf import settings  # noqa: E402 - after the setup above
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 
 from gateway.app import Gateway  # noqa: E402
 from gateway.services.entries import ModelLoader  # noqa: E402
+from marketplace.bodies import Bounded  # noqa: E402
 from marketplace.gateway_config import build_config, gateway_paths  # noqa: E402
 
 Scope = MutableMapping[str, Any]
@@ -30,6 +31,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Beside the bytes of a file, a form has some fields.
+_UPLOADS = {"/operations/import/": (settings.IMPORT_UPLOAD_MIB + 1) * 2**20}
+django_application = Bounded(unbounded, settings.WEB_REQUEST_BYTES_MAX, _UPLOADS)  # type: ignore[arg-type]
 
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 

@@ -273,6 +273,12 @@ GATEWAY_ALLOWED_ORIGINS = [
 GATEWAY_REQUEST_BYTES_MAX = env.integer(
     "MARKETPLACE_REQUEST_BYTES", "Largest request body.", default=1_048_576, minimum=1024
 )
+WEB_REQUEST_BYTES_MAX = env.integer(
+    "MARKETPLACE_PAGE_BYTES",
+    "Largest request to the pages and their API; an import has a limit of its own.",
+    default=2_097_152,
+    minimum=1_048_576,
+)
 GATEWAY_RESPONSE_BYTES_MAX = env.integer(
     "MARKETPLACE_RESPONSE_BYTES", "Largest answer of a server.", default=10_485_760, minimum=1024
 )
