@@ -96,7 +96,7 @@ def hold(conditions: Conditions, request: Request, now: datetime) -> bool:
         return False
     if conditions.networks and not _is_within(request.address, conditions.networks):
         return False
-    return not conditions.hours or any(_is_in(hours, now) for hours in conditions.hours)
+    return not conditions.hours or any(is_in(hours, now) for hours in conditions.hours)
 
 
 def may_hold(conditions: Conditions, request: Request, now: datetime) -> bool:
@@ -105,7 +105,7 @@ def may_hold(conditions: Conditions, request: Request, now: datetime) -> bool:
         return False
     if conditions.networks and request.address and not _is_within(request.address, conditions.networks):
         return False
-    return not conditions.hours or any(_is_in(hours, now) for hours in conditions.hours)
+    return not conditions.hours or any(is_in(hours, now) for hours in conditions.hours)
 
 
 def fits(conditions: Conditions, request: Request) -> bool:
@@ -163,7 +163,8 @@ def _is_within(address: str, ranges: frozenset[str]) -> bool:
     return bool(address) and addresses.is_within(addresses.origin(address, "", 0), ranges)
 
 
-def _is_in(hours: Hours, now: datetime) -> bool:
+def is_in(hours: Hours, now: datetime) -> bool:
+    """Whether the moment is in the hours, by the clock of their zone."""
     local = now.astimezone(zone(hours.zone))
     minute, day = local.hour * 60 + local.minute, local.weekday()
     if hours.start < hours.end:

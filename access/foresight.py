@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from access import engine, selectors
+from access import engine, selectors, supposing
 from access.models import Grant
-from access.types import Decision, GrantRule, Principal, Reason, Request, ServerPolicy, SessionRule
+from access.types import Compat, Decision, GrantRule, Principal, Reason, Request, ServerPolicy, SessionRule
 from catalog.models import Server
 from core import clock
 from tenants.choices import Scope
@@ -59,6 +59,35 @@ def decided(
     return engine.decide(policy, rules, sessions, principal, request, clock.now())
 
 
+# What keeps a call out whatever its address and arguments are, before any grant is looked at.
+_BEFORE_GRANTS = frozenset(
+    {Reason.MISSING_IDENTITY, Reason.SERVER_NOT_IN_KEY, Reason.SERVER_NOT_READY, Reason.SCOPE_MISSING}
+)
+
+
+def hangs_on(
+    principal: Principal, tenant: Tenant, server: Server, request: Request, decision: Decision
+) -> tuple[str, ...]:
+    """What would have to be known of a call for its decision to be certain (`supposing.ADDRESS`, `ARGUMENTS`)."""
+    if decision.reason in _BEFORE_GRANTS:
+        return ()
+    rules = [rule for rule in selectors.compile_rules() if rule.server_id == server.pk]
+    return _hangs_on(policy_of(server, tenant), rules, principal, request)
+
+
+def _hangs_on(
+    policy: ServerPolicy, rules: Sequence[GrantRule], principal: Principal, request: Request
+) -> tuple[str, ...]:
+    team = policy.team if policy.compat is Compat.MCP_RUNTIME else ""
+    unknown = supposing.questions(rules, principal, request, team)
+    verdicts = set()
+    for case in supposing.cases(unknown):
+        settled, asked = supposing.settle(rules, request, case)
+        verdicts.add(decided(policy, settled, (), principal, asked).allowed)
+    is_certain = len(verdicts) == 1 and len(unknown) <= supposing.QUESTIONS_MAX
+    return () if is_certain else tuple(sorted({question.kind for question in unknown}))
+
+
 # ------------------------------------------------------------------------------------------------------- who, and what
 
 EACH_MAX = 500
@@ -87,6 +116,7 @@ class Reach:
     caller: Caller
     decision: Decision
     grant: Grant | None = None
+    hangs_on: tuple[str, ...] = ()  # what is not known of the call, where the decision depends on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +127,7 @@ class Reached:
     tool: str
     decision: Decision
     grant: Grant | None = None
+    hangs_on: tuple[str, ...] = ()
 
 
 def callers(tenant: Tenant) -> list[Caller]:
@@ -133,17 +164,18 @@ def who_can(tenant: Tenant, server: Server, tool: str) -> list[Reach]:
     """Each caller with what would be decided for a call of the tool at this moment, those who may first."""
     rules = [rule for rule in selectors.compile_rules() if rule.server_id == server.pk]
     policy = policy_of(server, tenant)
-    found = []
+    found: list[tuple[Caller, Decision, tuple[str, ...]]] = []
     for caller in callers(tenant):
         if caller.key is not None and caller.key.server_ids and server.pk not in caller.key.server_ids:
             reason = Reason.SERVER_NOT_IN_KEY
-            decision = Decision(False, reason, "The key is limited to other servers.")
+            found.append((caller, Decision(False, reason, "The key is limited to other servers."), ()))
         else:
-            decision = decided(policy, rules, (), caller.principal, caller.asking(tool))
-        found.append((caller, decision))
-    grants = _grants(decision for _, decision in found)
-    reaches = [Reach(caller, decision, grants.get(decision.grant_id)) for caller, decision in found]
-    return sorted(reaches, key=lambda reach: not reach.decision.allowed)
+            asked = caller.asking(tool)
+            decision = decided(policy, rules, (), caller.principal, asked)
+            found.append((caller, decision, _hangs_on(policy, rules, caller.principal, asked)))
+    grants = _grants(decision for _, decision, _ in found)
+    reaches = [Reach(caller, decision, grants.get(decision.grant_id), open_) for caller, decision, open_ in found]
+    return sorted(reaches, key=lambda reach: (not reach.decision.allowed or bool(reach.hangs_on), not reach.hangs_on))
 
 
 def what_can(tenant: Tenant, caller: Caller, servers: QuerySet[Server]) -> list[Reached]:
@@ -154,18 +186,20 @@ def what_can(tenant: Tenant, caller: Caller, servers: QuerySet[Server]) -> list[
     if caller.key is not None and caller.key.server_ids:
         rows = rows.filter(pk__in=caller.key.server_ids)
     found = list(_each_tool(tenant, caller, rules, rows.prefetch_related("current_version__tools").order_by("name")))
-    grants = _grants(decision for _, _, decision in found)
-    return [Reached(server, tool, decision, grants.get(decision.grant_id)) for server, tool, decision in found]
+    grants = _grants(each.decision for each in found)
+    return [replace(each, grant=grants.get(each.decision.grant_id)) for each in found]
 
 
 def _each_tool(
     tenant: Tenant, caller: Caller, rules: Sequence[GrantRule], servers: QuerySet[Server]
-) -> Iterator[tuple[Server, str, Decision]]:
+) -> Iterator[Reached]:
     for server in servers[:SERVERS_MAX]:
         policy = policy_of(server, tenant)
         mine = [rule for rule in rules if rule.server_id == server.pk]
         for tool in policy.tools:
-            yield server, tool, decided(policy, mine, (), caller.principal, caller.asking(tool))
+            asked = caller.asking(tool)
+            decision = decided(policy, mine, (), caller.principal, asked)
+            yield Reached(server, tool, decision, hangs_on=_hangs_on(policy, mine, caller.principal, asked))
 
 
 def _grants(decisions: Iterable[Decision]) -> dict[UUID | None, Grant]:

@@ -3,7 +3,8 @@
 A change is JSON: `{"kind": "grant", "server", "subject": {user, agent, team, key, everyone}, "max_trust", "side_effects",
 "tools"}`,
 `{"kind": "revoke", "grant"}`, `{"kind": "policy", "server", "mode", "default_decision", "required_trust", "session_required"}`,
-`{"kind": "tool", "server", "tool", "required_trust", "side_effect"}`, or `{"kind": "files", "text"}`, which the filing does.
+`{"kind": "tool", "server", "tool", "required_trust", "side_effect", "needs_approval"}`, or `{"kind": "files", "text"}`, which the
+filing does.
 """
 
 from __future__ import annotations
@@ -96,9 +97,13 @@ def _check_tool(change: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidError("Name the tool.", field="tool")
     trust = _word(change, "required_trust", _TRUSTS, "")
     effect = _word(change, "side_effect", tuple(SideEffect), "")
-    if not trust and not effect:
+    approval = change.get("needs_approval")
+    if approval not in (None, True, False):
+        raise InvalidError("needs_approval is true or false.", field="needs_approval")
+    if not trust and not effect and approval is None:
         raise InvalidError("Say what would change of the tool.", field="required_trust")
-    return {"server": _uuid(change, "server"), "tool": tool, "required_trust": trust, "side_effect": effect}
+    wanted = {"server": _uuid(change, "server"), "tool": tool, "required_trust": trust, "side_effect": effect}
+    return wanted if approval is None else wanted | {"needs_approval": approval}
 
 
 def _check_files(change: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,8 +168,9 @@ def _apply_tool(ground: Ground, change: Mapping[str, Any]) -> Ground:
             return policy
         trust = Trust.parse(change["required_trust"]) if change["required_trust"] else tool.required_trust
         effect = SideEffect(change["side_effect"]) if change["side_effect"] else tool.side_effect
-        tools = {**policy.tools, tool.name: replace(tool, required_trust=trust, side_effect=effect)}
-        return replace(policy, tools=tools)
+        approval = change.get("needs_approval", tool.needs_approval)
+        changed = replace(tool, required_trust=trust, side_effect=effect, needs_approval=approval)
+        return replace(policy, tools={**policy.tools, tool.name: changed})
 
     return _with_policy(ground, change, changed)
 

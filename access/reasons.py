@@ -5,10 +5,11 @@ The engine's own message names the caller's case at the moment of the call; thes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from access import engine
+from access import engine, supposing
 from access.types import Reason
 
 
@@ -217,6 +218,15 @@ def words_for(reason: str, *, tool: str = "", effect: str = "", required: str = 
         "effective": effective or "less",
     }
     return Words(words.short, words.why.format(**facts), words.next_step.format(**facts), words.remedy)
+
+
+_UNKNOWN = {supposing.ADDRESS: "where the call comes from", supposing.ARGUMENTS: "its arguments"}
+
+
+def words_for_unknown(kinds: Iterable[str]) -> str:
+    """On what a decision hangs that nobody knows yet: “depends on where the call comes from and on its arguments”."""
+    told = [f"on {_UNKNOWN[kind]}" for kind in kinds if kind in _UNKNOWN]
+    return f"depends {' and '.join(told)}" if told else ""
 
 
 def trace_rows(reason: str, why: str, method: str = "tools/call") -> list[dict[str, Any]]:

@@ -19,6 +19,15 @@ class DecisionOut(serializers.Serializer[Any]):
     trust_effective = serializers.CharField(allow_blank=True)
 
 
+class HangsOut(DecisionOut):
+    """Where address or arguments decide, the decision is the one for a call of which they are not known."""
+
+    hangs_on = serializers.ListField(
+        child=serializers.ChoiceField(["address", "arguments"]),
+        help_text="What is not known of the call and decides it; empty when the decision is certain.",
+    )
+
+
 class StepOut(serializers.Serializer[Any]):
     check = serializers.CharField()
     outcome = serializers.ChoiceField(["passed", "failed", "skipped"])
@@ -31,19 +40,19 @@ class ShareOut(serializers.Serializer[Any]):
     asks = serializers.CharField(allow_blank=True, help_text="Trust that its rule asks for beyond the tool's own.")
 
 
-class WouldOut(DecisionOut):
+class WouldOut(HangsOut):
     why = serializers.CharField()
     next_step = serializers.CharField(allow_blank=True)
     steps = StepOut(many=True)
     shares = ShareOut(many=True, help_text="Where several grants count together: what each of them adds.")
 
 
-class ReachOut(DecisionOut):
+class ReachOut(HangsOut):
     who = serializers.CharField(help_text="user:<id>, key:<id>, team:<id> or agent:<name>")
     name = serializers.CharField()
 
 
-class ReachedOut(DecisionOut):
+class ReachedOut(HangsOut):
     server = serializers.CharField()
     tool = serializers.CharField()
 

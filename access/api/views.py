@@ -93,6 +93,8 @@ class ExplainAPI(_Asking):
             decision = selectors.explain_call(caller.key, server, "tools/call", tool)
         else:
             decision = foresight.would(caller.principal, self.tenant, server, "tools/call", tool)
+        asked = caller.asking(tool)
+        open_questions = foresight.hangs_on(caller.principal, self.tenant, server, asked, decision)
         words = words_for(
             decision.reason,
             tool=tool,
@@ -108,6 +110,7 @@ class ExplainAPI(_Asking):
                 "next_step": words.next_step,
                 "steps": steps,
                 "shares": [asdict(share) for share in decision.shares],
+                "hangs_on": list(open_questions),
             }
         )
 
@@ -126,6 +129,7 @@ class WhoCanAPI(_Asking):
             [
                 {"who": f"{reach.caller.kind}:{reach.caller.id}", "name": reach.caller.label}
                 | decision_out(reach.decision)
+                | {"hangs_on": list(reach.hangs_on)}
                 for reach in found
             ]
         )
@@ -142,7 +146,12 @@ class WhatCanAPI(_Asking):
         """Every tool that a caller has to do with."""
         found = foresight.what_can(self.tenant, self.caller(), selectors.callable_servers(self.viewer))
         return Response(
-            [{"server": each.server.slug, "tool": each.tool} | decision_out(each.decision) for each in found]
+            [
+                {"server": each.server.slug, "tool": each.tool}
+                | decision_out(each.decision)
+                | {"hangs_on": list(each.hangs_on)}
+                for each in found
+            ]
         )
 
 

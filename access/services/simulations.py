@@ -1,46 +1,40 @@
 """Replaying real calls against a change that nobody has made. Runs inside the organisation's schema.
 
 Both sides are judged by the rules of this moment, once as they are and once changed, so that what differs comes from the change
-alone. Calls are read by their ways (`calls.ways`). Their arguments and addresses are not kept: conditions on those are judged as
-for a call of which they are not known, on both sides alike.
+alone; hours are those of the call. Calls are read by their ways (`calls.ways`) and judged by `access.services.replaying`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
-from access import proposals, selectors
+from access import proposals, selectors, supposing
 from access.filing import apply as filing
 from access.filing import plan as planning
-from access.foresight import decided, policy_of
+from access.foresight import policy_of
 from access.formats import files
 from access.models.simulation import Simulation, SimulationState
 from access.proposals import Ground
-from access.types import Decision, Principal, Reason, Request, SessionRule
-from calls.ways import CalledWay, ways_since
+from access.services.replaying import Judge, Tally
+from calls.ways import WAYS_MAX, ways_since
 from catalog.models import Server
 from catalog.selectors.listing import visible_to
 from catalog.types import Viewer
 from core import clock
 from core.errors import InvalidError, MarketplaceError, NotFoundError
 from core.jobs import enqueue
-from tenants.models import APIKey, Tenant, User
+from tenants.models import Tenant, User
 
 DAYS = (1, 7, 30, 90)
 CALLS_MAX = 500_000
-_ROWS_MAX = 100
-_SAMPLES_MAX = 60
 _KEPT = 50
 _KEPT_FOR = timedelta(days=30)
 _TOLD_EVERY = 2_000
-_OF_SESSIONS = frozenset({Reason.SESSION_NOT_FOUND, Reason.SESSION_REVOKED, Reason.SESSION_EXPIRED})
 
 
 def begin(*, tenant: Tenant, viewer: Viewer, actor: User | None, title: str, change: Any, days: int) -> Simulation:
@@ -149,18 +143,6 @@ def changed_ground(
 # --------------------------------------------------------------------------------------------------------------- the replay
 
 
-@dataclass(slots=True)
-class _Tally:
-    calls: int = 0
-    gone: int = 0
-    gains: int = 0
-    losses: int = 0
-    tools: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
-    callers: dict[str, Counter[str]] = field(default_factory=dict)
-    days: dict[str, Counter[str]] = field(default_factory=dict)
-    samples: list[dict[str, Any]] = field(default_factory=list)
-
-
 def _replay(tenant: Tenant, row: Simulation) -> dict[str, Any]:
     since = clock.now() - timedelta(days=row.days)
     ways = ways_since(since, calls_max=CALLS_MAX)
@@ -173,133 +155,15 @@ def _replay(tenant: Tenant, row: Simulation) -> dict[str, Any]:
 
     before = ground_of(tenant, servers())
     after = changed_ground(tenant, before, row.change, servers)
-    judge = _Judge(tenant, before, after)
-    tally = _Tally()
+    rules = (*before.grants, *after.grants)
+    if minutes := supposing.minutes_between(rules):
+        hourly = {rule.server_id for rule in rules if rule.conditions is not None and rule.conditions.hours}
+        ways = ways_since(since, calls_max=CALLS_MAX, by_the_hour=hourly, minutes=minutes)
+    judge = Judge(tenant, before, after)
+    tally = Tally()
     for number, way in enumerate(ways):
-        _count(tally, way, judge)
+        tally.count(way, judge.judge(way), judge.caller(way))
         if number and number % _TOLD_EVERY == 0:
             Simulation.objects.filter(pk=row.pk).update(percent=round(100 * number / len(ways)))
-    return _result(tally, row)
-
-
-class _Judge:
-    """Decisions of both sides, each asked for once."""
-
-    def __init__(self, tenant: Tenant, before: Ground, after: Ground) -> None:
-        self._keys = {key.pk: key for key in APIKey.objects.filter(tenant=tenant)}
-        self._grounds = [(ground, _by_server(ground.grants), _by_server(ground.sessions)) for ground in (before, after)]
-        self._sessions = {rule.session_id: rule for rule in (*before.sessions, *after.sessions)}
-        self._known: dict[tuple[Any, ...], tuple[Decision, Decision] | None] = {}
-
-    def judge(self, way: CalledWay) -> tuple[Decision, Decision] | None:
-        """Before and after; None when the caller or the server is gone, so that nothing can change for it."""
-        key = (way.api_key_id, way.user_id, way.agent, way.server_id, way.method, way.tool, self._session(way))
-        if key not in self._known:
-            self._known[key] = self._decide(way)
-        return self._known[key]
-
-    def caller(self, way: CalledWay) -> str:
-        key = self._keys.get(way.api_key_id) if way.api_key_id else None
-        return (key.name if key else way.agent or "an application")[:100]
-
-    def _decide(self, way: CalledWay) -> tuple[Decision, Decision] | None:
-        key = self._keys.get(way.api_key_id) if way.api_key_id else None
-        if key is not None and key.state != "active":
-            return None
-        principal = Principal(
-            key_id=str(way.api_key_id or ""),
-            user_id=str(way.user_id or ""),
-            agent=way.agent,
-            team_ids=frozenset({str(key.team_id)}) if key and key.team_id else frozenset(),
-        )
-        found = []
-        for ground, grants, sessions in self._grounds:
-            policy = ground.policies.get(way.server_id)
-            if policy is None:
-                return None
-            session = self._session(way)
-            asked = Request(
-                way.method,
-                way.tool,
-                session=session.name if session else "",
-                environment=key.environment if key else "",
-            )
-            known = [session] if session else sessions.get(way.server_id, ())
-            found.append(decided(policy, grants.get(way.server_id, ()), known, principal, asked))
-        return found[0], found[1]
-
-    def _session(self, way: CalledWay) -> SessionRule | None:
-        """The session of the call as it was then: that it has ended since says nothing of the change."""
-        rule = self._sessions.get(way.agent_session_id) if way.agent_session_id else None
-        if rule is None or way.reason in _OF_SESSIONS:
-            return rule
-        return replace(rule, issued_at=None, last_used_at=None, expires_at=None, revoked_at=None)
-
-
-def _by_server(rules: Iterable[Any]) -> dict[UUID, list[Any]]:
-    found: dict[UUID, list[Any]] = {}
-    for rule in rules:
-        found.setdefault(rule.server_id, []).append(rule)
-    return found
-
-
-def _count(tally: _Tally, way: CalledWay, judge: _Judge) -> None:
-    tally.calls += way.calls
-    found = judge.judge(way)
-    if found is None:
-        tally.gone += way.calls
-        return
-    before, after = found
-    if before.allowed == after.allowed:
-        return
-    word = "gains" if after.allowed else "losses"
-    tally.gains += way.calls if after.allowed else 0
-    tally.losses += 0 if after.allowed else way.calls
-    caller = judge.caller(way)
-    for count in (
-        tally.tools.setdefault((way.server_name, way.tool or way.method), Counter()),
-        tally.callers.setdefault(caller, Counter()),
-        tally.days.setdefault(str(way.day), Counter()),
-    ):
-        count[word] += way.calls
-    if len(tally.samples) < _SAMPLES_MAX:
-        tally.samples.append(
-            {
-                "call_id": str(way.example),
-                "server": way.server_name,
-                "tool": way.tool or way.method,
-                "caller": caller,
-                "agent": way.agent,
-                "calls": way.calls,
-                "recorded": way.reason,
-                "before": str(before.reason),
-                "after": str(after.reason),
-                "gains": after.allowed,
-            }
-        )
-
-
-def _result(tally: _Tally, row: Simulation) -> dict[str, Any]:
-    def top(table: dict[Any, Counter[str]], names: tuple[str, ...]) -> list[dict[str, Any]]:
-        found = sorted(table.items(), key=lambda item: -item[1].total())[:_ROWS_MAX]
-        return [
-            dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
-            | {"gains": count["gains"], "losses": count["losses"]}
-            for key, count in found
-        ]
-
-    first = clock.now().date() - timedelta(days=row.days)
-    days = [str(first + timedelta(days=number)) for number in range(row.days + 1)]
-    return {
-        "calls": tally.calls,
-        "is_cut": tally.calls >= CALLS_MAX,
-        "gone": tally.gone,
-        "gains": tally.gains,
-        "losses": tally.losses,
-        "tools": top(tally.tools, ("server", "tool")),
-        "callers": top(tally.callers, ("caller",)),
-        "days": [
-            [day, tally.days.get(day, Counter())["gains"], tally.days.get(day, Counter())["losses"]] for day in days
-        ],
-        "samples": tally.samples,
-    }
+    is_cut = tally.calls >= CALLS_MAX or len(ways) >= WAYS_MAX
+    return tally.result(row.days) | {"is_cut": is_cut}

@@ -9,9 +9,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from access import selectors
-from access.reasons import trace_rows, words_for
-from access.types import Decision
+from access import foresight, selectors
+from access.reasons import trace_rows, words_for, words_for_unknown
+from access.types import Decision, Request
 from access.web.explaining import ways_to_ask
 from access.web.grants import tabs
 from access.web.viewing import ask_url, grant_url, viewer_of
@@ -19,6 +19,7 @@ from catalog.selectors.listing import find_server
 from tenants.choices import Right
 from tenants.models import APIKey
 from tenants.requests import OrganisationRequest
+from tenants.selectors.keys import members_who_act
 from tenants.services.rights import who_can
 
 _SERVERS_SHOWN = 500
@@ -50,6 +51,10 @@ def explain(request: OrganisationRequest, org: str) -> HttpResponse:
     if key and server:
         decision = selectors.explain_call(key, server, "tools/call" if tool else LIST_TOOLS, tool)
         context |= _explained(request, decision, tool)
+        principal = foresight.principal_of(key, members_who_act(request.organisation))
+        call = Request("tools/call" if tool else LIST_TOOLS, tool, environment=key.environment)
+        unknown = foresight.hangs_on(principal, request.organisation, server, call, decision)
+        context["hangs_on"] = words_for_unknown(unknown)
         context["ask_url"] = ask_url(org, server.slug, key=key.pk, tool=tool, decision=decision)
         context["grant_url"] = grant_url(org, server.slug, key=key.pk, tool=tool, decision=decision)
     return render(request, "access/explain.html", context)

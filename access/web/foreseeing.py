@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from access import foresight, selectors
-from access.reasons import words_for
+from access.reasons import words_for, words_for_unknown
 from access.services import simulations
-from access.types import SideEffect, Trust
+from access.types import APPROVAL, SideEffect, Trust
 from access.web.explaining import ways_to_ask
 from access.web.grants import tabs
 from access.web.subjects import chosen_subject, subject_choices
@@ -30,7 +30,9 @@ from tenants.services.rights import require
 _SERVERS_SHOWN = 500
 _ROWS_SHOWN = 1_000
 _GRANTS_SHOWN = 300
+_UNJUDGED_SHOWN = 20
 _FILE_BYTES_MAX = 256 * 1024
+_ANSWERS = {"yes": True, "no": False}
 
 
 @require_safe
@@ -48,8 +50,9 @@ def who_can(request: OrganisationRequest, org: str) -> HttpResponse:
         "servers": servers,
         "tools": tools,
         "chosen": {"server": server, "tool": tool},
-        "reaches": [(reach, words_for(reach.decision.reason, tool=tool).short) for reach in reaches[:_ROWS_SHOWN]],
-        "allowed": sum(reach.decision.allowed for reach in reaches),
+        "reaches": [(reach, _words(reach, tool)) for reach in reaches[:_ROWS_SHOWN]],
+        "allowed": sum(reach.decision.allowed and not reach.hangs_on for reach in reaches),
+        "open": sum(bool(reach.hangs_on) for reach in reaches),
     }
     return render(request, "access/who.html", context)
 
@@ -63,15 +66,16 @@ def what_can(request: OrganisationRequest, org: str) -> HttpResponse:
     rows = selectors.callable_servers(viewer_of(request))
     found = foresight.what_can(request.organisation, caller, rows) if caller else []
     only = request.GET.get("only", "")
-    shown = [each for each in found if only != "allowed" or each.decision.allowed]
+    shown = [each for each in found if only != "allowed" or each.decision.allowed or each.hangs_on]
     context = {
         "tabs": tabs(request, org, "explain"),
         "ways": ways_to_ask(request, "can"),
         "callers": callers,
         "chosen": caller,
         "only": only,
-        "rows": [(each, words_for(each.decision.reason, tool=each.tool).short) for each in shown[:_ROWS_SHOWN]],
-        "allowed": sum(each.decision.allowed for each in found),
+        "rows": [(each, _words(each, each.tool)) for each in shown[:_ROWS_SHOWN]],
+        "allowed": sum(each.decision.allowed and not each.hangs_on for each in found),
+        "open": sum(bool(each.hangs_on) for each in found),
         "all": len(found),
     }
     return render(request, "access/can.html", context)
@@ -124,14 +128,23 @@ def simulation(request: OrganisationRequest, org: str, simulation_id: UUID) -> H
     _require(request)
     row = simulations.find(simulation_id)
     result = row.result
+    unknown: dict[str, int] = result.get("unknown_for", {})
     context = {
         "tabs": tabs(request, org, "explain"),
         "ways": ways_to_ask(request, "simulate"),
         "row": row,
         "result": result,
-        "chart": [(day[5:], [gains, losses]) for day, gains, losses in result.get("days", [])],
-        "chart_names": ["would gain", "would lose"],
+        "chart": [(day[5:], sums) for day, *sums in result.get("days", [])],
+        "chart_names": ["would gain", "would lose", "would wait"][: len(next(iter(result.get("days", [])), [0])) - 1],
+        "unknown": [(words_for_unknown(kinds.split("_and_")), calls) for kinds, calls in unknown.items()],
+        "unjudged": [
+            each | {"words": words_for_unknown(each["hangs_on"])}
+            for each in result.get("unjudged", [])[:_UNJUDGED_SHOWN]
+        ],
         "samples": [_sample(each) for each in result.get("samples", [])],
+        "nothing_text": "Every other call of these days would be decided as it is."
+        if unknown
+        else "Every call of these days would be decided as it is.",
         "again_url": f"{reverse('org:access-simulate', args=[org])}?{urlencode({'kind': row.change.get('kind', '')})}",
     }
     return render(request, "access/simulation.html", context)
@@ -141,6 +154,16 @@ def _require(request: OrganisationRequest) -> None:
     """Who manages access, and who audits it."""
     if not request.membership.can(Right.VIEW_AUDIT):
         require(request.membership, Right.MANAGE_ACCESS)
+
+
+def _words(found: foresight.Reach | foresight.Reached, tool: str) -> str:
+    """Why it is so, or on what it depends."""
+    if found.hangs_on:
+        return words_for_unknown(found.hangs_on)
+    decision = found.decision
+    if decision.allowed and APPROVAL in decision.obligations:
+        return "when a person approves the call"
+    return "" if decision.allowed else words_for(decision.reason, tool=tool).short
 
 
 def _sample(each: dict[str, Any]) -> dict[str, Any]:
@@ -203,9 +226,10 @@ def _proposed_policy(request: OrganisationRequest, server: Server) -> tuple[str,
             "server": str(server.pk),
             "tool": tool,
             "required_trust": request.POST.get("trust", ""),
+            "needs_approval": _ANSWERS.get(request.POST.get("needs_approval", "")),
         }
-        return f"{tool} of {server.name} needs {request.POST.get('trust') or 'another'} trust", change
-    session = {"yes": True, "no": False}.get(request.POST.get("session_required", ""))
+        return _title_of_tool(change, server), change
+    session = _ANSWERS.get(request.POST.get("session_required", ""))
     change = {
         "kind": "policy",
         "server": str(server.pk),
@@ -215,6 +239,13 @@ def _proposed_policy(request: OrganisationRequest, server: Server) -> tuple[str,
         "session_required": session,
     }
     return f"Another policy of {server.name}", change
+
+
+def _title_of_tool(change: dict[str, Any], server: Server) -> str:
+    told = [f"needs {change['required_trust']} trust"] if change["required_trust"] else []
+    if change["needs_approval"] is not None:
+        told.append("needs a person for each call" if change["needs_approval"] else "needs no person")
+    return f"{change['tool']} of {server.name} {' and '.join(told) or 'changes'}"
 
 
 def _file_text(request: OrganisationRequest) -> str:

@@ -153,8 +153,9 @@ class TestSimulating:
         row = simulated(cast, change)
 
         assert (row.state, row.result["calls"], row.result["gains"], row.result["losses"]) == ("done", 5, 3, 0)
-        assert row.result["tools"] == [{"server": "payments", "tool": "refund_invoice", "gains": 3, "losses": 0}]
-        assert row.result["callers"] == [{"caller": "Invoices", "gains": 3, "losses": 0}]
+        sums = {"gains": 3, "losses": 0, "waits": 0}
+        assert row.result["tools"] == [{"server": "payments", "tool": "refund_invoice", **sums}]
+        assert row.result["callers"] == [{"caller": "Invoices", **sums}]
         [sample] = row.result["samples"]
         assert (sample["before"], sample["after"], sample["calls"]) == ("side_effect_not_allowed", "allowed", 3)
 
@@ -313,6 +314,107 @@ class TestSimulating:
         assert bob.get(f"{PLACE}simulate/").status_code == 200
 
 
+class TestWhatIsNotKept:
+    """Hours and approvals are on record; addresses and arguments are not, and what hangs on them is unknown."""
+
+    NOON = clock.now().replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
+
+    def given(self, cast, **terms):
+        with tenant_scope(cast.acme):
+            for each in grants.Grant.objects.filter(revoked_at=None):
+                grants.revoke(tenant=cast.acme, grant_id=each.pk, actor=None)
+            with clock.frozen(self.NOON - timedelta(days=3)):
+                return grants.give(
+                    tenant=cast.acme, server=cast.payments, subject=Subject.of("agent", "clerk"), actor=None, **terms
+                )
+
+    def called(self, cast, issued, *, allowed, reason, moment=None, **more):
+        return make_call(
+            cast.acme,
+            call_id=uuid7(),
+            occurred_at=moment or self.NOON,
+            api_key_id=issued.key.pk,
+            user_id=cast.alice.pk,
+            agent="clerk",
+            server_id=cast.payments.pk,
+            server_name="payments",
+            tool="list_invoices",
+            allowed=allowed,
+            reason=reason,
+            **more,
+        )
+
+    def needs(self, cast, **what):
+        return {"kind": "tool", "server": str(cast.payments.pk), "tool": "list_invoices", **what}
+
+    def test_hours_are_held_against_the_hour_of_each_call(self, cast, issued):
+        row = self.given(cast, conditions={"hours": [{"from": "11:00", "to": "13:00"}]})
+        self.called(cast, issued, allowed=True, reason="allowed", grant_id=row.pk)
+        late = self.NOON.replace(hour=20)
+        self.called(cast, issued, allowed=False, reason="condition_not_met", moment=late, outcome="denied")
+        result = simulated(cast, self.needs(cast, required_trust="high")).result
+
+        assert (result["calls"], result["losses"], result["unknown"]) == (2, 1, 0)
+
+    def test_the_record_says_that_the_conditions_fitted(self, cast, issued):
+        row = self.given(cast, conditions={"networks": ["203.0.113.0/24"]})
+        self.called(cast, issued, allowed=True, reason="allowed", grant_id=row.pk)
+        result = simulated(cast, self.needs(cast, required_trust="high")).result
+
+        assert (result["losses"], result["unknown"]) == (1, 0)
+
+    def test_without_a_record_of_it_the_address_is_unknown(self, cast, issued):
+        self.given(cast, conditions={"networks": ["203.0.113.0/24"]})
+        self.called(cast, issued, allowed=True, reason="allowed", grant_id=uuid7())
+        result = simulated(cast, self.needs(cast, required_trust="high")).result
+
+        assert (result["losses"], result["unknown"], result["unknown_for"]) == (0, 1, {"address": 1})
+        assert result["unjudged"][0]["hangs_on"] == ["address"]
+
+    def test_a_condition_that_came_after_the_call_leaves_it_unknown(self, cast, issued):
+        row = self.given(cast, max_trust="low")
+        self.called(cast, issued, allowed=True, reason="allowed", grant_id=row.pk)
+        text = FILE.replace("mcpruntime.org/v1alpha1", "mcp-marketplace/v1").replace("MCPAccessGrant", "AccessGrant")
+        text += "  conditions: {networks: [203.0.113.0/24]}\n"
+        result = simulated(cast, {"kind": "files", "text": text, "prune": True}).result
+
+        assert (result.get("losses"), result.get("unknown_for")) == (0, {"address": 1})
+
+    def test_whose_calls_would_wait_for_a_person_is_said(self, cast, issued):
+        row = self.given(cast)
+        self.called(cast, issued, allowed=True, reason="allowed", grant_id=row.pk)
+        self.called(cast, issued, allowed=True, reason="allowed", grant_id=row.pk, approval_id=uuid7())
+        result = simulated(cast, self.needs(cast, needs_approval=True)).result
+
+        assert (result["waits"], result["losses"], result["gains"]) == (1, 0, 0)
+        assert result["samples"][0]["after"] == "approval_required"
+
+    def test_the_page_tells_which_calls_could_not_be_judged(self, alice, cast, issued):
+        self.given(cast, conditions={"arguments": {"list_invoices": {"required": ["month"]}}})
+        self.called(cast, issued, allowed=True, reason="allowed", grant_id=uuid7())
+        row = simulated(cast, self.needs(cast, required_trust="high"))
+        page = alice.get(f"{PLACE}simulate/{row.pk}/").content.decode()
+
+        assert "Cannot be judged" in page
+        assert "depends on its arguments" in page
+
+    def test_pages_about_calls_that_nobody_made_say_what_is_not_certain(self, alice, cast, issued, asking):  # noqa: F811
+        self.given(cast, conditions={"networks": ["203.0.113.0/24"]})
+        who = f"key:{issued.key.pk}"
+        pages = [
+            alice.get(f"{PLACE}who/?server=payments&tool=list_invoices"),
+            alice.get(f"{PLACE}can/?who={who}"),
+            alice.get(f"{PLACE}?key={issued.key.pk}&server=payments&tool=list_invoices"),
+        ]
+        would = asking(cast.acme, Scope.ADMIN)(
+            "/api/v1/access/explain/", server="payments", tool="list_invoices", who=who
+        ).json()
+
+        for page in pages:
+            assert "epends on where the call comes from" in page.content.decode()
+        assert (would["allowed"], would["hangs_on"]) == (False, ["address"])
+
+
 class TestApi:
     def test_programs_ask_the_same(self, cast, issued, asking):  # noqa: F811
         ask = asking(cast.acme, Scope.ADMIN)
@@ -328,6 +430,7 @@ class TestApi:
         assert [step["outcome"] for step in would["steps"]][-2:] == ["failed", "skipped"]
         assert can[who] is True
         assert tools == {"list_invoices": True, "refund_invoice": False}
+        assert would["hangs_on"] == []
 
     def test_a_simulation_by_the_api(self, cast, issued, history, asking, client):  # noqa: F811
         text = api_keys.issue(tenant=cast.acme, name="admin", scopes=["admin"], actor=None).text
