@@ -23,10 +23,13 @@ from tenants.services import revisions
 GATEWAY_OPENED, GATEWAY_CLOSED = "catalog:server:gateway_opened", "catalog:server:gateway_closed"
 
 
-def register(*, provider: Provider, listing: Listing, inventory: Inventory, actor: audit.Party) -> Server:
+def register(
+    *, provider: Provider, listing: Listing, inventory: Inventory, actor: audit.Party, makes_room: bool = True
+) -> Server:
     """List a server with what it was found to offer; it is submitted for approval.
 
-    Raises InvalidError for a bad field, ConflictError when the name is taken.
+    `makes_room` has an entry that is only listed give up the name. Raises InvalidError for a bad field, ConflictError when the
+    name is taken.
     """
     server = Server(
         owner_tenant=provider.tenant,
@@ -51,7 +54,8 @@ def register(*, provider: Provider, listing: Listing, inventory: Inventory, acto
         raise InvalidError(messages[0], code="catalog.listing_invalid", field=field) from error
     try:
         with transaction.atomic():
-            shelving.make_room(listing.slug, provider.tenant_id)
+            if makes_room:
+                shelving.make_room(listing.slug, provider.tenant_id)
             server.save()
             publish_version(server=server, inventory=inventory, declarations=listing.tools)
             audit.record("catalog:server:registered", actor=actor, target=party(server), data={"url": server.url})

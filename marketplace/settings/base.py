@@ -383,6 +383,11 @@ API_REQUESTS_PER_MINUTE = env.integer(
     "Requests per minute of each caller to APIs that need no key; 0 is no limit.",
     default=600,
 )
+PUBLISH_SERVERS_MAX = env.integer(
+    "MARKETPLACE_PUBLISH_SERVERS_MAX",
+    "Servers that an organisation can have published by itself at one time.",
+    default=5,
+)
 LIMIT_SPEND_PER_MONTH = env.integer(
     "MARKETPLACE_LIMIT_SPEND_PER_MONTH",
     "USD that an organisation may spend in a month before it sets a cap of its own; 0 is no limit.",

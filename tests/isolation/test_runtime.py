@@ -25,6 +25,7 @@ GRANT = {
     "name": "made", "serverRef": {"name": "{slug}"}, "subject": {"agentID": "bot"}, "allowedSideEffects": ["read"],
 }  # fmt: skip
 SESSION = {"name": "made", "serverRef": {"name": "{slug}"}, "subject": {"agentID": "bot"}, "consentedTrust": "low"}
+PUBLISHED = {"name": "made", "spec": {"image": "made"}}  # which says of no address
 ADAPTER = {"serverName": "{slug}", "agentID": "bot"}
 
 
@@ -44,6 +45,8 @@ TEAM = (401, 403, 403, 200, 404, 403, 200, 403)
 TABLE = (
     Line("get", "servers", READ),
     Line("get", "servers/{namespace}/{slug}", THING),
+    Line("post", "servers", (401, 403, 403, 400, 400, 403, 400, 403), PUBLISHED),
+    Line("delete", "servers/{namespace}/{slug}", CHANGE),
     Line("get", "tools", READ),
     Line("get", "namespaces", READ),
     Line("get", "namespaces/{namespace}", THING),

@@ -10,7 +10,7 @@ from django.db.models import Prefetch, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from access.api.runtime import shapes
+from access.api.runtime import publishing, shapes
 from access.api.runtime.base import SHARED, Caller, RuntimeAPI, body_of, is_name, text_of
 from catalog.choices import Status
 from catalog.models import Server
@@ -29,13 +29,25 @@ class Servers(RuntimeAPI):
         caller = Caller(request)
         found, paging = _page(request, _servers(caller, request.query_params.get("namespace", "")))
         listed = [shapes.server(row, caller, with_tools=False) for row in found]
-        return Response({"servers": listed, "page": paging})
+        return Response({"servers": listed, "page": paging, "publish_policy": publishing.policy_of(caller)})
+
+    def post(self, request: Request) -> Response:
+        """Publish a server that answers at `spec.gateway.upstreamURL`; it is read at once, and an operator approves it."""
+        caller = Caller(request)
+        return Response({"server": shapes.server(publishing.publish(caller, body_of(request)), caller)})
 
 
 class OneServer(RuntimeAPI):
     def get(self, request: Request, namespace: str, slug: str) -> Response:
         caller = Caller(request)
         return Response({"server": shapes.server(caller.server(slug, caller.namespace(namespace)), caller)})
+
+    def delete(self, request: Request, namespace: str, slug: str) -> Response:
+        """Out of the catalog; calls are refused within a second."""
+        caller = Caller(request)
+        place = caller.namespace(namespace)
+        row = publishing.withdraw(caller, caller.server(slug, place))
+        return Response({"success": True, "name": row.slug, "namespace": place})
 
 
 class Tools(RuntimeAPI):
