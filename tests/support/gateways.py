@@ -27,6 +27,7 @@ from uuid import UUID, uuid4
 import psycopg
 import uvicorn
 
+from access.approvals.types import CallAnswer, CallAsk
 from access.limits import LimitKind, LimitRule, Window, to_units
 from access.types import GrantRule, PolicyMode, ServerPolicy, SessionRule, SideEffect, ToolRule, Trust
 from calls.record import COLUMNS
@@ -53,6 +54,17 @@ SESSION_KEY = b"s" * 32
 VAULT_KEY = b"v" * 32
 
 
+@dataclass
+class MemoryApproval:
+    """What a person was asked, and what they said: waiting | approved | rejected | used."""
+
+    approval_id: UUID
+    ask: CallAsk
+    state: str = "waiting"
+    comment: str = ""
+    round: str = ""
+
+
 class MemoryLoader:
     """The loader port on dicts. `fail` makes every question raise, as an absent database would."""
 
@@ -68,6 +80,8 @@ class MemoryLoader:
         self.rows_at = ""  # the database whose rows say it instead; all of a tenant count
         self.told: list[tuple[str, int]] = []
         self.rejected: list[UUID] = []
+        self.approvals: dict[str, MemoryApproval] = {}  # by what they are bound to, the last one of each
+        self._claiming = threading.Lock()
         kid, private, public = signing.mint()
         self.signing_entry = SigningEntry(kid, private, {kid: public})
 
@@ -139,6 +153,34 @@ class MemoryLoader:
 
     def renew_credential(self, tenant_id: UUID, credential_id: UUID) -> None:
         self._ask("renew")
+
+    def claim_call(self, ask: CallAsk) -> CallAnswer:
+        """As `access.approvals.asking` has it: used once, asked for when nobody asked, refused when a person did so."""
+        self._ask("claim")
+        with self._claiming:
+            held = self.approvals.get(ask.binding())
+            if ask.round:
+                is_next = held is not None and held.state == "used" and held.round == ask.round
+                if held is None or not is_next:
+                    return CallAnswer("none")
+                held.round = ""
+                return CallAnswer("used", held.approval_id)
+            if held is None or held.state == "used":
+                held = self.approvals[ask.binding()] = MemoryApproval(uuid4(), ask)
+            elif held.state == "approved":
+                held.state = "used"
+                return CallAnswer("used", held.approval_id)
+            return CallAnswer(held.state, held.approval_id, "", held.comment)
+
+    def open_round(self, ask: CallAsk) -> None:
+        held = self.approvals.get(ask.binding())
+        if held is not None and held.state == "used":
+            held.round = ask.round
+
+    def call_state(self, ask: CallAsk) -> str:
+        self._ask("call state")
+        held = self.approvals.get(ask.binding())
+        return held.state if held is not None else ""
 
     def dump(self) -> str:
         return json.dumps(
