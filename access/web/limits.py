@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -66,6 +66,13 @@ class LimitRow:
     amount: Decimal
 
     @property
+    def origin(self) -> str:
+        """Whose it is, where the organisation did not set it itself."""
+        if self.limit is not None:
+            return ""
+        return "Part of your plan" if self.rule.limit_id.startswith("plan-") else "Default of the platform"
+
+    @property
     def text(self) -> str:
         if self.rule.kind is LimitKind.CAP:
             return f"{self.amount:.2f} {self.rule.currency} {_PER[self.rule.period]}"
@@ -91,10 +98,11 @@ def limit_rows(kinds: Collection[LimitKind] = tuple(LimitKind)) -> list[LimitRow
 
 
 @require_safe
-def limit_list(request: OrganisationRequest, org: str) -> HttpResponse:
+def limit_list(request: OrganisationRequest, org: str, beside: Iterable[LimitRule] = ()) -> HttpResponse:
+    """`beside` are limits that gateways hold calls against and that nobody sets here, such as those of a plan."""
     can_manage = request.membership.can(Right.MANAGE_ACCESS)
     context = {
-        "rows": limit_rows(),
+        "rows": [*limit_rows(), *(_row(rule, None) for rule in beside)],
         "tabs": tabs(request, org, "limits"),
         "can_manage": can_manage,
         "helpers": "" if can_manage else who_can(request.membership, Right.MANAGE_ACCESS),

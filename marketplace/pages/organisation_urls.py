@@ -26,6 +26,7 @@ from audit.web import views as audit
 from billing.web import urls as billing
 from catalog.web import claims, serving
 from marketplace.pages import approvals, budgets, calls, decisions, live, playground
+from marketplace.pages import limits as limit_pages
 from notifications.web import views as notifications
 from repositories.web import urls as sources
 from tenants.choices import Right
@@ -65,7 +66,7 @@ urlpatterns = [
     path("access/explain/can/", foreseeing.what_can, name="access-can"),
     path("access/explain/simulate/", foreseeing.simulate, name="access-simulate"),
     path("access/explain/simulate/<uuid:simulation_id>/", foreseeing.simulation, name="access-simulation"),
-    path("access/limits/", limits.limit_list, name="limits"),
+    path("access/limits/", limit_pages.limit_list, name="limits"),
     path("access/limits/new/", limits.limit_create, name="limit-create"),
     path("access/limits/<uuid:limit_id>/", limits.limit_change, name="limit-change"),
     path("access/limits/<uuid:limit_id>/remove/", limits.limit_remove, name="limit-remove"),

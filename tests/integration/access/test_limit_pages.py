@@ -40,6 +40,13 @@ class TestPages:
         assert "50.00 USD a month" in page
         assert page.count("Default of the platform") == 2
 
+    def test_the_limits_of_a_plan_stand_beside_them(self, alice, cast, settings):
+        settings.BILLING_DEFAULT_PLAN = "free"
+        page = alice.get(LIST).content.decode()
+
+        assert "1,000 tool calls a month" in page
+        assert page.count("Part of your plan") >= 3
+
     def test_a_limit_that_is_set_replaces_the_default_and_reaches_gateways(self, alice, cast):
         before = tenant_entry(cast.acme.pk).revision
         assert alice.post(NEW, form()).status_code == 302
