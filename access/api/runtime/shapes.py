@@ -10,8 +10,10 @@ from access.api.runtime.base import Caller
 from access.filing import rows
 from access.formats import manifests
 from access.models import AgentSession, Grant
+from access.selectors import is_callable
 from access.types import SideEffect, ToolRule, Trust
 from catalog.cards import health_of
+from catalog.choices import Status
 from catalog.models import Server, Tool
 from catalog.selectors import drifts
 from core import clock
@@ -65,6 +67,7 @@ def server(row: Server, caller: Caller, *, with_tools: bool = True) -> dict[str,
         "description": row.summary,
         "ready": health.state in {"ok", "degraded"},
         "status": row.status,
+        **_conditions(row),
         "labels": {},
         "age": _moment(row.created_at),
         "endpoint": endpoint,
@@ -104,6 +107,20 @@ def tool(row: Tool, of: Server, caller: Caller, changed: set[str]) -> dict[str, 
         "side_effect": row.side_effect,
         "risk_level": risk(row),
         "connect_config": {"mcpServers": {of.slug: {"type": "http", "url": endpoint}}},
+    }
+
+
+def _conditions(row: Server) -> dict[str, Any]:
+    """How far it is on its way: whether it is approved, whether calls pass a gateway, and by which policy they are judged."""
+    is_approved = row.status in {Status.APPROVED, Status.DEPRECATED}
+    opens = is_callable(row)
+    closed = "" if row.gateway_enabled else "It is closed to calls."
+    message = "An operator has not approved it yet." if not is_approved else closed
+    return {
+        "phase": "Ready" if opens else "Pending" if not is_approved else "Degraded",
+        "message": message,
+        "gatewayReady": opens,
+        "policyReady": row.current_version_id is not None,
     }
 
 

@@ -67,7 +67,14 @@ class TestPublishing:
             tools = {tool.name: (tool.required_trust, tool.side_effect) for tool in server.current_version.tools.all()}
 
         assert answer.status_code == 200, answer.content
-        assert answer.json()["server"]["status"] == "submitted"
+        told = answer.json()["server"]
+        assert (told["status"], told["phase"], told["gatewayReady"], told["policyReady"]) == (
+            "submitted",
+            "Pending",
+            False,
+            True,
+        )
+        assert told["message"] == "An operator has not approved it yet."
         assert (server.visibility, server.summary) == (Visibility.ORG, "Notes of the team.")
         assert server.policy_settings == {"session_required": True, "session_max_lifetime_s": 7200}
         assert tools["list_notes"] == ("medium", "read")
@@ -99,6 +106,7 @@ class TestPublishing:
         with platform_scope():
             servers.approve(server=row(), actor=SYSTEM)
         version = row().current_version_id
+        assert send("get", "/acme/notes").json()["server"]["phase"] == "Ready"
         moved = described(upstream, update=True, spec={"gateway": {"upstreamURL": upstream.url + "/other"}})
         declared = described(upstream, update=True, spec={"tools": [TOOLS[0] | {"requiredTrust": "low"}]})
 
