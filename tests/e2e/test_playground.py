@@ -204,3 +204,44 @@ def test_asking_about_access_fits_a_phone(stack, open_page, alice, shoot):
     for name, path in (("who", "who/?server=payments"), ("can", "can/"), ("simulate", "simulate/")):
         page.goto(f"/o/acme/access/explain/{path}")
         shoot(page, f"access-{name}", "light", 360)
+
+
+# bob may make slugs, and a person approves each of his calls; nobody else's calls are concerned.
+GUARD = """
+from access.services import grants
+from access.services.grants import Subject
+from catalog.models import Server
+from tenants.context import tenant_scope
+from tenants.models import Tenant, User
+acme, bob = Tenant.objects.get(slug="acme"), User.objects.get(email="bob@acme.example")
+with tenant_scope(acme):
+    grants.give(tenant=acme, server=Server.objects.get(slug="text"), subject=Subject.of("user", str(bob.pk)), actor=None,
+                side_effects=["read"], max_trust="low", tool_rules=[{"name": "slugify", "approval": True}])
+"""
+
+
+def make_slug(page) -> None:
+    page.goto(f"{PLACE}/text/?tool=slugify")
+    page.get_by_label(re.compile("^text")).fill("Autumn Catalogue")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile("/playground/runs/"))
+
+
+def test_a_run_that_waits_for_a_person_leads_to_its_approval(stack, open_page, alice, bob, shoot):
+    shell(stack, GUARD)
+    asking, deciding = open_page("light", 1280, bob), open_page("light", 1280, alice)
+    make_slug(asking)
+    link = asking.get_by_role("link", name="See what waits for approval")
+    link.wait_for()
+    shoot(asking, "playground-waits", "light", 1280)
+    assert axe_faults(asking) == []
+    link.click()
+    asking.get_by_role("heading", name="Call of slugify").wait_for()
+    assert asking.get_by_role("button", name="Approve this call").count() == 0, "nobody approves a call of their own"
+
+    deciding.goto(asking.url)
+    deciding.get_by_label("Why").fill("A slug harms nobody")
+    deciding.get_by_role("button", name="Approve this call").click()
+    deciding.get_by_text("The call passes once").wait_for()
+    make_slug(asking)
+    asking.get_by_text("autumn-catalogue").first.wait_for()
