@@ -49,6 +49,7 @@ MODULES = (
     "gateway.paths",
     "gateway.pins",
     "gateway.pipeline",
+    "gateway.quick",
     "gateway.review",
     "gateway.store",
     "gateway.tracing",

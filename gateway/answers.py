@@ -9,7 +9,7 @@ from typing import Any
 from core import failpoints
 from gateway import cors
 from gateway.context import CallContext
-from gateway.http import CYCLE
+from gateway.http import CYCLE, Cycle
 from gateway.mcp import errors
 from gateway.mcp.errors import RefusedError
 
@@ -26,9 +26,9 @@ async def send_json(
 ) -> None:
     if failpoints.armed:
         failpoints.reach("before_answer")
-    if not more and not problem and b"origin" not in call.headers:
+    if not problem:
         cycle = call.scope.get(CYCLE)
-        if cycle is not None and cycle.answer(status, _json_lines(call), body):
+        if cycle is not None and answer_at_once(call, cycle, status, body, more):
             return
     headers = [
         _PROBLEM if problem else _JSON,
@@ -42,6 +42,11 @@ async def send_json(
         headers += cors.readable(call.headers[b"origin"])
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def answer_at_once(call: CallContext, cycle: Cycle, status: int, body: bytes, more: HeaderList | None) -> bool:
+    """Give a plain answer without messages. False, and nothing is sent, where it takes them to say it."""
+    return not more and b"origin" not in call.headers and cycle.answer(status, _json_lines(call), body)
 
 
 def _json_lines(call: CallContext) -> bytes:

@@ -37,7 +37,7 @@ from gateway.context import CallContext
 from gateway.exchange import TokenExchange
 from gateway.feed import Feed
 from gateway.fronts.legacy import LegacyFront
-from gateway.http import CYCLE
+from gateway.http import CYCLE, Cycle
 from gateway.invoke import Invoker
 from gateway.keyring import Keyring
 from gateway.mcp.errors import RefusedError
@@ -50,6 +50,7 @@ from gateway.peers.modern import ModernPeer
 from gateway.pins import Pins
 from gateway.pipeline import SERVER, Parts, Pipeline
 from gateway.ports import Loader
+from gateway.quick import Quick
 from gateway.review import Review
 from gateway.stages import guard
 from gateway.stages.approval import Approvals
@@ -99,6 +100,8 @@ class Gateway:
     def drain(self) -> None:
         """Say that this process is about to stop: probes send nobody here any more, while calls are served as before."""
         self._draining = True
+        if self._started:
+            self._quick.is_open = False
 
     def end_listeners(self) -> None:
         """End listening streams in good order; their clients connect again, elsewhere."""
@@ -168,25 +171,24 @@ class Gateway:
         forwarder = Forwarder(config, self._upstreams, self._writer, seal, self._peers, legacy)
         pins, tasks = Pins(self._store.apply_server, self._report), Tasks(config.session_key)
         review = Review(self._store, self._feed, authenticator)
-        self._pipeline = Pipeline(
-            config,
-            Parts(
-                store=self._store,
-                feed=self._feed,
-                authenticator=authenticator,
-                admission=self._admission,
-                forwarder=forwarder,
-                writer=self._writer,
-                intents=Intents(self._writer, self._journal, self._executor, config.record.sync),
-                watch=self._watch,
-                seal=seal,
-                used=self._touches.note,
-                pins=pins,
-                review=review,
-                tasks=tasks,
-                approvals=Approvals(self._store, self._loader, config.public_url),
-            ),
+        parts = Parts(
+            store=self._store,
+            feed=self._feed,
+            authenticator=authenticator,
+            admission=self._admission,
+            forwarder=forwarder,
+            writer=self._writer,
+            intents=Intents(self._writer, self._journal, self._executor, config.record.sync),
+            watch=self._watch,
+            seal=seal,
+            used=self._touches.note,
+            pins=pins,
+            review=review,
+            tasks=tasks,
+            approvals=Approvals(self._store, self._loader, config.public_url),
         )
+        self._pipeline = Pipeline(config, parts)
+        self._quick = Quick(config, parts, self._pipeline)
         opened = SubCalls(self._watch, forwarder.credentials.ready, review)
         listings = Listings(self._peers, opened, pins)
         admit = self._admission.admit_message
@@ -269,6 +271,7 @@ class Gateway:
         slots = self._journal.slots if self._journal is not None else None
         return {
             "inflight_requests": ("Requests under way.", {"": float(len(self._watch.items))}),
+            "quick_calls": ("Calls that were begun without a task.", {"": float(self._quick.taken)}),
             "intents": ("Calls under way whose intent is kept.", {"": float(slots.in_use if slots is not None else 0)}),
             "entries_current": ("Whether decisions may be taken.", {"": float(self._feed.is_current())}),
             "breakers": ("Addresses of servers by the state of their breaker.", self._admission.breakers()),
@@ -282,6 +285,11 @@ class Gateway:
                 self._journal.open()
             except OSError as exc:
                 log.error("no call is let in, its intent would have no place: %s", exc.strerror)
+
+    @property
+    def at_once(self) -> Callable[[Cycle], bool] | None:
+        """What takes a call without a task, once there is one."""
+        return self._quick.take if self._started else None
 
     def direct(self, scope: MutableMapping[str, Any]) -> Callable[..., Awaitable[None]] | None:
         """What takes a call without anything in between; None for every other request."""

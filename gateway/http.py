@@ -5,7 +5,11 @@ differs is what every request pays for. An answer of known length leaves in one 
 call; header names are checked once, and a whole head with one look for control characters; a connection has one timer for
 its silences, not one per answer. Streams are written as they come, their head at once.
 
-An application may have a method `direct` that names a shorter way for a request. One that knows this protocol finds the
+A client says the same head again and again. The head of a connection's last call is kept with what was understood of it, and the
+next request that begins with the very same bytes, and holds exactly the body that they announce, is not parsed again.
+
+An application may have a method `direct` that names a shorter way for a request, and one `at_once` that takes a request of which
+the head is known and the whole body is there without being run as a task. One that knows this protocol finds the
 `Cycle` in the scope under CYCLE: it takes a body that is there already, and gives a whole answer, without a message of ASGI
 for either. Under HEADERS are the headers by name, of equal names the last.
 """
@@ -32,8 +36,21 @@ _NAME = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 # All but the tab (RFC 9110 section 5.5).
 _CONTROLS = bytes((*range(9), *range(10, 32), 127))
 _MAX_KEPT_URL = 256
+_MAX_KEPT_HEAD = 8192
 CYCLE, HEADERS = "marketplace.cycle", "marketplace.headers"
 _NO_BODY = frozenset({204, 304})
+# With these, more than the head decides how a request goes on.
+_UNUSUAL = frozenset({b"expect", b"upgrade", b"transfer-encoding", b"connection"})
+
+
+class Head:
+    """The bytes of a request's head, and what they mean: the beginnings of the scope of every request that has them."""
+
+    __slots__ = ("headers", "scope", "size", "text")
+
+    def __init__(self, text: bytes, size: int, scope: dict[str, Any], headers: dict[bytes, bytes]) -> None:
+        self.text, self.size = text, size  # `size` is the whole request's
+        self.scope, self.headers = scope, headers
 
 
 class Protocol(HttpToolsProtocol):
@@ -41,10 +58,15 @@ class Protocol(HttpToolsProtocol):
 
     _silent_since = math.inf
     _direct: Callable[[Any], Application | None] | None = None
+    _at_once: Callable[[Any], bool] | None = None
+    _is_between = True  # the parser has seen the end of every request that it has seen the beginning of
+    _begun = 0  # requests
+    _head: Head | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._direct = getattr(self.app, "direct", None)
+        self._at_once = getattr(self.app, "at_once", None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycle = cast("Cycle | None", self.cycle)
@@ -54,6 +76,52 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        head = self._head
+        if head is not None and len(data) == head.size and self._is_between and data.startswith(head.text):
+            before = cast("Cycle", self.cycle)
+            if before.response_complete and not self._is_too_busy():
+                self._silent_since = math.inf
+                self._repeat(head, data)
+                return
+        was_between, begun = self._is_between, self._begun
+        super().data_received(data)
+        if was_between and self._is_between and self._begun == begun + 1:
+            self._keep_head(data)
+
+    def _keep_head(self, data: bytes) -> None:
+        """Remember the head of a call that came in one piece, if what it says is all that matters: nothing is under way."""
+        cycle = cast("Cycle", self.cycle)
+        body, scope = cycle.body, cast("dict[str, Any]", cycle.scope)
+        size = len(data) - len(body)
+        if not cycle.is_direct or not cycle.keep_alive or size > _MAX_KEPT_HEAD or len(data) > HIGH_WATER_LIMIT:
+            return
+        headers: dict[bytes, bytes] = scope[HEADERS]
+        if _is_plain(data, size, len(body), headers) and data.endswith(body):
+            kept = {name: value for name, value in scope.items() if name not in _EACH}
+            self._head = Head(data[:size], len(data), kept, headers.copy())
+
+    def _repeat(self, head: Head, data: bytes) -> None:
+        """Begin the request that has the kept head."""
+        scope = head.scope.copy()
+        scope["state"] = self.app_state.copy()
+        scope[HEADERS] = head.headers.copy()
+        self.scope, self.expect_100_continue = cast("Any", scope), False
+        cycle = Cycle(self, keep_alive=True)
+        self.cycle = cycle  # type: ignore[assignment]
+        scope[CYCLE] = cycle
+        cycle.body, cycle.more_body, cycle.is_direct = data[len(head.text) :], False, True
+        cycle.wake()
+        if self._at_once is not None and self._at_once(cycle):
+            return
+        app = self._direct(scope) if self._direct is not None else None
+        self._start_asgi_task(cycle, app or self.app)  # type: ignore[arg-type]
+
+    def on_message_begin(self) -> None:
+        self._is_between = False
+        self._begun += 1
+        super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
@@ -80,7 +148,9 @@ class Protocol(HttpToolsProtocol):
         if self._is_too_busy():
             app: Any = service_unavailable
         else:
-            app = (self._direct(scope) if self._direct is not None else None) or self.app
+            app = self._direct(scope) if self._direct is not None else None
+            cycle.is_direct = app is not None
+            app = app or self.app
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, app)  # type: ignore[arg-type]
         else:
@@ -95,6 +165,7 @@ class Protocol(HttpToolsProtocol):
         cycle.feed(body)
 
     def on_message_complete(self) -> None:
+        self._is_between = True
         cycle = cast("Cycle", self.cycle)
         if (self.parser.should_upgrade() and self._should_upgrade()) or cycle.response_complete:
             return
@@ -151,6 +222,7 @@ class Cycle:
         "body",
         "disconnected",
         "flow",
+        "is_direct",
         "keep_alive",
         "more_body",
         "response_complete",
@@ -163,6 +235,7 @@ class Cycle:
         self._protocol = protocol
         self.transport, self.flow, self.scope = protocol.transport, protocol.flow, protocol.scope
         self.keep_alive = keep_alive
+        self.is_direct = False  # what takes it is a shorter way
         self._is_continue_due = protocol.expect_100_continue
         self.body: bytes | bytearray = b""
         self.more_body = True
@@ -240,6 +313,10 @@ class Cycle:
             self.transport.close()
         protocol.on_response_complete()
         return True
+
+    def begin(self, app: Application) -> None:
+        """Let an application answer what was taken at once and is not done."""
+        self._protocol._start_asgi_task(self, app)  # type: ignore[arg-type]
 
     async def run_asgi(self, app: Application) -> None:
         log = self._protocol.logger
@@ -353,6 +430,20 @@ class Cycle:
         scope = self.scope
         where = (get_client_addr(scope), scope["method"], get_path_with_query_string(scope), scope["http_version"])
         self._protocol.access_logger.info('%s - "%s %s HTTP/%s" %d', *where, status)
+
+
+# Each request has its own.
+_EACH = frozenset({"state", CYCLE, HEADERS})
+
+
+def _is_plain(data: bytes, size: int, length: int, headers: dict[bytes, bytes]) -> bool:
+    """Whether a head that ends at `size` says everything once, and announces a body of just this length."""
+    return (
+        data[size - 4 : size] == b"\r\n\r\n"
+        and data.startswith(b"POST ")
+        and headers.get(b"content-length") == b"%d" % length
+        and _UNUSUAL.isdisjoint(headers)
+    )
 
 
 def _add(headers: Iterable[tuple[bytes, bytes]], lines: list[bytes]) -> tuple[int, bool, bool]:

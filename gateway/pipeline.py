@@ -22,7 +22,7 @@ from core.egress import EgressRefusedError
 from core.errors import MarketplaceError
 from gateway import answers
 from gateway.admission import endpoints
-from gateway.admission.admission import Admission
+from gateway.admission.admission import Admission, Ticket
 from gateway.aggregate import route
 from gateway.aggregate.peer import Aggregate
 from gateway.answers import Send
@@ -278,6 +278,44 @@ class Pipeline:
             raise
         ticket.settle(call)
         return result
+
+    def is_plain_call(self, call: CallContext) -> bool:
+        """Read the message; whether it is a call of a tool on a route that is known and asks for nothing else first.
+
+        When it is not, nothing has happened that another look could not find out again. Raises RefusedError.
+        """
+        message = call.message = messages.read(call.body, self._config.limits.json_depth)
+        self._note_version(call, message)
+        if not call.slug or not call.modern or message.shape is not Shape.REQUEST or message.method != "tools/call":
+            return False
+        self._note_tool(call, message)
+        caller = call.caller
+        if message.defect is not None or caller is None or not self._is_current(call):
+            return False
+        if not self._is_on_known_route(call, caller, call.tool):
+            return False
+        decision = call.decision
+        return decision is not None and not decision.obligations and call.tool not in call.entry.param_headers
+
+    async def go_on(
+        self,
+        call: CallContext,
+        ticket: Ticket,
+        rest: Callable[[Receive, Send], Awaitable[None]],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """The ordinary way of a call that came so far without one (`gateway.quick`): as in `deliver`, whatever happens."""
+        try:
+            with call.watched:
+                try:
+                    await rest(receive, send)
+                except BaseException as exc:
+                    ticket.settle(call, exc)
+                    raise
+                ticket.settle(call)
+        except Exception as exc:  # noqa: BLE001 - the one translator, as for every other call
+            await self.answer_failure(call, exc, send)
 
     async def deliver_own(self, call: CallContext, relay: Callable[[], Awaitable[T]], *, listens: bool = False) -> T:
         """The same for a request that is for all servers: it counts towards the limits of organisation and key."""

@@ -50,6 +50,7 @@ class Watched:
     _said_at = math.inf
     _receive: Receive | None = None
     _listener: asyncio.Task[None] | None = None
+    _promote: Callable[[], None] | None = None  # of a request that is no task as long as all goes quickly
     _send: Send | None = None
     _comment: asyncio.Task[None] | None = None
     _saying = False
@@ -65,6 +66,16 @@ class Watched:
         self._task = asyncio.current_task()
         self._watch.items.add(self)
         return self
+
+    def begin(self, promote: Callable[[], None]) -> None:
+        """Watch a request that is no task; `promote` makes it one, which happens when its server takes its time."""
+        self._promote = promote
+        self._watch.items.add(self)
+
+    def end(self) -> None:
+        """It is over, or goes on as a task."""
+        self._promote = None
+        self._watch.items.discard(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -145,7 +156,10 @@ class Watched:
 
     def look(self, now: float) -> None:
         """The watch's tick."""
-        if now >= self._deadline:
+        if self._promote is not None:
+            if self._deadline < math.inf and (now >= self._deadline or now - self._began_at >= TICK_S):
+                self._promote()
+        elif now >= self._deadline:
             self._cancel("timeout")
         elif self._saying:
             if now - self._said_at >= self._watch.slow_reader_s:

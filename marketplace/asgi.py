@@ -52,6 +52,11 @@ class Application:
         """What `gateway.http` calls for a request instead of this application, where there is a shorter way."""
         return None if self._gateway is None else self._gateway.direct(scope)
 
+    @property
+    def at_once(self) -> Callable[[Any], bool] | None:
+        """What takes a call that `gateway.http` knows the head of, without a task."""
+        return None if self._gateway is None else self._gateway.at_once
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway, role = self._gateway, self._role
         if scope["type"] == "lifespan":

@@ -36,7 +36,7 @@ from gateway.peers.modern import is_understood, read_document
 from gateway.stages import lists, meter
 from gateway.upstream import attempts
 from gateway.upstream.client import Target, Upstreams
-from gateway.upstream.http1 import Reply, UpstreamBrokenError
+from gateway.upstream.http1 import Connection, Reply, UpstreamBrokenError
 from gateway.upstream.wire import POST_TYPES, events, is_event_stream, is_json
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -122,18 +122,36 @@ class Forwarder:
             modern = await self._peers.is_modern(call)
         return modern
 
-    async def _pass_through(self, call: CallContext, receive: Receive, send: Send) -> None:
+    def known_modern(self, call: CallContext) -> Target | None:
+        """Where the call goes, when the address was checked before and the server is known to speak the modern era."""
+        return self._upstreams.known_target(call.url) if self._peers.eras.of(call.entry).modern else None
+
+    def go_on(
+        self, call: CallContext, receive: Receive, send: Send, connection: Connection, started: asyncio.Future[Reply]
+    ) -> Awaitable[None]:
+        """Record and answer a call whose server was asked already."""
+        return self._receive(call, receive, send, self._upstreams.await_reply(connection, started))
+
+    def _pass_through(self, call: CallContext, receive: Receive, send: Send) -> Awaitable[None]:
         """Client and server speak the same era: the client's bytes go on, and the server's come back."""
         assert call.server is not None
         assert call.message is not None
-        deadlines, method = self._config.deadlines, call.message.method
+        deadlines = self._config.deadlines
         call.ask_upstream()
-        is_endless = method in ENDLESS
-        total = deadlines.stream if is_endless else deadlines.total
+        total = deadlines.stream if call.message.method in ENDLESS else deadlines.total
         first_byte = call.server.timeout_s or deadlines.first_byte
         call.watched.phase(first_byte, receive if call.modern else None, total=total)
+        return self._receive(call, receive, send, None)
+
+    async def _receive(
+        self, call: CallContext, receive: Receive, send: Send, under_way: Awaitable[Reply] | None
+    ) -> None:
+        """What the server says, recorded and passed on."""
+        assert call.message is not None
+        deadlines, method = self._config.deadlines, call.message.method
+        is_endless = method in ENDLESS
         try:
-            reply = await attempts.first_reply(self._upstreams, call, self._post)
+            reply = await attempts.first_reply(self._upstreams, call, self.post, under_way)
             try:
                 call.mark("first_byte")
                 idle = deadlines.stream if is_endless else deadlines.idle
@@ -206,7 +224,7 @@ class Forwarder:
             await self.legacy.take(call, send)
             return
         target = await self._upstreams.target(call.url)
-        await self._relay_plain(call, target, self._post(target, call), send)
+        await self._relay_plain(call, target, self.post(target, call), send)
 
     async def relay_delete(self, call: CallContext, send: Send) -> None:
         if self._is_fronted(call):
@@ -322,7 +340,7 @@ class Forwarder:
                 while await reply.read():
                     pass
 
-    def _post(self, target: Target, call: CallContext) -> bytes:
+    def post(self, target: Target, call: CallContext) -> bytes:
         return b"%b%b%b%bcontent-length: %d\r\n\r\n%b" % (
             target.post_head,
             POST_TYPES,

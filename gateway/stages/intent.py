@@ -28,6 +28,12 @@ class Intents:
         self._writer, self._journal, self._executor = writer, journal, executor
         self._syncs_all, self._syncs_writes = sync == "all", sync in {"all", "writes"}
 
+    def is_at_once(self, call: CallContext) -> bool:
+        """Whether nothing would have to be waited for."""
+        return not self._syncs_all and (
+            not self._syncs_writes or (call.decision is not None and call.decision.side_effect in _HARMLESS)
+        )
+
     def note(self, call: CallContext) -> asyncio.Future[None] | None:
         """Keep the call's intent; what is given back has to be waited for. Raises RefusedError.
 

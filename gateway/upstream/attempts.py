@@ -6,7 +6,7 @@ The attempts at one request to a server, the same whether a client's bytes are p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway.admission import retries
 from gateway.context import CallContext
@@ -18,20 +18,26 @@ from gateway.upstream.http1 import Reply, UpstreamBrokenError
 Make = Callable[[Target, CallContext], bytes]
 
 
-async def first_reply(upstreams: Upstreams, call: CallContext, make: Make) -> Reply:
+async def first_reply(
+    upstreams: Upstreams, call: CallContext, make: Make, under_way: Awaitable[Reply] | None = None
+) -> Reply:
     """The head of the server's reply; what may be sent twice is, once, when the first attempt came to nothing.
 
-    `make` builds the request for the address that is tried. Raises as `Upstreams.exchange` does.
+    `make` builds the request for the address that is tried. The first attempt may be `under_way` already. Raises as
+    `Upstreams.exchange` does.
     """
     while True:
-        call.attempts += 1
-        target = upstreams.known_target(call.url) or await upstreams.target(call.url)
+        if under_way is None:
+            call.attempts += 1
+            target = upstreams.known_target(call.url) or await upstreams.target(call.url)
+            under_way = upstreams.exchange(target, make(target, call))
         try:
-            reply = await upstreams.exchange(target, make(target, call))
+            reply = await under_way
         except UpstreamBrokenError as exc:
             if not retries.is_harmless(call, exc) or call.attempts >= retries.MAX_ATTEMPTS or not _repeat(call):
                 raise
             await asyncio.sleep(retries.jitter())
+            under_way = None
             continue
         outcomes.note_status(call, reply)
         if reply.status < 429 or (pause := retries.pause_after(call, reply.status)) is None:
@@ -39,6 +45,7 @@ async def first_reply(upstreams: Upstreams, call: CallContext, make: Make) -> Re
         if not _repeat(call):
             return reply
         reply.close()
+        under_way = None
         await asyncio.sleep(pause)
 
 

@@ -82,7 +82,10 @@ class Upstreams:
             conn = await self._connect(target)
         if failpoints.armed:
             failpoints.reach("before_upstream")
-        started = conn.send(request)
+        return await self.await_reply(conn, conn.send(request))
+
+    async def await_reply(self, conn: Connection, started: asyncio.Future[Reply]) -> Reply:
+        """The reply to a request that was sent; nobody waits for it any longer when this raises."""
         try:
             return await started
         except BaseException:

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 import httptools
@@ -112,6 +113,7 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._reply: Reply | None = None
         self._started: asyncio.Future[Reply] | None = None
+        self._heard: Callable[[UpstreamBrokenError | None], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._head_done = False
         self._head_bytes = 0
@@ -126,16 +128,38 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes) -> asyncio.Future[Reply]:
         """A future that is done when the reply's headers are in."""
+        self._started = self._pool.loop.create_future()
+        self._begin(request)
+        return self._started
+
+    def ask(self, request: bytes, heard: Callable[[UpstreamBrokenError | None], None]) -> None:
+        """The same without a future: `heard` is called once, as soon as the headers are in or an error ended the wait."""
+        self._heard = heard
+        self._begin(request)
+
+    def started(self) -> asyncio.Future[Reply]:
+        """A future instead of what `ask` was given, for whoever would rather wait."""
+        self._heard = None
+        started = self._started = self._pool.loop.create_future()
+        self._notify()
+        if self._error is not None and not started.done():
+            started.set_exception(self._error)
+        return started
+
+    @property
+    def reply(self) -> Reply | None:
+        """What is on its way in."""
+        return self._reply
+
+    def _begin(self, request: bytes) -> None:
         transport = self._transport
         assert transport is not None
         assert self._reply is None
         self._parser = httptools.HttpResponseParser(self)
         self._reply = Reply(self)
         self._head_done, self._head_bytes, self._keep_alive = False, 0, False
-        self._started = self._pool.loop.create_future()
         self._pool.busy += 1
         transport.write(request)
-        return self._started
 
     def wait(self) -> asyncio.Future[None]:
         if self._error is not None:
@@ -151,7 +175,7 @@ class Connection(asyncio.Protocol):
     def release(self, reply: Reply) -> None:
         if self._reply is not reply:
             return
-        self._reply = self._started = self._waiter = None
+        self._reply = self._started = self._waiter = self._heard = None
         self._pool.busy -= 1
         self._parser = None
         if reply.complete and self._keep_alive and self.usable:
@@ -206,6 +230,9 @@ class Connection(asyncio.Protocol):
             self._started.set_exception(self._error)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(self._error)
+        if (heard := self._heard) is not None:
+            self._heard = None
+            heard(self._error)
         self._pool.forget(self)
 
     # httptools callbacks
@@ -248,6 +275,9 @@ class Connection(asyncio.Protocol):
         started, waiter = self._started, self._waiter
         if self._head_done and started is not None and not started.done() and self._reply is not None:
             started.set_result(self._reply)
+        if self._head_done and (heard := self._heard) is not None:
+            self._heard = None
+            heard(None)
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -336,6 +366,10 @@ class Pool:
             conn.abort()
             return
         conn.idle_since = self.loop.time()
+        self._idle.append(conn)
+
+    def put_back(self, conn: Connection) -> None:
+        """It was taken, and not used."""
         self._idle.append(conn)
 
     def forget(self, conn: Connection) -> None:

@@ -63,6 +63,11 @@ class Shown:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self.direct = gateway.direct
+
+    @property
+    def at_once(self) -> Any:
+        return self._gateway.at_once
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/metrics":
