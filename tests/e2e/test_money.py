@@ -64,6 +64,7 @@ with platform_scope():
     EmailAddress.objects.create(user=otto, email=otto.email, verified=True, primary=True)
 """
 SCREENS = (("light", 1280), ("dark", 360))
+WAIT_S = 30
 
 
 class Moved:
@@ -88,15 +89,17 @@ class Fake:
     """A payment provider that stands in, asked by its own interface."""
 
     def __init__(self, url: str, **headers: str) -> None:
-        self.client = httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=20)
+        self.url, self.headers = url, headers
 
     def ask(self, path: str, **parameters: Any) -> Any:
-        answer = self.client.get(path, params=parameters)
+        answer = httpx.get(self.url + path, params=parameters, headers=self.headers, trust_env=False, timeout=WAIT_S)
         assert answer.is_success, answer.text
         return answer.json()
 
     def put_ahead(self, seconds: int) -> None:
-        assert self.client.post("/_test/clock", json={"ahead": seconds}).is_success
+        body = {"ahead": seconds}
+        moved = httpx.post(f"{self.url}/_test/clock", json=body, headers=self.headers, trust_env=False, timeout=WAIT_S)
+        assert moved.is_success, moved.text
 
 
 def stripe_of(stack: RunningStack) -> Fake:
