@@ -46,11 +46,14 @@ _UNUSUAL = frozenset({b"expect", b"upgrade", b"transfer-encoding", b"connection"
 class Head:
     """The bytes of a request's head, and what they mean: the beginnings of the scope of every request that has them."""
 
-    __slots__ = ("headers", "scope", "size", "text")
+    __slots__ = ("digest", "forwarded", "headers", "scope", "size", "text")
 
     def __init__(self, text: bytes, size: int, scope: dict[str, Any], headers: dict[bytes, bytes]) -> None:
         self.text, self.size = text, size  # `size` is the whole request's
         self.scope, self.headers = scope, headers
+        # What the application found out about it, once it has: the hash of its credential, and lines that it passes on.
+        self.digest = b""
+        self.forwarded = b""
 
 
 class Protocol(HttpToolsProtocol):
@@ -111,7 +114,7 @@ class Protocol(HttpToolsProtocol):
         cycle = Cycle(self, keep_alive=True)
         self.cycle = cycle  # type: ignore[assignment]
         scope[CYCLE] = cycle
-        cycle.body, cycle.more_body, cycle.is_direct = data[len(head.text) :], False, True
+        cycle.body, cycle.more_body, cycle.is_direct, cycle.head = data[len(head.text) :], False, True, head
         cycle.wake()
         if self._at_once is not None and self._at_once(cycle):
             return
@@ -222,6 +225,7 @@ class Cycle:
         "body",
         "disconnected",
         "flow",
+        "head",
         "is_direct",
         "keep_alive",
         "more_body",
@@ -236,6 +240,7 @@ class Cycle:
         self.transport, self.flow, self.scope = protocol.transport, protocol.flow, protocol.scope
         self.keep_alive = keep_alive
         self.is_direct = False  # what takes it is a shorter way
+        self.head: Head | None = None  # where it was known
         self._is_continue_due = protocol.expect_100_continue
         self.body: bytes | bytearray = b""
         self.more_body = True

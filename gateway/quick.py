@@ -24,6 +24,8 @@ from gateway.mcp import outcomes
 from gateway.mcp.errors import RefusedError
 from gateway.pipeline import SERVER, Parts, Pipeline
 from gateway.stages import guard, meter
+from gateway.stages.authenticate import digest_of
+from gateway.stages.forward import forwarded
 from gateway.upstream.client import Target
 from gateway.upstream.http1 import Connection, UpstreamBrokenError
 from gateway.upstream.wire import is_json
@@ -70,10 +72,17 @@ class Quick:
     def _prepare(self, call: CallContext, cycle: Cycle, scope: dict[str, Any]) -> Target | None:
         """Up to the decision; None where something is unusual. Raises RefusedError."""
         call.scope = scope
-        headers = call.headers = guard.check(scope, self._limits, self._host_names)
-        guard.check_json(headers)
-        guard.check_accept(headers)
-        caller = call.caller = self._authenticator.recognise(call)
+        head = cycle.head
+        if head is None:
+            return None
+        headers = call.headers = head.headers.copy()
+        if not head.digest:
+            # The same bytes pass again, for as long as this process has these limits and names.
+            guard.check(scope, self._limits, self._host_names)
+            guard.check_json(headers)
+            guard.check_accept(headers)
+            head.digest = digest_of(headers)
+        caller = call.caller = self._authenticator.recognise(call, head.digest)
         if caller is None or caller.key.asserts or b"x-request-timeout" in headers:
             return None
         call.mark("authenticate")
@@ -119,7 +128,11 @@ class QuickCall:
             quick.note(call)
             quick.phase(call, self._cycle.receive)
             call.attempts = 1
-            request = quick.forwarder.post(target, call)
+            head = self._cycle.head
+            assert head is not None
+            if not head.forwarded:
+                head.forwarded = forwarded(call)
+            request = quick.forwarder.post(target, call, head.forwarded)
         except Exception as exc:  # noqa: BLE001 - told on the ordinary way
             target.pool.put_back(connection)
             self._fail(exc)

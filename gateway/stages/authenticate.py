@@ -59,9 +59,12 @@ class Authenticator:
         self._verified[digest] = caller
         return self._admit(call, caller, digest)
 
-    def recognise(self, call: CallContext) -> Caller | None:
-        """The same where the credential was verified before, and None where it was not. Raises RefusedError."""
-        digest = hashlib.sha256(credential(call.headers)).digest()
+    def recognise(self, call: CallContext, digest: bytes = b"") -> Caller | None:
+        """The same where the credential was verified before, and None where it was not. Raises RefusedError.
+
+        `digest` is that of the headers, where it is known.
+        """
+        digest = digest or digest_of(call.headers)
         caller = self._verified.get(digest)
         if caller is None or caller.tenant is not self._store.find_tenant(caller.key.key_id):
             return None
@@ -158,6 +161,11 @@ def check_audience(caller: Caller, slug: str) -> None:
     """Raises RefusedError when the caller's token was issued for other servers than this one."""
     if caller.servers is not None and slug not in caller.servers:
         raise _refused("The access token is meant for another server.", "audience", caller.key.key_id)
+
+
+def digest_of(headers: dict[bytes, bytes]) -> bytes:
+    """Under which the credential of a request is remembered. Raises RefusedError."""
+    return hashlib.sha256(credential(headers)).digest()
 
 
 def credential(headers: dict[bytes, bytes]) -> bytes:

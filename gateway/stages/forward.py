@@ -340,12 +340,13 @@ class Forwarder:
                 while await reply.read():
                     pass
 
-    def post(self, target: Target, call: CallContext) -> bytes:
+    def post(self, target: Target, call: CallContext, lines: bytes | None = None) -> bytes:
+        """The request; `lines` is what `forwarded` gives, where that is known. Raises RefusedError."""
         return b"%b%b%b%bcontent-length: %d\r\n\r\n%b" % (
             target.post_head,
             POST_TYPES,
             self.credentials.headers(call, call.body),
-            _forwarded(call),
+            forwarded(call) if lines is None else lines,
             len(call.body),
             call.body,
         )
@@ -353,7 +354,7 @@ class Forwarder:
     def _bare(self, target: Target, call: CallContext, method: bytes) -> bytes:
         """A GET or DELETE of the legacy transport."""
         accept = b"accept: application/json, text/event-stream\r\n"
-        return b"%b%b%b%b\r\n" % (target.head(method), accept, self.credentials.headers(call, b""), _forwarded(call))
+        return b"%b%b%b%b\r\n" % (target.head(method), accept, self.credentials.headers(call, b""), forwarded(call))
 
     async def _relay_plain(self, call: CallContext, target: Target, request: bytes, send: Send) -> None:
         call.watched.phase(self._config.deadlines.first_byte)
@@ -394,7 +395,8 @@ def _may_pass(names: tuple[bytes, ...], modern: bool) -> tuple[bytes, ...]:
     return tuple(name for name in names if name in allowed or (modern and name.startswith(b"mcp-param-")))
 
 
-def _forwarded(call: CallContext) -> bytes:
+def forwarded(call: CallContext) -> bytes:
+    """The lines of the client's headers that go on to the server. Raises RefusedError."""
     headers, lines = call.headers, []
     for name in _may_pass(tuple(headers), call.modern):
         value = headers[name]
