@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.urls import reverse
 
 from audit import services as audit
 from catalog import inventory
@@ -24,8 +25,12 @@ from catalog.selectors.listing import find_server
 from catalog.services import policies, servers
 from catalog.types import Inventory, Listing, ToolDeclaration, Viewer
 from core.errors import ConflictError, InvalidError, LimitReachedError, NotFoundError, UpstreamError
-from tenants.models import Team, Tenant
+from notifications import services as notifications
+from notifications.models import Notification
+from tenants.context import platform_scope
+from tenants.models import Team, Tenant, User
 
+SUBMITTED = "catalog.server_submitted"
 _BOUNDS = inventory.Bounds(seconds=20.0)
 _ACTIVE = (Status.DRAFT, Status.SUBMITTED, Status.APPROVED)
 _WAITING = (Status.DRAFT, Status.SUBMITTED, Status.REMOVED)
@@ -77,6 +82,7 @@ def publish(*, wanted: Wanted, actor: audit.Party) -> Server:
             raise ConflictError("The server has changed meanwhile.", next_step="Send it again.")
         if found is not None:
             _submit_again(server, wanted, found)
+            _tell_operators(server)
         return _describe(server, wanted, actor)
 
 
@@ -184,6 +190,7 @@ def _register(wanted: Wanted, found: Inventory, actor: audit.Party) -> Server:
     if wanted.team is not None:
         server.owner_team = wanted.team
         server.save(update_fields=["owner_team", "updated_at"])
+    _tell_operators(server)
     return _describe(server, wanted, actor)
 
 
@@ -192,6 +199,24 @@ def _submit_again(server: Server, wanted: Wanted, found: Inventory) -> None:
     server.status, server.url = Status.SUBMITTED, wanted.address
     server.save(update_fields=["status", "url", "updated_at"])
     servers.publish_version(server=server, inventory=found, declarations=wanted.declarations)
+
+
+def _tell_operators(server: Server) -> None:
+    """That it waits for them; who has not read so yet is not told again."""
+    title = f"{server.name} waits for approval"
+    url = reverse("admin:catalog_server_change", args=[server.pk])
+    with platform_scope():
+        people = User.objects.filter(is_staff=True, is_active=True)
+        told = Notification.objects.filter(kind=SUBMITTED, url=url, read_at=None).values_list("recipient_id", flat=True)
+        for person in people.exclude(pk__in=[each for each in told if each]):
+            notifications.notify(
+                kind=SUBMITTED,
+                title=title,
+                body="An organisation has published it. Nobody can call it until an operator approves it.",
+                url=url,
+                recipient_id=person.pk,
+                email=person.email,
+            )
 
 
 def _describe(server: Server, wanted: Wanted, actor: audit.Party) -> Server:

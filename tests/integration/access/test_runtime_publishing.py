@@ -10,6 +10,7 @@ from audit.services import SYSTEM
 from catalog.choices import Status, Visibility
 from catalog.models import Server
 from catalog.services import servers
+from notifications.models import Notification
 from tenants.choices import Role, Scope
 from tenants.context import platform_scope, tenant_scope
 from tenants.models import Membership
@@ -79,6 +80,13 @@ class TestPublishing:
         assert server.policy_settings == {"session_required": True, "session_max_lifetime_s": 7200}
         assert tools["list_notes"] == ("medium", "read")
         assert tools["drop_notes"] == ("high", "destructive"), "what nobody declared counts as what it hints at"
+
+    def test_operators_are_told_once_that_it_waits(self, cast, send, upstream):
+        send("post", body=described(upstream))
+        send("post", body=described(upstream, update=True))
+        with platform_scope():
+            told = Notification.objects.filter(kind="catalog.server_submitted", recipient_id=cast.olga.pk)
+            assert [each.title for each in told] == ["notes waits for approval"]
 
     def test_a_team_s_namespace_keeps_it_to_the_team(self, cast, send, upstream):
         actor = Membership.objects.get(tenant=cast.acme, user=cast.alice)
