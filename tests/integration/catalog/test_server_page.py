@@ -290,6 +290,13 @@ class TestOverviewOfAnImportedServer:
         assert 'src="https://mail' not in page
         assert 'rel="noopener nofollow ugc"' in page
 
+    def test_a_version_that_no_source_gives_is_unknown_on_page_and_card(self, cast, client):
+        with platform_scope():
+            make_imported("nameless", mail_entry(name="com.example/nameless", title="Nameless", version=""))
+
+        for address in ("/servers/nameless/", "/?q=nameless"):
+            assert "Version unknown, " in text_of(client.get(address)).replace("<span>", "")
+
     def test_its_tools_are_declared_and_have_an_example(self, cast, client):
         with platform_scope():
             make_imported("mail")
