@@ -52,6 +52,7 @@ app.conf.beat_schedule = {
     "sweep-retention": {"task": "calls.sweep_retention", "schedule": crontab(minute=23, hour=2)},
     "make-audit-checkpoints": {"task": "audit.make_checkpoints", "schedule": 60.0},
     "thin-out-audit-checkpoints": {"task": "audit.thin_out_checkpoints", "schedule": crontab(minute=47, hour=3)},
+    "sweep-credit": {"task": "billing.sweep_credit", "schedule": 120.0},
     "sweep-payments": {"task": "billing.sweep_payments", "schedule": 60.0},
     "reconcile-providers": {"task": "billing.reconcile", "schedule": crontab(minute=37, hour=6)},
     "sweep-dunning": {"task": "billing.sweep_dunning", "schedule": 900.0},

@@ -1,7 +1,7 @@
 """Limits as gateways see them: plain values, free of Django.
 
 A rate refills evenly and may be used up at once. A quota counts successful tool calls of a day or a month, a cap adds up their
-prices; both begin again with the day or month in UTC.
+prices; both begin again with the day or month in UTC. Prepaid credit is a cap that never begins again (`Period.EVER`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ class Period(StrEnum):
     HOUR = "hour"
     DAY = "day"
     MONTH = "month"
+    EVER = "ever"
 
 
+# What people choose from.
+PERIODS = (Period.SECOND, Period.MINUTE, Period.HOUR, Period.DAY, Period.MONTH)
 RATE_SECONDS: dict[Period, int] = {Period.SECOND: 1, Period.MINUTE: 60, Period.HOUR: 3600, Period.DAY: 86_400}
 
 
@@ -71,15 +74,20 @@ class LimitRule:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A day or a month in UTC."""
+    """A day or a month in UTC, or all time."""
 
     name: str
     starts_at: datetime
     ends_at: datetime
 
 
+_FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
+
 def window_of(period: Period, moment: datetime) -> Window:
     """The day or month that a moment falls in."""
+    if period is Period.EVER:
+        return Window("ever", _FIRST, _LAST)
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if period is Period.DAY:
         return Window(f"{day:%Y-%m-%d}", day, day + timedelta(days=1))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from access.limits import LimitKind, LimitScope, Period
+from access.limits import PERIODS, LimitKind, LimitScope
 from core.models import Record
 
 
@@ -36,7 +36,7 @@ class Limit(Record):
     )
     amount = models.DecimalField(max_digits=20, decimal_places=10)
     currency = models.CharField(max_length=3, default="USD")
-    period = models.CharField(max_length=6, choices=[(period.value, period.value.capitalize()) for period in Period])
+    period = models.CharField(max_length=6, choices=[(period.value, period.value.capitalize()) for period in PERIODS])
     hard = models.BooleanField(default=True)
     created_by_label = models.CharField(max_length=254, blank=True, editable=False)
 

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from billing.api.members import BillingAPI, party, valid
 from billing.models import BillingProfile, CreditNote, Invoice, InvoiceLine
 from billing.selectors import invoices as selectors
 from billing.services import documents, issuing, profiles
@@ -177,13 +178,34 @@ class PreviewAPI(APIView):
         return Response(PreviewOut(values).data)
 
 
-class ProfileAPI(APIView):
-    permission_classes = [HasScope]
+class ProfileIn(serializers.ModelSerializer[BillingProfile]):
+    """What is left out stays. Lengths and forms are the service's rules."""
+
+    emails = serializers.ListField(child=serializers.CharField(max_length=254), required=False)
+
+    class Meta:
+        model = BillingProfile
+        fields = ProfileOut.Meta.fields
+
+
+class ProfileAPI(BillingAPI):
     required_scope = Scope.ADMIN
 
     @extend_schema(operation_id="billing_profile", summary="Who invoices are addressed to", responses=ProfileOut)
     def get(self, request: Request) -> Response:
         return Response(profiles.buyer(_tenant(request)))
+
+    @extend_schema(
+        operation_id="billing_profile_update",
+        summary="Say who invoices are addressed to",
+        request=ProfileIn,
+        responses=ProfileOut,
+    )
+    def patch(self, request: Request) -> Response:
+        """Holds for invoices from now on; those that are open keep what they say."""
+        member, given = self.payer(request), valid(ProfileIn(data=request.data, partial=True))
+        profiles.change(tenant=member.tenant, values=given, actor=party(member))
+        return Response(profiles.buyer(member.tenant))
 
 
 def _tenant(request: Request) -> Tenant:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from billing.api import earnings, invoices, plans, usage
+from billing.api import credit, earnings, invoices, payments, plans, usage
 
 urlpatterns = [
     *plans.urls,
     *usage.urls,
     *invoices.urls,
     *earnings.urls,
+    *payments.urls,
+    *credit.urls,
 ]

@@ -61,6 +61,11 @@ def of_month(
     return charges
 
 
+def key_of_change(stretch_id: UUID) -> str:
+    """What a plan that began within a month is charged under."""
+    return f"plan:{stretch_id}:start"
+
+
 def _change(stretch: Stretch, before: Stretch | None, month: tuple[datetime, datetime]) -> list[PlanCharge]:
     rest = (stretch.starts_at, month[1])
     minor = portion(stretch.minor, month, rest) - (portion(before.minor, month, rest) if before else 0)
@@ -68,5 +73,5 @@ def _change(stretch: Stretch, before: Stretch | None, month: tuple[datetime, dat
         return []
     what = f"{stretch.name} instead of {before.name}" if before and before.minor else stretch.name
     label = f"{what}, from {stretch.starts_at:%d %B %Y}"
-    key = f"plan:{stretch.id}:start"
+    key = key_of_change(stretch.id)
     return [PlanCharge(key, "proration", stretch.plan_version_id, label, *rest, minor)]

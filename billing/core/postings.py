@@ -116,7 +116,9 @@ RULES: Mapping[Kind, Rule] = {
     Kind.REFUND_FAILED: _rule(CASH, (AR, CUSTOMER_CREDIT)),
     Kind.DISPUTE_OPENED: _rule((DISPUTED,), CASH),
     Kind.DISPUTE_WON: _rule(CASH, (DISPUTED,)),
-    Kind.DISPUTE_LOST: _rule((PENDING, AVAILABLE, PLATFORM_FEE, BAD_DEBT, DISPUTE_COST), (DISPUTED, *CASH)),
+    Kind.DISPUTE_LOST: _rule(
+        (PENDING, AVAILABLE, PLATFORM_FEE, CUSTOMER_CREDIT, BAD_DEBT, DISPUTE_COST), (DISPUTED, *CASH)
+    ),
     Kind.WRITE_OFF: _WRITTEN_OFF,
     Kind.RECOVERY: Rule(_WRITTEN_OFF.credit, _WRITTEN_OFF.debit),
     Kind.TRANSFER: _rule(CASH, CASH),
@@ -278,6 +280,7 @@ class Taken:
     """What is taken back of an invoice: from whom, in minor units, all positive.
 
     `deferred` is of a subscription's time to come, `earned` of time that has passed; `credit` is given credit taken back with it.
+    `balance` is of the organisation's own credit, which a payment that a bank takes back had bought.
     """
 
     tenant: UUID
@@ -286,11 +289,12 @@ class Taken:
     deferred: int = 0
     earned: int = 0
     credit: int = 0
+    balance: int = 0
     tax: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        usage = sum(share.pending + share.available for share in self.shares.values()) + self.platform
+        usage = sum(share.pending + share.available for share in self.shares.values()) + self.platform + self.balance
         return usage + self.deferred + self.earned - self.credit + sum(self.tax.values())
 
 
@@ -345,6 +349,7 @@ def dispute_lost(taken: Taken, fee: int = 0, out_of: str = STRIPE) -> list[Entry
         [
             *_from_providers(taken.shares),
             Entry(PLATFORM_FEE, taken.platform),
+            Entry(of(CUSTOMER_CREDIT, taken.tenant), taken.balance),
             Entry(BAD_DEBT, lost),
             Entry(DISPUTE_COST, fee),
             Entry(DISPUTED, -taken.total),

@@ -75,6 +75,17 @@ def references(kind: str, *, movement: str, subject: str, minor: int, fee: int) 
     return [(key, minor), *([(f"txn:{movement}", -fee)] if fee else [])]
 
 
+def keys_of(reference: str) -> tuple[str, ...]:
+    """The keys under which a reference may be booked: a charge pays an invoice, or buys credit."""
+    charge = reference.removeprefix("pi:").removesuffix(":succeeded")
+    return (reference, f"topup:{charge}") if reference == f"pi:{charge}:succeeded" else (reference,)
+
+
+def reference_of(key: str) -> str:
+    """What a booking is compared under."""
+    return f"pi:{key.removeprefix('topup:')}:succeeded" if key.startswith("topup:") else key
+
+
 def compare(theirs: Mapping[str, Side], ours: Mapping[str, Side]) -> list[Difference]:
     """Where the two differ, by reference. Nothing and an amount of zero are the same."""
     found = []

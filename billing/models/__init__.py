@@ -55,6 +55,9 @@ from billing.models.plan import (
     PlanVersion,
     Subscription,
 )
+from billing.models.prepaid import (
+    Prepayment,
+)
 from billing.models.price import (
     PriceVersion,
 )
@@ -100,6 +103,7 @@ __all__ = [
     "PayoutRail",
     "Plan",
     "PlanVersion",
+    "Prepayment",
     "PriceVersion",
     "ProviderAccount",
     "ReceiptState",

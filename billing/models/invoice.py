@@ -76,7 +76,9 @@ class InvoiceCounter(models.Model):
 
 
 class Invoice(Record):
-    """What an organisation owes for one month. Triggers refuse any change of an open one but of how it is settled.
+    """What an organisation owes for one month, or for a larger plan within it (`kind`).
+
+    Triggers refuse any change of an open one but of how it is settled.
 
     Sums are minor units of `currency`: `net_minor` of all lines but tax, `total_minor` with it, `paid_minor` by payments and
     credit of the customer, `credited_minor` by credit notes against what was still owed. `month` is the first day of the
@@ -111,7 +113,9 @@ class Invoice(Record):
         ordering = ["-month", "-created_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "month", "kind"], condition=~models.Q(state="void"), name="invoice_one_a_month"
+                fields=["tenant", "month"],
+                condition=models.Q(kind="month") & ~models.Q(state="void"),
+                name="invoice_one_a_month",
             ),
             models.CheckConstraint(
                 condition=models.Q(state="draft") | models.Q(number__isnull=False) | models.Q(state="void"),

@@ -65,17 +65,19 @@ UNDER_WAY = (AttemptState.ASKING, AttemptState.PROCESSING, AttemptState.NEEDS_HO
 
 
 class PaymentAttempt(Record):
-    """One charge of one card for one invoice. Its id and key are committed before the provider hears of it.
+    """One charge of one card, for an invoice or, without one, for credit. Its id and key are committed before it is asked for.
 
     `step` is the day of the schedule that it belongs to, null for one that a person asked for. An invoice has at most one
-    attempt under way and one for each day.
+    attempt under way and one for each day; an organisation buys credit once at a time. `automatic`: credit that nobody asked
+    for at that moment.
     """
 
     tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+")
-    invoice = models.ForeignKey("billing.Invoice", on_delete=models.PROTECT, related_name="attempts")
+    invoice = models.ForeignKey("billing.Invoice", on_delete=models.PROTECT, null=True, related_name="attempts")
     method = models.ForeignKey(PaymentMethod, on_delete=models.PROTECT, related_name="+")
     customer = models.CharField(max_length=255)
     step = models.PositiveSmallIntegerField(null=True)
+    automatic = models.BooleanField(default=False)
     minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     key = models.CharField(max_length=100, unique=True)
@@ -100,7 +102,15 @@ class PaymentAttempt(Record):
             models.UniqueConstraint(
                 fields=["invoice", "step"], condition=Q(step__isnull=False), name="payment_attempt_once_a_step"
             ),
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=Q(invoice=None, state__in=["asking", "processing", "needs_holder"]),
+                name="top_up_one_under_way",
+            ),
             models.CheckConstraint(condition=Q(minor__gt=0), name="payment_attempt_positive"),
+            models.CheckConstraint(
+                condition=Q(invoice__isnull=False, automatic=False) | Q(invoice=None, step=None), name="payment_for_one"
+            ),
             models.CheckConstraint(
                 condition=Q(refunded_minor__gte=0, refunded_minor__lte=models.F("minor")),
                 name="payment_not_over_refunded",
@@ -111,6 +121,15 @@ class PaymentAttempt(Record):
     @property
     def amount(self) -> Money:
         return Money(self.minor, self.currency)
+
+    @property
+    def refunded(self) -> Money:
+        return Money(self.refunded_minor, self.currency)
+
+    @property
+    def subject(self) -> str:
+        """What it pays for, in a word."""
+        return "Credit" if self.invoice is None else str(self.invoice)
 
 
 class RefundState(models.TextChoices):

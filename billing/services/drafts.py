@@ -51,7 +51,7 @@ def keep(tenant: Tenant, month: date, made: Composition, *, period_id: int | Non
         if invoice.state != InvoiceState.DRAFT:
             return invoice
         invoice.period_id = period_id
-        _fill(invoice, made)
+        fill(invoice, made)
     return invoice
 
 
@@ -59,7 +59,8 @@ def _live_ones(tenant: Tenant, month: date) -> QuerySet[Invoice]:
     return Invoice.objects.filter(tenant=tenant, month=month, kind=InvoiceKind.MONTH).exclude(state=InvoiceState.VOID)
 
 
-def _fill(invoice: Invoice, made: Composition) -> None:
+def fill(invoice: Invoice, made: Composition) -> None:
+    """Put these lines and sums in the place of a draft's."""
     invoice.lines.all().delete()
     invoice.currency = made.currency
     invoice.net_minor, invoice.tax_minor, invoice.total_minor = made.net_minor, made.tax_minor, made.total_minor

@@ -15,7 +15,7 @@ from django.db import transaction
 from audit import services as audit
 from billing.core.postings import CUSTOMER_CREDIT, of
 from billing.models import Invoice, InvoiceState, LedgerAccount, Settlement, SettlementSource
-from billing.selectors import ledger
+from billing.selectors import credit, ledger
 from billing.services import booking, ledger_events, numbers, profiles
 from core import clock
 from core.errors import ConflictError, InvalidError
@@ -147,10 +147,10 @@ def _locked(invoice_id: UUID) -> Invoice:
 
 
 def _use_credit(invoice: Invoice) -> None:
-    """What the organisation has with us pays first."""
+    """What the organisation has with us pays first, but for what is on its way back to a card."""
     account = LedgerAccount.objects.filter(code=of(CUSTOMER_CREDIT, invoice.tenant_id)).select_for_update().first()
     held = -ledger.balance(account.code) if account is not None and account.currency == invoice.currency else 0
-    if (taken := min(held, invoice.owed_minor)) > 0:
+    if (taken := min(held - credit.leaving(invoice.tenant_id), invoice.owed_minor)) > 0:
         ledger_events.credit_used(invoice, taken)
         key = f"inv:{invoice.pk}:credit"
         Settlement.objects.create(

@@ -11,7 +11,7 @@ from audit import services as audit
 from billing.core.months import from_number, month_of
 from billing.models import Invoice
 from billing.selectors import invoices as selectors
-from billing.services import invoices, monthly
+from billing.services import invoices, monthly, prepaid
 from calls.models import Period, PeriodState
 from calls.services import periods
 from core import clock, jobs
@@ -81,8 +81,11 @@ def _closed(tenant: Tenant) -> list[Period]:
 
 
 def _mark(tenant: Tenant, period_id: int) -> None:
-    with tenant_scope(tenant):
-        periods.mark_invoiced(period_id)
+    """With the usage that an invoice takes over, what gateways count of prepaid credit goes on as it was."""
+    with transaction.atomic():
+        prepaid.take_over(tenant, period_id)
+        with tenant_scope(tenant):
+            periods.mark_invoiced(period_id)
 
 
 def _tell_operators(invoice: Invoice) -> None:

@@ -28,10 +28,11 @@ from billing.core.postings import (
     Taken,
 )
 from billing.core.shares import muldiv
-from billing.models import LedgerTransaction
+from billing.models import LedgerTransaction, Prepayment
 from billing.selectors import ledger as reading
 from billing.services import ledger
 from core.errors import ConflictError
+from tenants.services import revisions
 
 _LOCK_CLASS = 82
 
@@ -175,6 +176,31 @@ def processor_fee(
 def topped_up(tenant_id: UUID, minor: int, *, currency: str, payment_id: str, into: str = STRIPE) -> type_booked:
     entries = postings.top_up(tenant_id, minor, into)
     return _post(Kind.TOP_UP, f"topup:{payment_id}", entries, currency, ("payment", payment_id))
+
+
+def top_up_disputed(minor: int, *, currency: str, dispute_id: str, out_of: str = STRIPE) -> type_booked:
+    """As `dispute_opened`, of a payment that bought credit."""
+    entries = postings.dispute_opened(minor, out_of)
+    return _post(Kind.DISPUTE_OPENED, f"dp:{dispute_id}:open", entries, currency, ("dispute", dispute_id))
+
+
+def top_up_dispute_won(minor: int, *, currency: str, dispute_id: str, into: str = STRIPE) -> type_booked:
+    entries = postings.dispute_won(minor, into)
+    return _post(Kind.DISPUTE_WON, f"dp:{dispute_id}:won", entries, currency, ("dispute", dispute_id))
+
+
+def top_up_dispute_lost(
+    tenant_id: UUID, minor: int, *, currency: str, dispute_id: str, fee: int = 0, out_of: str = STRIPE
+) -> type_booked:
+    """The credit that was bought is taken back as far as it is there; what was used of it is the platform's loss."""
+    key = f"dp:{dispute_id}:lost"
+    with _deriving(tenant_id):
+        if (there := _there(key)) is not None:
+            return there
+        left = -reading.balance(postings.of(postings.CUSTOMER_CREDIT, tenant_id))
+        taken = min(minor, max(left, 0))
+        entries = postings.dispute_lost(Taken(tenant_id, balance=taken, earned=minor - taken), fee, out_of)
+        return _post(Kind.DISPUTE_LOST, key, entries, currency, ("dispute", dispute_id))
 
 
 def refunded(
@@ -379,7 +405,7 @@ def _post(
 ) -> type_booked:
     if not entries:
         return None
-    return ledger.post(
+    booked = ledger.post(
         kind,
         key=key,
         source_type=source[0],
@@ -389,6 +415,20 @@ def _post(
         invoice_id=invoice_id,
         effective_at=at,
     )
+    _tell_gateways(entries)
+    return booked
+
+
+def _tell_gateways(entries: list[Entry]) -> None:
+    """Credit that changes changes what an organisation that pays ahead may call.
+
+    After the booking: whoever locks an organisation's credit and its row does so in this order.
+    """
+    owners = [postings.owner_of(code).id for code, _ in entries if postings.family_of(code) == postings.CUSTOMER_CREDIT]
+    for tenant_id in Prepayment.objects.filter(tenant_id__in=owners, is_prepaid=True).values_list(
+        "tenant_id", flat=True
+    ):
+        revisions.touch(tenant_id)
 
 
 def _there(key: str) -> type_booked:

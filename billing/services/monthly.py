@@ -13,7 +13,7 @@ from billing.core.charges import PlanCharge
 from billing.core.composing import Composition, Line
 from billing.core.months import bounds
 from billing.core.rated import RatedLine
-from billing.models import Invoice, InvoiceLine, InvoiceState, LineKind
+from billing.models import Invoice, InvoiceKind, InvoiceLine, InvoiceState, LineKind
 from billing.selectors.invoices import Section
 from billing.services import drafts, plans, rating
 from calls.models import Period
@@ -55,17 +55,18 @@ def compose(tenant: Tenant, month: date) -> tuple[Period | None, Composition]:
         period = Period.objects.filter(starts_at=start).first()
         rated = rating.rate(tenant, period) if period else []
     lines = [_of_usage(each) for each in rated]
-    lines += [_of_plan(each) for each in plans.charges(tenant, start, end) if each.key not in _billed(tenant, month)]
+    lines += [of_plan(each) for each in plans.charges(tenant, start, end) if each.key not in billed(tenant, month)]
     lines += _included(tenant, (start, end), lines)
     return period, drafts.compose(tenant, month, lines)
 
 
-def _billed(tenant: Tenant, month: date) -> set[str]:
-    """Charges that an invoice of another month has: the same one is never billed twice."""
+def billed(tenant: Tenant, month: date) -> set[str]:
+    """Charges that another invoice than the month's has: the same one is never billed twice."""
     ended = (InvoiceState.DRAFT, InvoiceState.VOID)
     rows = InvoiceLine.objects.filter(invoice__tenant=tenant).exclude(invoice__state__in=ended)
     kinds = (LineKind.SUBSCRIPTION, LineKind.PRORATION)
-    return set(rows.exclude(invoice__month=month).filter(kind__in=kinds).order_by().values_list("key", flat=True))
+    own = {"invoice__month": month, "invoice__kind": InvoiceKind.MONTH}
+    return set(rows.exclude(**own).filter(kind__in=kinds).order_by().values_list("key", flat=True))
 
 
 def _of_usage(rated: RatedLine) -> Line:
@@ -96,7 +97,8 @@ def _of_usage(rated: RatedLine) -> Line:
     )
 
 
-def _of_plan(charge: PlanCharge) -> Line:
+def of_plan(charge: PlanCharge) -> Line:
+    """A charge as a line of an invoice."""
     return Line(
         kind=charge.kind,
         key=charge.key,

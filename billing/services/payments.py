@@ -11,6 +11,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from audit import services as audit
 from billing.gateways import stripe
@@ -43,7 +44,7 @@ def collect(invoice_id: UUID, *, step: int | None = None, actor: audit.Party = S
     An attempt that waits for the card's holder is cancelled first, any other that is under way is resolved instead of a new one.
     Raises InvalidError without a card, UnknownOutcomeError when the provider did not say: ask again by `resolve`.
     """
-    _end_waiting(invoice_id)
+    end_waiting(PaymentAttempt.objects.filter(invoice_id=invoice_id))
     with transaction.atomic():
         invoice = invoices.lock(invoice_id)
         made = PaymentAttempt.objects.filter(invoice=invoice)
@@ -72,13 +73,13 @@ def _begin(invoice: Invoice, minor: int, step: int | None, actor: audit.Party) -
         currency=invoice.currency,
         key=f"attempt:{name}",
     )
-    _note("attempted", attempt, actor)
+    note("attempted", attempt, actor)
     return attempt
 
 
-def _end_waiting(invoice_id: UUID) -> None:
-    """Cancel what waits for the card's holder, so that it cannot be confirmed beside another attempt."""
-    waiting = PaymentAttempt.objects.filter(invoice_id=invoice_id, state=AttemptState.NEEDS_HOLDER).first()
+def end_waiting(attempts: QuerySet[PaymentAttempt]) -> None:
+    """Cancel which of them waits for the card's holder, so that it cannot be confirmed beside another attempt."""
+    waiting = attempts.filter(state=AttemptState.NEEDS_HOLDER).first()
     if waiting is None or waiting.external_id is None:
         return
     try:
@@ -116,8 +117,8 @@ def _request(attempt: PaymentAttempt) -> ChargeRequest:
         currency=attempt.currency,
         key=attempt.key,
         attempt=str(attempt.pk),
-        invoice=str(attempt.invoice_id),
-        description=f"Invoice {attempt.invoice.number}",
+        invoice=str(attempt.invoice_id or ""),
+        description=f"Invoice {attempt.invoice.number}" if attempt.invoice else "Credit",
     )
 
 
@@ -142,13 +143,19 @@ def write(attempt_id: UUID, charge: Charge) -> PaymentAttempt:
             _succeed(attempt, charge)
         attempt.save()
         if changed:
-            _note(state, attempt, SYSTEM)
+            note(state, attempt, SYSTEM)
+            if attempt.automatic and state in (AttemptState.DECLINED, AttemptState.NEEDS_HOLDER):
+                jobs.enqueue("billing.tell_top_up", attempt_id=str(attempt.pk))
     return attempt
 
 
 def _succeed(attempt: PaymentAttempt, charge: Charge) -> None:
-    invoice, _ = invoices.settle(attempt.invoice, charge.minor, key=f"pi:{charge.id}")
-    ledger_events.payment_succeeded(invoice, charge.minor, payment_id=charge.id)
+    if attempt.invoice is None:
+        ledger_events.topped_up(attempt.tenant_id, charge.minor, currency=charge.currency, payment_id=charge.id)
+        jobs.enqueue("billing.tell_top_up", attempt_id=str(attempt.pk))
+    else:
+        invoice, _ = invoices.settle(attempt.invoice, charge.minor, key=f"pi:{charge.id}")
+        ledger_events.payment_succeeded(invoice, charge.minor, payment_id=charge.id)
     attempt.fee_minor, attempt.entry = charge.fee, charge.entry
     if charge.fee and charge.entry:
         ledger_events.processor_fee(
@@ -163,7 +170,7 @@ def _never_arrived(attempt_id: UUID, code: str) -> PaymentAttempt:
         if attempt.state == AttemptState.ASKING and attempt.external_id is None:
             attempt.state, attempt.code, attempt.decided_at = AttemptState.CANCELLED, code[:100], clock.now()
             attempt.save()
-            _note("cancelled", attempt, SYSTEM)
+            note("cancelled", attempt, SYSTEM)
     return attempt
 
 
@@ -200,7 +207,11 @@ def _locked(attempt_id: UUID) -> PaymentAttempt:
     return PaymentAttempt.objects.select_for_update(of=("self",)).select_related("invoice").get(pk=attempt_id)
 
 
-def _note(what: str, attempt: PaymentAttempt, actor: audit.Party) -> None:
+def note(what: str, attempt: PaymentAttempt, actor: audit.Party) -> None:
+    """Put it on record."""
     data = {"tenant": str(attempt.tenant_id), "amount": str(attempt.amount), "code": attempt.code}
-    target = audit.Party("invoice", str(attempt.invoice_id), attempt.invoice.number or "")
+    if attempt.invoice is None:
+        target = audit.Party("credit", str(attempt.pk), "")
+    else:
+        target = audit.Party("invoice", str(attempt.invoice_id), attempt.invoice.number or "")
     audit.record(f"billing:payment:{what}", actor=actor, target=target, data=data)

@@ -12,7 +12,7 @@ from billing.core.charges import PlanCharge, Stretch, of_month
 from billing.core.proration import portion
 from billing.models import Plan, PlanVersion, Subscription
 from billing.selectors import plans as selectors
-from core import clock
+from core import clock, jobs
 from core.errors import ConflictError, ForbiddenError, NotFoundError
 from tenants.models import Tenant
 from tenants.services import revisions
@@ -64,7 +64,7 @@ def subscribe(*, tenant: Tenant, plan: Plan, actor: audit.Party, by_operator: bo
 
     Raises ForbiddenError, ConflictError, NotFoundError as `foresee` does.
     """
-    _lock(tenant)
+    lock(tenant)
     step = foresee(tenant, plan, by_operator=by_operator)
     held = selectors.subscription(tenant.pk)
     _drop_planned(tenant)
@@ -84,6 +84,8 @@ def subscribe(*, tenant: Tenant, plan: Plan, actor: audit.Party, by_operator: bo
         created_by=actor.label[:254],
     )
     _record(tenant, actor, "billing:plan:chosen", chosen)
+    if step.is_at_once and step.now_minor:
+        jobs.enqueue("billing.invoice_upgrade", subscription_id=str(chosen.pk))
     return chosen
 
 
@@ -93,7 +95,7 @@ change = subscribe
 @transaction.atomic
 def cancel(*, tenant: Tenant, actor: audit.Party) -> Subscription:
     """End the subscription with the month. Raises ConflictError when there is none, or when it ends already."""
-    _lock(tenant)
+    lock(tenant)
     held = selectors.subscription(tenant.pk)
     if held is None or (held.ends_at is not None and selectors.upcoming(tenant.pk) is None):
         raise ConflictError("There is no subscription that goes on.", code="billing.plan_none")
@@ -161,7 +163,7 @@ def month_of(moment: datetime) -> tuple[datetime, datetime]:
     return first, (first + timedelta(days=32)).replace(day=1)
 
 
-def _lock(tenant: Tenant) -> None:
+def lock(tenant: Tenant) -> None:
     """Plans of one organisation change one after the other."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_LOCK_CLASS, str(tenant.pk)])

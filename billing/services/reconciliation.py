@@ -125,6 +125,7 @@ def _booked_since(account: str, since: datetime, until: datetime) -> dict[str, S
 
 def _booked_under(account: str, keys: list[str]) -> dict[str, Side]:
     found: dict[str, Side] = {}
+    keys = [key for reference in keys for key in reconciling.keys_of(reference)]
     for first in range(0, len(keys), _AT_ONCE):
         some = keys[first : first + _AT_ONCE]
         rows = LedgerPosting.objects.filter(account__code=account, transaction__idempotency_key__in=some)
@@ -136,7 +137,7 @@ def _booked_under(account: str, keys: list[str]) -> dict[str, Side]:
 
 def _sides(rows: Iterable[tuple[str, int, str, datetime]]) -> dict[str, Side]:
     """An account is posted to once in a booking."""
-    return {key: Side(amount, currency, at) for key, amount, currency, at in rows}
+    return {reconciling.reference_of(key): Side(amount, currency, at) for key, amount, currency, at in rows}
 
 
 def _fees_of_open_disputes(currency: str) -> int:

@@ -164,19 +164,34 @@ def write_dispute(attempt: PaymentAttempt, told: DisputeResult) -> Dispute:
                 "fee_minor": told.fee,
             },
         )
-        invoice = attempt.invoice
-        ledger_events.dispute_opened(invoice, row.minor, dispute_id=row.external_id)
+        _book_opened(row, attempt)
         if made:
             _note("disputed", row, SYSTEM)
         if told.state in ("won", "lost") and row.state == "open":
-            if told.state == "won":
-                ledger_events.dispute_won(invoice, row.minor, dispute_id=row.external_id)
-            else:
-                ledger_events.dispute_lost(invoice, row.minor, dispute_id=row.external_id, fee=told.fee)
+            _book_decided(row, attempt, told)
             row.state, row.closed_at, row.fee_minor = told.state, clock.now(), told.fee
             row.save(update_fields=["state", "closed_at", "fee_minor", "updated_at"])
             _note(f"dispute_{told.state}", row, SYSTEM)
     return row
+
+
+def _book_opened(row: Dispute, attempt: PaymentAttempt) -> None:
+    if attempt.invoice is None:
+        ledger_events.top_up_disputed(row.minor, currency=row.currency, dispute_id=row.external_id)
+    else:
+        ledger_events.dispute_opened(attempt.invoice, row.minor, dispute_id=row.external_id)
+
+
+def _book_decided(row: Dispute, attempt: PaymentAttempt, told: DisputeResult) -> None:
+    won, same = told.state == "won", {"currency": row.currency, "dispute_id": row.external_id}
+    if attempt.invoice is None and won:
+        ledger_events.top_up_dispute_won(row.minor, **same)
+    elif attempt.invoice is None:
+        ledger_events.top_up_dispute_lost(attempt.tenant_id, row.minor, fee=told.fee, **same)
+    elif won:
+        ledger_events.dispute_won(attempt.invoice, row.minor, dispute_id=row.external_id)
+    else:
+        ledger_events.dispute_lost(attempt.invoice, row.minor, dispute_id=row.external_id, fee=told.fee)
 
 
 def _locked(refund_id: UUID) -> Refund:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from billing.models import CreditNote, Invoice
-from billing.services import documents, issuing
+from billing.services import documents, issuing, upgrades
 from core.jobs import TIME_LIMIT_S_MAX, task
 from tenants.context import platform_scope
 
@@ -14,6 +14,11 @@ from tenants.context import platform_scope
 def issue_invoices() -> None:
     """The sweep: every closed period without an invoice, whoever closed it and whenever."""
     issuing.issue_due()
+
+
+@task("billing.invoice_upgrade")
+def invoice_upgrade(subscription_id: str) -> None:
+    upgrades.invoice(UUID(subscription_id))
 
 
 @task("billing.render_invoice")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from billing.services import dunning, inbox, payments, refunds
+from billing.services import dunning, inbox, payments, prepaid, refunds, topups
 from core import jobs
 from core.jobs import task
 from tenants.context import platform_scope
+from tenants.jobs import live_tenant
 
 
 @task("billing.collect_invoice", max_retries=5)
@@ -55,3 +56,22 @@ def sweep_dunning() -> None:
     """Open invoices whose next day has come."""
     with platform_scope():
         dunning.sweep()
+
+
+@task("billing.tell_top_up", max_retries=3)
+def tell_top_up(*, attempt_id: str) -> None:
+    topups.tell(UUID(attempt_id))
+
+
+@task("billing.check_credit", max_retries=0)
+def check_credit(*, tenant_id: str) -> None:
+    """Of one organisation that pays ahead."""
+    with platform_scope():
+        prepaid.check(live_tenant(tenant_id))
+
+
+@task("billing.sweep_credit", max_retries=0)
+def sweep_credit() -> None:
+    """Organisations that pay ahead, and may have little left."""
+    with platform_scope():
+        prepaid.sweep()

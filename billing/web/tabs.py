@@ -17,6 +17,7 @@ TABS = (
     ("plan", "Plan", "org:plan"),
     ("profile", "Billed to", "org:billing-profile"),
     ("payments", "Payments", "org:payments"),
+    ("credit", "Credit", "org:credit"),
     ("cards", "Payment methods", "org:cards"),
 )  # fmt: skip
 

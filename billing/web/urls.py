@@ -3,7 +3,7 @@ addresses that payment providers call (`/webhooks/…`)."""
 
 from __future__ import annotations
 
-from billing.web import earnings, invoices, payments, plans, reconciliation, usage
+from billing.web import credit, earnings, invoices, payments, plans, reconciliation, usage
 
 organisation = [
     *plans.urls,
@@ -11,6 +11,7 @@ organisation = [
     *invoices.urls,
     *earnings.urls,
     *payments.urls,
+    *credit.urls,
 ]
 
 operations = [

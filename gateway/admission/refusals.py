@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from access.limits import RATE_SECONDS, LimitKind, LimitRule, LimitScope, from_units
+from access.limits import RATE_SECONDS, LimitKind, LimitRule, LimitScope, Period, from_units
 from gateway.admission.budgets import Budget
 from gateway.admission.bulkheads import Slots
 from gateway.admission.rates import Bucket
@@ -22,6 +22,8 @@ def too_fast(bucket: Bucket, now: float) -> RefusedError:
 
 def used_up(budget: Budget, amount: int) -> RefusedError:
     """A quota or cap that has no room for `amount` more."""
+    if budget.rule.period is Period.EVER:
+        return _credit_used_up(budget, amount)
     rule, left = budget.rule, max(0, min(budget.room + budget.lease, budget.rule.amount - budget.used))
     wait = max(1.0, budget.window.ends_at.timestamp() - time.time())
     whole = (budget.window.ends_at - budget.window.starts_at).total_seconds()
@@ -36,6 +38,26 @@ def used_up(budget: Budget, amount: int) -> RefusedError:
     )
     refusal.limit = {**_limit(rule, limit, rest, wait, whole), "price": price, "currency": rule.currency}
     return refusal.later(wait)
+
+
+def _credit_used_up(budget: Budget, amount: int) -> RefusedError:
+    """Nothing comes back with time: somebody has to buy credit."""
+    rule, left = budget.rule, max(0, min(budget.room + budget.lease, budget.rule.amount - budget.used))
+    rest, price = (f"{from_units(units).normalize():f}" for units in (left, amount))
+    refusal = RefusedError(
+        "billing.credit_used_up", f"{rest} {rule.currency} of prepaid credit are left; the call costs {price}."
+    )
+    refusal.limit = {
+        "id": rule.limit_id,
+        "name": rule.name,
+        "scope": str(rule.scope),
+        "kind": str(rule.kind),
+        "limit": rest,
+        "remaining": rest,
+        "price": price,
+        "currency": rule.currency,
+    }
+    return refusal
 
 
 def all_taken(code: str, name: str, scope: LimitScope, slots: Slots) -> RefusedError:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -47,6 +48,7 @@ _FIRST_ROUND_S = 2.0
 _READERS, _READ_S = 2, 10.0
 _AGAIN_S = 0.02
 _AFTER_WINDOW_MS = 86_400_000
+_KEPT_MS = 31 * _AFTER_WINDOW_MS
 
 Spent = Callable[[Subject, LimitRule, Any], Awaitable[int]]
 Tell = Callable[[Subject, LimitRule, int, int], Awaitable[None]]
@@ -277,7 +279,6 @@ class Shared:
             spent.append(budget.spent)
             given.append(back)
             keys.append(f"{PREFIX}spent:{budget.name}")
-            left_ms = max(0, int((budget.window.ends_at - wall).total_seconds() * 1000))
             args += [
                 str(budget.rule.amount),
                 "1" if budget.rule.hard else "0",
@@ -285,7 +286,7 @@ class Shared:
                 str(budget.spent),
                 str(budget.outstanding),
                 str(want),
-                str(left_ms + _AFTER_WINDOW_MS),
+                str(_lifetime_ms(budget, wall)),
             ]
         try:
             reply = await self._budgets(keys=keys, args=args)
@@ -329,9 +330,8 @@ class Shared:
             key = f"{PREFIX}spent:{budget.name}"
             generation, before = await self._sum(keys=[key])
             total = await self._spent(budget.subject, budget.rule, budget.window)
-            left_ms = max(0, int((budget.window.ends_at - clock.now()).total_seconds() * 1000))
             hold = _HOLD_MS if self.processes > 1 else 0
-            lifetime = left_ms + _AFTER_WINDOW_MS
+            lifetime = _lifetime_ms(budget, clock.now())
             await self._base(keys=[key], args=[total, generation, before, uuid4().hex[:12], hold, lifetime])
             budget.rebuilt_at = time.monotonic()
             self._wake.set()
@@ -346,6 +346,12 @@ class Shared:
         task = asyncio.create_task(_quietly(work))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _lifetime_ms(budget: Budget, now: datetime) -> int:
+    """How long Valkey keeps a counter that nobody uses; its sum is read again after that."""
+    left_ms = max(0, int((budget.window.ends_at - now).total_seconds() * 1000))
+    return min(left_ms, _KEPT_MS) + _AFTER_WINDOW_MS
 
 
 async def _quietly(work: Awaitable[None]) -> None:

@@ -261,6 +261,14 @@ KINDS: dict[str, Kind] = {
             Reason.PAYMENT_DUE,
         ),
         Kind(
+            "billing.credit_used_up",
+            40220,
+            402,
+            "The prepaid credit of your organisation does not cover the price of this call. Free tools go on.",
+            "Ask somebody who looks after billing to buy credit, under Billing, Credit.",
+            Reason.CAP_REACHED,
+        ),
+        Kind(
             "limits.unavailable",
             50306,
             503,

@@ -36,6 +36,7 @@ from gateway.entries import CredentialEntry, KeyEntry, Offer, Price, ServerEntry
 from gateway.mcp import params as mirrored
 from gateway.services import limits
 from gateway.services.plan_limits import plan_limits
+from gateway.services.prepaid import prepaid_limits
 from tenants.context import platform_scope, tenant_scope
 from tenants.jobs import live_tenant
 from tenants.models import APIKey, Consent, Tenant
@@ -66,6 +67,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
                 keys[consent.key_id] = _consent(consent, members)
         offers = _offers(tenant.pk)
         terms, unpaid_from = plans.current(tenant.pk), owing.stops_at(tenant.pk)
+        paid_ahead = prepaid_limits(tenant)
         asserts = any(key.asserts for key in keys.values())
         people, teams = (names.people(tenant), names.teams(tenant)) if asserts else ({}, {})
     grants: dict[UUID, list[GrantRule]] = {}
@@ -95,7 +97,7 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         sessions={server_id: tuple(rules) for server_id, rules in sessions.items()},
         guards=guarded,
         observed=observed,
-        limits=(*limit_rules, *(plan_limits(terms) if terms is not None else ())),
+        limits=(*limit_rules, *(plan_limits(terms) if terms is not None else ()), *paid_ahead),
         offers=offers,
         people=people,
         teams=teams,

@@ -6,8 +6,10 @@ from django.db import transaction
 from django.urls import reverse
 
 from access.limits import LimitKind, LimitRule, Window, from_units, to_units
+from billing.services import prepaid as prepaid_credit
 from calls import selectors as calls
 from gateway.admission.budgets import Subject
+from gateway.services import prepaid
 from notifications import services as notifications
 from notifications.services import webhooks
 from tenants.choices import Right
@@ -22,6 +24,8 @@ def spent(subject: Subject, rule: LimitRule, window: Window) -> int:
     """What a quota or cap has used, from the rows of calls; in the units of the rule. Raises Tenant.DoesNotExist."""
     with platform_scope():
         tenant = Tenant.objects.get(pk=subject.tenant_id)
+    if prepaid.is_prepaid(rule):
+        return prepaid.spent(tenant)
     with tenant_scope(tenant):
         count, money = calls.billed_since(
             window.starts_at,
@@ -41,6 +45,10 @@ def tell(subject: Subject, rule: LimitRule, percent: int, used: int) -> None:
     """
     with platform_scope():
         tenant = Tenant.objects.get(pk=subject.tenant_id)
+    if prepaid.is_prepaid(rule):
+        # How much is left says more than a share of all that was ever bought: people choose what is little.
+        prepaid_credit.look_soon(tenant)
+        return
     title = f"{rule.name}: {percent} % of this {rule.period}'s limit is used"
     rights = [Right.MANAGE_ACCESS, Right.VIEW_BILLING] if rule.kind is LimitKind.CAP else [Right.MANAGE_ACCESS]
     with tenant_scope(tenant), transaction.atomic():

@@ -38,3 +38,18 @@ PAYMENT_BLOCK_DAYS = env.integer(
 PAYMENT_UNCOLLECTIBLE_DAYS = env.integer(
     "MARKETPLACE_PAYMENT_UNCOLLECTIBLE_DAYS", "Days after which an unpaid invoice is given up.", default=30, minimum=2
 )
+TOP_UP_MIN = env.integer(
+    "MARKETPLACE_TOP_UP_MIN",
+    "The least credit that is bought at once, in minor units (cents).",
+    default=500,
+    minimum=50,
+)
+TOP_UP_MAX = env.integer(
+    "MARKETPLACE_TOP_UP_MAX", "The most credit that is bought at once, in minor units.", default=500_000, minimum=50
+)
+TOP_UP_DAY_MAX = env.integer(
+    "MARKETPLACE_TOP_UP_DAY_MAX",
+    "The most that an organisation may let be bought in a day without anybody asking, in minor units.",
+    default=1_000_000,
+    minimum=50,
+)

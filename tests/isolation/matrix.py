@@ -193,6 +193,11 @@ EXPECTED: dict[str, Row] = {
     "org:payment-confirm": Row(405, 405, 404, 302, 404),
     "org:payment-confirmed": MANAGERS_SEND_ON,
     "org:invoice-pay": Row(405, 405, 404, 302, 404),
+    "org:credit": MANAGERS,
+    "org:credit-buy": Row(405, 405, 404, 302, 404),
+    "org:credit-use": Row(405, 405, 404, 302, 404),
+    "org:credit-send-back": MANAGERS,
+    "org:credit-receipt": MANAGERS,
     "operations-payment-events": OPERATORS,
     "webhook-stripe": POST_ONLY,
     "webhook-paypal": POST_ONLY,
@@ -428,6 +433,11 @@ BOB_POSTS: dict[str, int] = {
     "org:payment-confirm": 403,
     "org:payment-confirmed": 405,
     "org:invoice-pay": 403,
+    "org:credit": 405,
+    "org:credit-buy": 403,
+    "org:credit-use": 403,
+    "org:credit-send-back": 403,
+    "org:credit-receipt": 405,
 }
 # Posts of bob that are his to make.
 BOB_MAY = {"org:home", "org:member-remove", "org:notifications", "org:grant-renew"}

@@ -233,7 +233,7 @@ def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
 
 
 def _payments(tenant: Tenant, word: str) -> dict[str, object]:
-    """A card, and an attempt to charge it for an invoice of a month that no test bills."""
+    """A card, an attempt to charge it for an invoice of a month that no test bills, and one that bought credit."""
     card = PaymentMethod.objects.create(
         tenant=tenant,
         external_id=f"pm_{word}",
@@ -256,7 +256,18 @@ def _payments(tenant: Tenant, word: str) -> dict[str, object]:
         state="declined",
         message=word,
     )
-    return {"method_id": card.pk, "attempt_id": attempt.pk}
+    top_up = PaymentAttempt.objects.create(
+        tenant=tenant,
+        method=card,
+        customer=f"cus_{word}",
+        minor=100,
+        currency="USD",
+        key=f"attempt:{word}:credit",
+        external_id=f"pi_{word}",
+        state="succeeded",
+        decided_at=clock.now(),
+    )
+    return {"method_id": card.pk, "attempt_id": attempt.pk, "top_up_id": top_up.pk}
 
 
 def _elevation(tenant: Tenant, word: str) -> Elevation:

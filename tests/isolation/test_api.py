@@ -15,7 +15,13 @@ from tests.isolation.urls import Endpoint
 API = [endpoint for endpoint in ENDPOINTS if endpoint.name.startswith("api:")]
 WITH_THINGS = [endpoint for endpoint in API if endpoint.parameters]
 LISTS = [endpoint for endpoint in API if not endpoint.parameters]
-POSTED = {"api:access-plan", "api:access-apply", "api:access-simulations"}
+POSTED = {
+    "api:access-apply",
+    "api:access-plan",
+    "api:access-simulations",
+    "api:billing-card-setups",
+    "api:billing-credit-refunds",
+}
 # What is asked about is named in the query; without it there is nothing to answer.
 QUERIES = {
     "api:access-explain": ("server", "tool", "who"),
@@ -27,6 +33,7 @@ RECOGNISED_BY = {"api:access-explain": "grant_id", "api:access-what-can": "grant
 # They answer with numbers, compressed pages or words that everybody uses: nothing of an organisation is recognised in them.
 NUMBERS = {
     "api:audit-checkpoint",
+    "api:billing-credit",
     "api:billing-earnings",
     "api:billing-invoice-document",
     "api:billing-plans",

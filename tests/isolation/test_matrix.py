@@ -113,6 +113,8 @@ class TestReading:
             "org:earnings-statement",
             "org:cards",
             "org:payments",
+            "org:credit",
+            "org:credit-receipt",
             "org:invoice",
             "org:invoice-line",
             "org:billing-profile",

@@ -86,6 +86,31 @@ def statuses(stages: list[Stage], count: int, at_once: int = 16) -> list[int]:
     return asyncio.run(run())
 
 
+def test_prepaid_credit_is_used_to_the_last_call_grows_when_more_is_bought_and_says_what_to_do(
+    stages: list[Stage],
+) -> None:
+    credit = rule(LimitKind.CAP, to_units(Decimal("0.10")), Period.EVER)
+    several = limited(stages, credit)
+    found = statuses(several, 40)
+    assert found.count(200) <= 5
+    assert set(found) == {200, 402}
+    stage = several[0]
+    wait_until(lambda: stage.call(slug(stage)).status_code == 402, "the credit to be used up")
+    assert sum(row["price"] for row in stage.rows()) <= Decimal("0.10")
+
+    refused = stage.call(slug(stage))
+    data = refused.json()["error"]["data"]
+    assert (refused.json()["error"]["code"], data["code"]) == (40220, "billing.credit_used_up")
+    assert (data["limit"]["price"], "buy credit" in data["next_step"]) == ("0.02", True)
+    assert "retry-after" not in refused.headers
+    row = stage.row(refused)
+    assert (row["reason"], row["billable"]) == ("spending_cap_reached", False)
+
+    world, more = stage.world, replace(credit, amount=to_units(Decimal("0.14")))
+    world.change(stage.acme.tenant_id, limits=(more,))
+    wait_until(lambda: stage.call(slug(stage)).status_code == 200, "the credit that was bought")
+
+
 def test_a_used_up_rate_says_which_limit_it_was_and_when_to_return(stages: list[Stage]) -> None:
     (stage, *_) = limited(stages, rule(LimitKind.RATE, 3, Period.HOUR))
     assert [stage.call(slug(stage)).status_code for _ in range(3)] == [200, 200, 200]
