@@ -21,6 +21,8 @@ from operator import attrgetter
 from access import conditions
 from access.types import (
     APPROVAL,
+    FLOW,
+    READS,
     Compat,
     Decision,
     EnforceOn,
@@ -69,8 +71,11 @@ METHOD_RULES: dict[str, MethodRule] = {
 }
 
 _WORDS = {trust: trust.word for trust in Trust}
+# Methods that bring what a server holds into a session, beside calls of its tools.
+_CONTENT = frozenset({"resources/read", "prompts/get", "completion/complete"})
 _ORDER = attrgetter("namespace", "name", "grant_id")
 _APPROVED = "A person approves the call"
+_FLOWS = "The session keeps apart what must not meet"
 _WAIT = "Call it, have somebody approve the call, and send the same call again."
 _ASK = "Ask an admin of your organisation for access to this server."
 
@@ -171,6 +176,8 @@ def explain(
     is_summed = decision.reason in {Reason.ALLOWED, Reason.TRUST_TOO_LOW} and decision.grant_id is not None
     found = _shares(policy, grants, principal, request, now) if is_summed else ()
     steps = trace(decision.reason)
+    if FLOW in decision.obligations:
+        steps = (*steps, Step(_FLOWS, "skipped", "Depends on what the session has touched."))
     if APPROVAL in decision.obligations:
         steps = (*steps, Step(_APPROVED, "skipped", "Asked for with each call."))
     return replace(decision, steps=steps, shares=found if len(found) > 1 else ())
@@ -551,8 +558,18 @@ def _decision(case: _Case, allowed: bool, reason: Reason, message: str, next_ste
         policy_version=(grant.policy_version if grant is not None else "")
         or (session.policy_version if session is not None and grant is None else "")
         or case.policy.policy_version,
-        obligations=(APPROVAL,) if is_pending else (),
+        obligations=_obligations(case, is_pending=is_pending) if allowed else (),
     )
+
+
+def _obligations(case: _Case, *, is_pending: bool) -> tuple[str, ...]:
+    """What has to happen beside an allowed request. Most have nothing, and share one empty tuple."""
+    found = (APPROVAL,) if is_pending else ()
+    if not case.policy.flows:
+        return found
+    method = case.request.method
+    name = case.request.tool if method == "tools/call" else READS if method in _CONTENT else None
+    return (FLOW, *found) if name is not None and name in case.policy.flows else found
 
 
 # What is checked, in order: a name, the words, and the reasons that a failure gives.
@@ -598,6 +615,7 @@ _OBSERVED = frozenset({"credential", "server", "request", "method", "tool", "def
 # What the gateway finds missing after the policy has agreed.
 _AS_WHOM = frozenset({Reason.CREDENTIAL_MISSING, Reason.ACCOUNT_NOT_CONNECTED})
 _BY_PEOPLE = frozenset({Reason.APPROVAL_REQUIRED, Reason.APPROVAL_REJECTED})
+_BY_FLOWS = frozenset({Reason.FLOW_FORBIDDEN, Reason.FLOW_OBSERVED})
 
 
 def trace(reason: Reason | str) -> tuple[Step, ...]:
@@ -624,6 +642,8 @@ def trace(reason: Reason | str) -> tuple[Step, ...]:
         steps.append(Step("The call can be recorded", "failed", str(reason)))
     if reason in _AS_WHOM:
         steps.append(Step("The server has the credential that it asks for", "failed", str(reason)))
+    if reason in _BY_FLOWS:
+        steps.append(Step(_FLOWS, "failed" if reason == Reason.FLOW_FORBIDDEN else "passed", str(reason)))
     if reason in _BY_PEOPLE:
         steps.append(Step(_APPROVED, "failed", str(reason)))
     return tuple(steps)

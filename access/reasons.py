@@ -202,6 +202,17 @@ WORDS: dict[Reason, Words] = {
         "A person looked at this call of “{tool}” and rejected it.",
         "See under Access, Approvals, why; call with other arguments.",
     ),
+    Reason.FLOW_FORBIDDEN: Words(
+        "Would mix what must not meet",
+        "With “{tool}” the session would have touched a combination of labels that the organisation's flow rule forbids.",
+        "Begin another session, or see under Access, Flow, what it has touched.",
+        "access",
+    ),
+    Reason.FLOW_OBSERVED: Words(
+        "Mixed what must not meet, observed only",
+        "With “{tool}” the session touched a combination that the flow rule forbids; the rule only observes.",
+        "See under Access, Flow, what it has touched.",
+    ),
 }
 _OTHER = Words(
     "Refused", "The gateway refused the request before asking the policy.", "See the error for what to change."

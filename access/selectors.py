@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,15 +13,20 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from access import conditions, engine
+from access import conditions, engine, flow
 from access.approvals import guards
+from access.flows import rules as flow_rules
 from access.limits import MONEY_SCALE, LimitKind, LimitRule, LimitScope, Period, to_units
 from access.models import AgentSession, Grant, Limit
 from access.types import (
+    NO_LABELS,
+    READS,
     Compat,
     Decision,
     EnforceOn,
+    FlowLabel,
     GrantRule,
+    Labels,
     PolicyMode,
     Principal,
     Reason,
@@ -38,7 +43,7 @@ from catalog import names
 from catalog.choices import Status
 from catalog.models import Server
 from catalog.policies import PolicySettings
-from catalog.selectors import drifts
+from catalog.selectors import drifts, labels
 from catalog.selectors.listing import visible_to
 from catalog.types import Viewer
 from core import clock
@@ -216,7 +221,7 @@ def to_limit_rule(limit: Limit) -> LimitRule:
 def compile_policy(server: Server) -> ServerPolicy:
     """What the engine needs to know of a server, from its approved version."""
     tools = server.current_version.tools.all() if server.current_version else []
-    quarantined = drifts.open_tools(server.pk)
+    quarantined, confirmed = drifts.open_tools(server.pk), labels.of_server(server.pk)
     settings = PolicySettings.of(server)
     return ServerPolicy(
         server_id=server.pk,
@@ -241,16 +246,26 @@ def compile_policy(server: Server) -> ServerPolicy:
                 digest=tool.definition_digest,
                 idempotent=_is_idempotent(tool.definition),
                 quarantined=tool.name in quarantined,
+                labels=_labels(confirmed[tool.name].labels) if tool.name in confirmed else None,
+                suggested=NO_LABELS if tool.name in confirmed else _labels(labels.suggested(tool)),
             )
             for tool in tools
         },
+        reads=_labels(confirmed[READS].labels) if READS in confirmed else None,
     )
+
+
+def _labels(names: Iterable[str]) -> Labels:
+    return frozenset(map(FlowLabel, names))
 
 
 def policy_for(server: Server, tenant_id: UUID) -> ServerPolicy:
     """The same as it holds for calls of the active organisation, with what it asks beside its grants."""
     policy = compile_policy(server).towards(own=server.owner_tenant_id == tenant_id)
-    return policy.guarded(guards.guards_at(server.pk))
+    policy, rule = policy.guarded(guards.guards_at(server.pk)), flow_rules.compile_rule()
+    if rule is None:
+        return policy
+    return replace(policy, flows=flow.flowing(policy, rule, flow_rules.own_labels_at(server.pk)))
 
 
 def _is_idempotent(definition: dict[str, Any]) -> bool:

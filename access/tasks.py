@@ -4,6 +4,7 @@ from uuid import UUID
 
 from access import selectors
 from access.approvals import deciding as call_approvals
+from access.flows import state as flows
 from access.requests import campaigns, upkeep
 from access.services import connections, playground, simulations
 from catalog.services import telling
@@ -48,7 +49,7 @@ def clear_runs() -> None:
 
 @task("access.keep_requests", max_retries=0, time_limit=240)
 def keep_requests() -> None:
-    """Escalate and end requests that nobody decides, end reviews, and tell of rights that end soon. Safe to run twice."""
+    """Escalate and end requests that nobody decides, end reviews, tell of rights that end soon. Safe to run twice."""
     for tenant in each_tenant():
         with tenant_scope(tenant):
             upkeep.expire_due(tenant)
@@ -58,3 +59,4 @@ def keep_requests() -> None:
             upkeep.note_expired(tenant)
             campaigns.close_due(tenant)
             call_approvals.keep()
+            flows.clear_over()

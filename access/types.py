@@ -105,10 +105,66 @@ class Reason(StrEnum):
     ACCOUNT_NOT_CONNECTED = "account_not_connected"
     APPROVAL_REQUIRED = "approval_required"
     APPROVAL_REJECTED = "approval_rejected"
+    FLOW_FORBIDDEN = "flow_forbidden"
+    FLOW_OBSERVED = "flow_observed"
 
 
 # Obligations of a decision: what has to happen beside an allowed call.
 APPROVAL = "approval"  # a person approves this very call
+FLOW = "flow"  # its labels are held against what its session has touched (`access.flow`)
+
+
+class FlowLabel(StrEnum):
+    """What a tool brings into a session or lets out of it."""
+
+    UNTRUSTED_INPUT = "untrusted_input"  # returns text that strangers may have written
+    PRIVATE_DATA = "private_data"  # returns what is not for everybody
+    EXTERNAL_OUTPUT = "external_output"  # can carry something to others
+
+    __hash__ = str.__hash__
+
+
+Labels = frozenset[FlowLabel]
+NO_LABELS: Labels = frozenset()
+READS = ""  # in place of a tool's name: the resources and prompts of a server
+
+
+class FlowMode(StrEnum):
+    """What happens to a call that would complete a forbidden combination."""
+
+    OFF = "off"
+    OBSERVE = "observe"  # it passes, and is recorded as such
+    ESCALATE = "escalate"  # a person approves that single call
+    STOP = "stop"
+
+
+class FlowScope(StrEnum):
+    """Which calls make one session."""
+
+    CALLER = "caller"  # everything of one key, and of whom it acts for
+    SESSION = "session"  # what names a session of an agent, or runs in a session of the protocol; else the caller
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRule:
+    """Which labels must not meet in one session of an organisation."""
+
+    mode: FlowMode = FlowMode.ESCALATE
+    forbidden: tuple[Labels, ...] = (frozenset(FlowLabel),)
+    scope: FlowScope = FlowScope.CALLER
+    window_s: int = 3_600  # a session ends when nothing labelled was called for so long
+    counts_suggested: bool = False  # tools that nobody labelled carry what is suggested for them
+    exempt_agents: frozenset[str] = frozenset()
+    exempt_grants: frozenset[UUID] = frozenset()
+    epoch: str = ""  # changes with the rule; a session belongs to one
+
+
+@dataclass(frozen=True, slots=True)
+class ToolLabels:
+    """What an organisation says of a tool for its own calls. `definition` is the digest of what it looked at."""
+
+    labels: Labels
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +179,8 @@ class ToolRule:
     quarantined: bool = False  # the server's definition differs from the approved one
     risk: str = ""  # low | medium | high where it is declared; informs, decides nothing
     needs_approval: bool = False  # the calling organisation wants a person to approve each call
+    labels: Labels | None = None  # as its provider or an operator confirmed them; None: nobody has
+    suggested: Labels = NO_LABELS  # as its definition makes likely
 
     @property
     def risk_level(self) -> str:
@@ -170,6 +228,8 @@ class ServerPolicy:
     policy_version: str = "v1"
     team: str = ""  # of the owner
     session: SessionTerms = SessionTerms()
+    reads: Labels | None = None  # labels of its resources and prompts; None: nobody has confirmed any
+    flows: Mapping[str, Labels] = field(default_factory=dict)  # by tool, as they count for the calling organisation
 
     def guarded(self, guards: Mapping[str, ToolGuard] | None) -> ServerPolicy:
         """The policy with what the calling organisation asks beside it; it only ever adds."""

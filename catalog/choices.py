@@ -118,6 +118,11 @@ class SideEffect(models.TextChoices):
     DESTRUCTIVE = "destructive", "Destructive"
 
 
+class LabelSetter(models.TextChoices):
+    PROVIDER = "provider", "The provider"
+    OPERATOR = "operator", "An operator"
+
+
 class PolicyMode(models.TextChoices):
     ALLOW_LIST = "allow-list", "Allow list"
     OBSERVE = "observe", "Observe"

@@ -11,6 +11,7 @@ from catalog.choices import (
     DriftFinder,
     Health,
     ImportState,
+    LabelSetter,
     Origin,
     PackageType,
     PolicyMode,
@@ -27,6 +28,7 @@ from catalog.choices import (
 )
 from catalog.claims.models import ListingClaim
 from catalog.health.models import HealthCheck, HealthDay, HealthRun, Incident
+from catalog.labels import LABELS
 from core import clock
 from core.ids import uuid7
 from core.models import Record
@@ -46,6 +48,7 @@ __all__ = [
     "SourceEntry",
     "Tool",
     "ToolDrift",
+    "ToolLabel",
 ]
 
 
@@ -343,6 +346,33 @@ class ToolDrift(models.Model):
 
     def __str__(self) -> str:
         return self.tool_name
+
+
+class ToolLabel(Record):
+    """What somebody confirmed that a tool touches (`catalog.labels`); a blank tool stands for resources and prompts.
+
+    It belongs to the tool's name and stays when another version is published; `definition_digest` says what was looked at.
+    No row: nobody has labelled the tool, which is another thing than a row without labels.
+    """
+
+    server = models.ForeignKey(Server, on_delete=models.PROTECT, related_name="labels")
+    tool = models.CharField(max_length=128, blank=True)
+    labels = ArrayField(models.CharField(max_length=20), default=list, blank=True)
+    definition_digest = models.CharField(max_length=64, blank=True)
+    set_by = models.CharField(max_length=8, choices=LabelSetter.choices)
+    set_by_label = models.CharField(max_length=254, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["server_id", "tool"]
+        constraints = [
+            models.UniqueConstraint(fields=["server", "tool"], name="tool_label_once"),
+            models.CheckConstraint(
+                condition=models.Q(labels__contained_by=list(LABELS)), name="tool_label_of_the_list"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.tool or "resources and prompts"
 
 
 class SourceEntry(models.Model):

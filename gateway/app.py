@@ -55,6 +55,7 @@ from gateway.review import Review
 from gateway.stages import guard
 from gateway.stages.approval import Approvals
 from gateway.stages.authenticate import Authenticator
+from gateway.stages.flow import Flows
 from gateway.stages.forward import Forwarder
 from gateway.stages.intent import Intents
 from gateway.stages.tasks import Tasks
@@ -186,6 +187,7 @@ class Gateway:
             review=review,
             tasks=tasks,
             approvals=Approvals(self._store, self._loader, config.public_url),
+            flows=Flows(self._store, self._loader),
         )
         self._pipeline = Pipeline(config, parts)
         self._quick = Quick(config, parts, self._pipeline)

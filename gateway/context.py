@@ -14,7 +14,7 @@ from uuid import UUID
 
 from access.approvals.types import CallAsk
 from access.engine import find_session
-from access.types import Decision, Principal, SessionRule
+from access.types import Decision, Labels, Principal, SessionRule
 from calls.record import Alike, Outcome
 from core import clock, ids
 from gateway.circumstances import Circumstances, SessionUses
@@ -114,6 +114,7 @@ class Caller:
         "common",
         "credential",
         "decisions",
+        "flows",
         "identities",
         "key",
         "on_behalf",
@@ -166,6 +167,7 @@ class Caller:
             )
         self.common: dict[tuple[str, ...], Common] = {}  # what calls have in common
         self.decisions: dict[tuple[UUID, str, str], tuple[ServerEntry, Decision, datetime | None]] = {}
+        self.flows: dict[UUID, tuple[ServerEntry, Mapping[str, Labels]]] = {}  # labels that count, by server and tool
         self.identities: dict[UUID, Any] = {}  # as whom servers are called, of gateway.upstream.credentials
         self.callable_tools: dict[UUID, tuple[ServerEntry, frozenset[str], datetime | None]] = {}
         self.own_plan: OwnPlan | None = None  # of admission, for requests to no single server

@@ -15,7 +15,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from access.limits import LimitRule
-from access.types import GrantRule, ServerPolicy, SessionRule, ToolGuard
+from access.types import FlowRule, GrantRule, ServerPolicy, SessionRule, ToolGuard, ToolLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class TenantEntry:
     offers: Mapping[UUID, tuple[Offer, ...]] = field(default_factory=dict)  # by server id
     # What the organisation asks of its own calls beside grants: by server id and tool.
     guards: Mapping[UUID, Mapping[str, ToolGuard]] = field(default_factory=dict)
+    flow: FlowRule | None = None  # labels that must not meet in one session; None where nothing is forbidden
+    labels: Mapping[UUID, Mapping[str, ToolLabels]] = field(default_factory=dict)  # its own, by server id and tool
     unpaid_from: datetime | None = None  # tools with a price are stopped from then on, because of an unpaid invoice
     looks_at_addresses: bool = field(init=False, default=False, compare=False)  # a grant holds only from some of them
 
@@ -132,6 +134,8 @@ class ServerEntry:
     down_at: datetime | None = None  # since when the marketplace's health checks find it down
     # By tool: where an argument lies (a JSON pointer) and the header that mirrors it (`gateway.mcp.params`).
     param_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    is_labelled: bool = False  # somebody confirmed labels of its tools
+    is_suggested: bool = False  # labels are suggested for tools that nobody labelled
     takes_identity: bool = False  # whether keys that may do so say for whom they call
 
 

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from access.engine import ASKABLE, METHOD_RULES
-from access.types import DEFAULT_SESSION_HEADER, Decision, Reason
+from access.flow import Verdict
+from access.types import APPROVAL, DEFAULT_SESSION_HEADER, FLOW, Decision, FlowMode, Reason
 from calls.record import Outcome
 from calls.writer import CallWriter, NotRecordedError
 from core.egress import EgressRefusedError
@@ -41,11 +42,12 @@ from gateway.mcp.session import SessionSeal, is_own
 from gateway.pins import Pins
 from gateway.prices import changes_at, price_of
 from gateway.review import Review
-from gateway.stages import body, guard, meter
+from gateway.stages import body, flow, guard, meter
 from gateway.stages.approval import Approvals
 from gateway.stages.authenticate import Authenticator, check_audience
 from gateway.stages.authorise import authorise
 from gateway.stages.dues import refuse_unpaid
+from gateway.stages.flow import Flows
 from gateway.stages.forward import Forwarder
 from gateway.stages.identity import take as take_identity
 from gateway.stages.intent import Intents
@@ -88,6 +90,7 @@ class Parts:
     review: Review
     tasks: Tasks
     approvals: Approvals
+    flows: Flows
 
 
 class Pipeline:
@@ -97,7 +100,7 @@ class Pipeline:
         self._writer, self._watch, self._seal, self._used = parts.writer, parts.watch, parts.seal, parts.used
         self._review = parts.review
         self._host_names, self._pins, self._intents = config.host_names(), parts.pins, parts.intents
-        self._tasks, self._approvals = parts.tasks, parts.approvals
+        self._tasks, self._approvals, self._flows = parts.tasks, parts.approvals, parts.flows
         self._audiences = Audiences(config.public_url, config.paths)
         self._front = ModernFront(config, parts.writer)
 
@@ -173,7 +176,7 @@ class Pipeline:
         if call.message is not None and call.message.method in ENDLESS:
             self._tasks.listen(call, call.caller, server)
         await self._forwarder.credentials.ready(call)
-        if method == "tools/call" and call.approval is None:
+        if method == "tools/call" and call.decision is not None and not call.decision.obligations:
             self._keep_route(call, server, tool)
         call.mark("decide")
 
@@ -200,7 +203,48 @@ class Pipeline:
         if caller.around is not None and call.decision is not None:
             caller.note_use(call.decision.session_id, call.occurred_at)
         if call.decision is not None and call.decision.obligations:
+            await self._prepare(call, caller, server, tool, call.decision.obligations)
+
+    async def _prepare(
+        self, call: CallContext, caller: Caller, server: ServerEntry, tool: str, obligations: tuple[str, ...]
+    ) -> None:
+        """Get ready for what has to happen beside the call. Raises RefusedError."""
+        if APPROVAL in obligations:
             await self._approvals.prepare(call, caller, server, tool)
+            return
+        rule, message = caller.tenant.flow, call.message
+        if rule is None or rule.mode is not FlowMode.ESCALATE or message is None or message.method != "tools/call":
+            return
+
+        async def meeting() -> tuple[str, ...]:
+            found = await self._flows.take(call, peeks=True)
+            return flow.meeting(call, found) if found.verdict is Verdict.ESCALATE else ()
+
+        await self._approvals.expect(call, caller, server, meeting)
+
+    async def _fulfil(self, call: CallContext, obligations: tuple[str, ...]) -> None:
+        """What has to happen beside an allowed call, when everything else is there for it to be sent. Raises RefusedError."""
+        if FLOW not in obligations:
+            await self._approvals.claim(call)
+            return
+        by_person = APPROVAL in obligations
+        found = await self._flows.take(call, peeks=by_person)
+        if not by_person and found.verdict is not Verdict.ESCALATE:
+            flow.accept(call, found)
+            return
+        if found.verdict is Verdict.STOP or (call.message is not None and call.message.method != "tools/call"):
+            # Nobody can be asked about what is no call of a tool.
+            raise flow.refusal(call, found)
+        self._ask_for(call, flow.meeting(call, found) if found.verdict is Verdict.ESCALATE else ())
+        await self._approvals.claim(call)
+        flow.accept(call, await self._flows.take(call, approved=True))
+
+    def _ask_for(self, call: CallContext, met: tuple[str, ...]) -> None:
+        """What a person is asked for, with what meets in the session at this moment."""
+        caller = call.caller
+        assert caller is not None
+        if call.approval is None or call.approval.flow != met:
+            self._approvals.note(call, caller, call.entry, call.tool, met)
 
     async def _is_used_elsewhere(self, call: CallContext, caller: Caller, refusal: RefusedError) -> bool:
         """Whether a session that nobody used here for too long was used through another process meanwhile."""
@@ -269,7 +313,7 @@ class Pipeline:
             self._review.keep_looking(call, call.message.right if call.message is not None else LISTEN)
         try:
             if call.decision is not None and call.decision.obligations:
-                await self._approvals.claim(call)
+                await self._fulfil(call, call.decision.obligations)
             if (kept := self._intents.note(call)) is not None:
                 await kept
             result = await relay()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from access.approvals.types import CallAnswer, CallAsk
+from access.flows.types import FlowAnswer, FlowAsk
 from access.limits import LimitRule, Window
 from gateway.admission.budgets import Subject
 from gateway.entries import ServerEntry, SigningEntry, TenantEntry
@@ -53,6 +54,9 @@ class Loader(Protocol):
 
     def claim_call(self, ask: CallAsk) -> CallAnswer:
         """Use the approval that a person gave for this very call, else ask for one. Of equal calls one may pass."""
+
+    def take_flow(self, ask: FlowAsk) -> FlowAnswer:
+        """Judge a call by what its session has touched, and have the session touch its labels when it passes."""
 
     def open_round(self, ask: CallAsk) -> None:
         """Note that the server of an approved call asks for more: what answers `ask.round` passes, once."""

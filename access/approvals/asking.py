@@ -111,6 +111,7 @@ def _ask(tenant: Tenant, ask: CallAsk, binding: str) -> CallAnswer:
         key_label=label,
         agent=ask.agent[:200],
         session=ask.session,
+        flow=list(ask.flow),
         barred=sorted(barred),
         arguments_digest=hashlib.sha256(ask.arguments).hexdigest(),
         asked_call_id=ask.call_id,

@@ -25,13 +25,17 @@ class CallAsk:
     side_effect: str
     trust_required: str
     arguments: bytes
+    flow: tuple[str, ...] = ()  # labels that would meet in the session, where that is why a person is asked
     round: str = ""  # digest of the state that a server gave for a further round of an approved call
 
     def binding(self) -> str:
-        parts = (
+        parts: tuple[str, ...] = (
             str(self.tenant_id), str(self.api_key_id), self.on_behalf, self.session, str(self.server_id), self.tool,
             self.definition, hashlib.sha256(self.arguments).hexdigest(),
         )  # fmt: skip
+        if self.flow:
+            # What the session had touched is part of what a person approves: with more it is another call.
+            parts += (",".join(self.flow),)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

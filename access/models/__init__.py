@@ -2,6 +2,7 @@
 
 from access.models.approval import ApprovalState, CallApproval, ToolGuarding
 from access.models.connection import ConnectAttempt, CredentialKind, CredentialStatus, OAuthClient, UpstreamCredential
+from access.models.flow import FlowPolicy, FlowSession, OwnLabel
 from access.models.grant import TRUST_CHOICES, Grant, Origin
 from access.models.limit import Limit
 from access.models.playground import PlaygroundRun, RunShows, RunState
@@ -37,11 +38,14 @@ __all__ = [
     "CredentialKind",
     "CredentialStatus",
     "EventKind",
+    "FlowPolicy",
+    "FlowSession",
     "Grant",
     "GrantReminder",
     "Limit",
     "OAuthClient",
     "Origin",
+    "OwnLabel",
     "PlaygroundRun",
     "ProviderReview",
     "RequestEvent",

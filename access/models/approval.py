@@ -57,6 +57,12 @@ class CallApproval(Record):
     key_label = models.CharField(max_length=254, editable=False)
     agent = models.CharField(max_length=200, blank=True, editable=False)
     session = models.CharField(max_length=254, blank=True, editable=False)
+    flow = ArrayField(
+        models.CharField(max_length=20),
+        default=list,
+        editable=False,
+        help_text="Labels that would meet in the session, where the flow rule asks.",
+    )
     barred = ArrayField(models.UUIDField(), default=list, editable=False, help_text="Who may not decide.")
     arguments = SealedField(default=b"")
     arguments_digest = models.CharField(max_length=64, blank=True, editable=False)

@@ -202,6 +202,14 @@ KINDS: dict[str, Kind] = {
             retry_after_s=10,
         ),
         Kind(
+            "access.flow_forbidden",
+            40323,
+            403,
+            "With this call the session would have touched what must not meet.",
+            "Begin another session; people who manage access see under Access, Flow, what this one has touched.",
+            Reason.FLOW_FORBIDDEN,
+        ),
+        Kind(
             "access.approval_rejected",
             40321,
             403,

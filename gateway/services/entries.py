@@ -16,11 +16,14 @@ from django.db import close_old_connections
 from access import selectors as access
 from access.approvals import asking, guards
 from access.approvals.types import CallAnswer, CallAsk
+from access.flows import rules as flow_rules
+from access.flows import state as flows
+from access.flows.types import FlowAnswer, FlowAsk
 from access.limits import LimitRule, Window
 from access.models import CredentialStatus, UpstreamCredential
 from access.services import connections
 from access.services import sessions as agent_sessions
-from access.types import GrantRule, SessionRule, ToolGuard
+from access.types import FlowRule, GrantRule, SessionRule, ToolGuard, ToolLabels
 from billing.models import PriceVersion
 from billing.selectors import owing, plans
 from billing.selectors import prices as billing
@@ -75,9 +78,12 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
     limit_rules: tuple[LimitRule, ...] = ()
     credentials: dict[UUID, list[CredentialEntry]] = {}
     guarded: dict[UUID, dict[str, ToolGuard]] = {}
+    flow: FlowRule | None = None
+    labels: dict[UUID, dict[str, ToolLabels]] = {}
     if tenant.suspended_at is None:
         with tenant_scope(tenant):
             limit_rules, guarded = access.compile_limits(), guards.guards()
+            flow, labels = flow_rules.compile_rule(), flow_rules.own_labels()
             for rule in access.compile_rules():
                 grants.setdefault(rule.server_id, []).append(rule)
             for session in access.compile_sessions():
@@ -96,6 +102,8 @@ def tenant_entry(tenant_id: UUID) -> TenantEntry | None:
         data_keys=vault.wrapped_keys(str(tenant.pk)) if credentials else {},
         sessions={server_id: tuple(rules) for server_id, rules in sessions.items()},
         guards=guarded,
+        flow=flow,
+        labels=labels if flow is not None else {},
         observed=observed,
         limits=(*limit_rules, *(plan_limits(terms) if terms is not None else ()), *paid_ahead),
         offers=offers,
@@ -217,6 +225,11 @@ class ModelLoader:
             return asking.claim_or_ask(tenant, ask)
 
     @_own_connection
+    def take_flow(self, ask: FlowAsk) -> FlowAnswer:
+        with tenant_scope(live_tenant(str(ask.tenant_id))):
+            return flows.take(ask)
+
+    @_own_connection
     def open_round(self, ask: CallAsk) -> None:
         with tenant_scope(live_tenant(str(ask.tenant_id))):
             asking.open_round(ask)
@@ -298,7 +311,7 @@ def _consent(consent: Consent, members: set[UUID]) -> KeyEntry:
 
 
 def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datetime | None) -> ServerEntry:
-    version = server.current_version
+    version, policy = server.current_version, access.compile_policy(server)
     whole = prices.get("")
     return ServerEntry(
         server_id=server.pk,
@@ -314,7 +327,7 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         callable=access.is_callable(server),
         version_id=version.pk if version else None,
         url=server.url,
-        policy=access.compile_policy(server),
+        policy=policy,
         price=_price(whole) if whole else None,
         allowed_teams=frozenset(server.allowed_teams),
         tool_prices={name: _price(price) for name, price in prices.items() if name},
@@ -329,6 +342,8 @@ def _server(server: Server, prices: dict[str, PriceVersion], prices_until: datet
         upstream_auth=server.upstream_auth,
         down_at=server.health_since if health_of(server, clock.now()).state == "down" else None,
         param_headers=_param_headers(version) if version else {},
+        is_labelled=bool(policy.reads) or any(tool.labels for tool in policy.tools.values()),
+        is_suggested=any(tool.suggested for tool in policy.tools.values()),
     )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 from access.approvals.types import CallAnswer, CallAsk
+from access.flow import words as flow_words
 from access.types import ToolRule
 from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
@@ -24,6 +26,7 @@ META_APPROVAL = "com.mcp-marketplace/approval"
 INPUT = "approval"  # the name of our question among `inputRequests`
 _STATE = "a1."
 ARGUMENTS_MAX = 64 * 1024  # bytes that a person can be asked to look at
+Meeting = Callable[[], Awaitable[tuple[str, ...]]]
 _WAIT_S, _LOOK_S, _WAITERS_MAX = 20, 1.0, 256
 _ROUND_WAIT_S = 2.0
 
@@ -36,13 +39,27 @@ class Approvals:
 
     async def prepare(self, call: CallContext, caller: Caller, server: ServerEntry, tool: str) -> None:
         """Note what a person is asked for, and take back what we had given the client to remember. Raises RefusedError."""
+        ask = self.note(call, caller, server, tool)
+        if _take_back(call) == "accept":
+            await self._wait(ask)
+
+    async def expect(self, call: CallContext, caller: Caller, server: ServerEntry, meeting: Meeting) -> None:
+        """Where a person is asked because of what the session has touched: take our own question back, and when its client's
+        user accepted it, wait as for any other. Raises RefusedError."""
+        if _take_back(call) == "accept" and (flow := await meeting()):
+            await self._wait(self.note(call, caller, server, call.tool, flow))
+
+    def note(
+        self, call: CallContext, caller: Caller, server: ServerEntry, tool: str, flow: tuple[str, ...] = ()
+    ) -> CallAsk:
+        """What a person is asked for; `flow` are labels that would meet in the session. Raises RefusedError when too large."""
         arguments = lossless.canonical(_arguments(call))
         if len(arguments) > ARGUMENTS_MAX:
             raise RefusedError("access.approval_too_large")
         decision = call.decision
         assert decision is not None
         asserted = caller.asserted
-        call.approval = CallAsk(
+        ask = call.approval = CallAsk(
             tenant_id=caller.tenant.tenant_id,
             call_id=call.call_id,
             api_key_id=caller.key.api_key_id,
@@ -57,10 +74,10 @@ class Approvals:
             side_effect=decision.side_effect,
             trust_required=decision.trust_required,
             arguments=arguments,
+            flow=flow,
             round=_round(call),
         )
-        if _take_back(call) == "accept":
-            await self._wait(call.approval)
+        return ask
 
     async def claim(self, call: CallContext) -> None:
         """Use the approval of this very call. Raises RefusedError without one, PolicyUnavailableError when nobody knows."""
@@ -122,6 +139,12 @@ class Approvals:
         url = f"{self._public_url}/o/{call.caller.tenant.slug}/access/approvals/{answer.approval_id}/"
         if answer.state == "rejected":
             refusal = RefusedError("access.approval_rejected", f"A person rejected this call: {answer.comment}")
+        elif call.approval is not None and call.approval.flow:
+            met = flow_words(call.approval.flow)
+            refusal = RefusedError(
+                "access.approval_required", f"A person has to approve this call: its session would have touched {met}."
+            )
+            refusal.data["flow"] = list(call.approval.flow)
         else:
             refusal = RefusedError("access.approval_required")
         refusal.data |= {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from access import engine
-from access.types import Decision, GrantRule, Reason, Request, ServerPolicy, SessionRule
+from access import engine, flow
+from access.types import Decision, GrantRule, Labels, Reason, Request, ServerPolicy, SessionRule
 from gateway.context import CallContext, Caller
 from gateway.entries import ServerEntry
 from gateway.mcp.errors import RefusedError
@@ -15,6 +16,7 @@ from gateway.mcp.errors import RefusedError
 _MAX_DECISIONS = 1024
 _MAX_SERVERS = 256
 _MINUTE = timedelta(minutes=1)
+_NO_FLOWS: Mapping[str, Labels] = {}
 
 
 def authorise(call: CallContext, caller: Caller, server: ServerEntry, method: str, tool: str) -> None:
@@ -75,6 +77,8 @@ class _Asked:
         tenant, around = caller.tenant, caller.around
         policy = server.policy.towards(own=server.owner_tenant_id == tenant.tenant_id)
         self.policy: ServerPolicy = policy.guarded(tenant.guards.get(server.server_id)) if tenant.guards else policy
+        if tenant.flow is not None and (flows := flows_at(caller, server)):
+            self.policy = replace(self.policy, flows=flows)
         self._caller, self._now = caller, now
         self._grants = tenant.grants.get(server.server_id, ())
         self._name = around.session_in(self.policy.session.header) if around is not None else ""
@@ -112,6 +116,21 @@ class _Asked:
 
     def _conditional(self) -> Iterator[GrantRule]:
         return (each for each in self._grants if each.conditions is not None)
+
+
+def flows_at(caller: Caller, server: ServerEntry) -> Mapping[str, Labels]:
+    """The labels of a server's tools that count for the organisation; most servers have none."""
+    rule, own = caller.tenant.flow, caller.tenant.labels.get(server.server_id)
+    if rule is None or not (own or server.is_labelled or (rule.counts_suggested and server.is_suggested)):
+        return _NO_FLOWS
+    held = caller.flows.get(server.server_id)
+    if held is not None and held[0] is server:
+        return held[1]
+    if len(caller.flows) >= _MAX_SERVERS:
+        caller.flows.clear()
+    found = flow.flowing(server.policy, rule, own or {})
+    caller.flows[server.server_id] = (server, found)
+    return found
 
 
 def _arguments(call: CallContext) -> Mapping[str, Any]:

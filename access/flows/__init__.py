@@ -1,0 +1,1 @@
+"""The flow rule of an organisation: its rule and labels as rows, and the shared state of its sessions."""
