@@ -75,7 +75,7 @@ _WORDS = {trust: trust.word for trust in Trust}
 _CONTENT = frozenset({"resources/read", "prompts/get", "completion/complete"})
 _ORDER = attrgetter("namespace", "name", "grant_id")
 _APPROVED = "A person approves the call"
-_FLOWS = "The session keeps apart what must not meet"
+FLOWS = "The session keeps apart what must not meet"
 _WAIT = "Call it, have somebody approve the call, and send the same call again."
 _ASK = "Ask an admin of your organisation for access to this server."
 
@@ -177,7 +177,7 @@ def explain(
     found = _shares(policy, grants, principal, request, now) if is_summed else ()
     steps = trace(decision.reason)
     if FLOW in decision.obligations:
-        steps = (*steps, Step(_FLOWS, "skipped", "Depends on what the session has touched."))
+        steps = (*steps, Step(FLOWS, "skipped", "Depends on what the session has touched."))
     if APPROVAL in decision.obligations:
         steps = (*steps, Step(_APPROVED, "skipped", "Asked for with each call."))
     return replace(decision, steps=steps, shares=found if len(found) > 1 else ())
@@ -643,7 +643,7 @@ def trace(reason: Reason | str) -> tuple[Step, ...]:
     if reason in _AS_WHOM:
         steps.append(Step("The server has the credential that it asks for", "failed", str(reason)))
     if reason in _BY_FLOWS:
-        steps.append(Step(_FLOWS, "failed" if reason == Reason.FLOW_FORBIDDEN else "passed", str(reason)))
+        steps.append(Step(FLOWS, "failed" if reason == Reason.FLOW_FORBIDDEN else "passed", str(reason)))
     if reason in _BY_PEOPLE:
         steps.append(Step(_APPROVED, "failed", str(reason)))
     return tuple(steps)

@@ -15,10 +15,12 @@ from django.db.models import Q, QuerySet
 
 from access import conditions, engine, flow
 from access.approvals import guards
+from access.flows import outlook
 from access.flows import rules as flow_rules
 from access.limits import MONEY_SCALE, LimitKind, LimitRule, LimitScope, Period, to_units
 from access.models import AgentSession, Grant, Limit
 from access.types import (
+    FLOW,
     NO_LABELS,
     READS,
     Compat,
@@ -35,6 +37,7 @@ from access.types import (
     SessionRule,
     SessionTerms,
     SideEffect,
+    Step,
     ToolRule,
     ToolTerm,
     Trust,
@@ -321,7 +324,30 @@ def explain_call(
     sessions = [rule for rule in compile_sessions() if rule.server_id == server.pk] if session else []
     policy = policy_for(server, key.tenant_id)
     request = Request(method, tool, session, address, environment or key.environment, arguments)
-    return engine.explain(policy, rules, sessions, principal, request, clock.now())
+    decision = engine.explain(policy, rules, sessions, principal, request, clock.now())
+    return _with_flow(decision, key, policy, principal, tool) if FLOW in decision.obligations else decision
+
+
+def _with_flow(decision: Decision, key: APIKey, policy: ServerPolicy, principal: Principal, tool: str) -> Decision:
+    """The decision with what the key's session has touched, where the tool is labelled."""
+    rule = flow_rules.compile_rule()
+    if rule is None:
+        return decision
+    answer = outlook.of_call(
+        tenant_id=key.tenant_id,
+        rule=rule,
+        policy=policy,
+        principal=principal,
+        key_id=key.pk,
+        tool=tool,
+        grant=decision.grant_id,
+    )
+    if answer is None:
+        return decision
+    said = outlook.words(answer, policy.flows[tool])
+    outcome = "passed" if answer.verdict.passes else "failed"
+    steps = tuple(Step(step.rule, outcome, said) if step.rule == engine.FLOWS else step for step in decision.steps)
+    return replace(decision, steps=steps, message=f"{decision.message} {said}")
 
 
 @dataclass(frozen=True, slots=True)

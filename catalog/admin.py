@@ -14,8 +14,10 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from audit.admin import AuditedAdmin, operator
-from catalog.models import Provider, Server, ServerVersion, Tool
-from catalog.services import servers, serving
+from catalog.labels import LABELS
+from catalog.models import Provider, Server, ServerVersion, Tool, ToolLabel
+from catalog.selectors import labels
+from catalog.services import labelling, servers, serving
 from catalog.services.serving import Serving
 from core import clock
 from core.admin import ReadOnlyAdmin
@@ -137,6 +139,56 @@ class ServerAdmin(ReadOnlyAdmin):
         for server in queryset:
             servers.open_gateway(server=server, is_open=True, actor=operator(request))
             messages.success(request, f"{server.name} is open to calls that a grant allows.")
+
+
+class ToolLabelForm(forms.ModelForm):
+    """What an operator confirms of a tool; the service keeps the rules."""
+
+    class Meta:
+        model = ToolLabel
+        fields = ("server", "tool", "labels")
+
+    labels = forms.MultipleChoiceField(
+        choices=[(name, name.replace("_", " ").capitalize()) for name in LABELS],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        server = cleaned.get("server")
+        if not self.errors and server is not None:
+            try:
+                labels.check({cleaned["tool"]: cleaned["labels"]}, labels.definitions(server))
+            except MarketplaceError as error:
+                raise forms.ValidationError(error.message) from error
+        return cleaned
+
+
+@admin.register(ToolLabel)
+class ToolLabelAdmin(ReadOnlyAdmin):
+    """What tools touch. What an operator saves here its provider does not change."""
+
+    form = ToolLabelForm
+    list_display = ("server", "tool", "labels", "set_by", "set_by_label", "updated_at")
+    list_select_related = ("server",)
+    list_filter = ("set_by",)
+    search_fields = ("server__name", "server__slug", "tool")
+    raw_id_fields = ("server",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_operate_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_operate_permission(request)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["server", "tool"] if obj is not None else []
+
+    def save_model(self, request: HttpRequest, obj: ToolLabel, form: Any, change: bool) -> None:
+        labelling.confirm(
+            server_id=obj.server_id, owner_id=None, wanted={obj.tool: obj.labels}, actor=operator(request)
+        )
 
 
 @admin.register(ServerVersion)

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from access.api.files import ApplyAPI, ExportAPI, PlanAPI
+from access.api.flow import FlowLabelsAPI, FlowRuleAPI, FlowSessionListAPI
 from access.api.requests import RequestAPI, RequestListAPI
 from access.api.rights import (
     GrantAPI,
@@ -24,6 +25,9 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/", SessionAPI.as_view(), name="session"),
     path("policy/", PolicyListAPI.as_view(), name="policies"),
     path("policy/<slug:slug>/", PolicyAPI.as_view(), name="policy"),
+    path("flow/", FlowRuleAPI.as_view(), name="flow"),
+    path("flow/sessions/", FlowSessionListAPI.as_view(), name="flow-sessions"),
+    path("flow/labels/<slug:slug>/", FlowLabelsAPI.as_view(), name="flow-labels"),
     path("teams/", TeamListAPI.as_view(), name="teams"),
     path("teams/<uuid:team_id>/", TeamAPI.as_view(), name="team"),
     path("access-requests/", RequestListAPI.as_view(), name="access-requests"),

@@ -9,9 +9,11 @@ from uuid import UUID
 from django.db import transaction
 
 from access.filing import plan as planning
+from access.filing import rows
 from access.filing.directory import Directory
 from access.filing.plan import Change, Plan
-from access.formats.entries import GrantEntry, PolicyEntry, SessionEntry
+from access.flows import rules as flows
+from access.formats.entries import FlowEntry, GrantEntry, PolicyEntry, SessionEntry
 from access.formats.files import Found
 from access.models import Origin, UpstreamCredential
 from access.services import grants, sessions
@@ -162,6 +164,15 @@ def _policy(tenant: Tenant, change: Change, actor: User | None, directory: Direc
     )
 
 
+def _flow(tenant: Tenant, change: Change, actor: User | None, directory: Directory, origin: str) -> None:
+    entry = change.entry
+    assert isinstance(entry, FlowEntry)
+    terms, wanted = rows.flow_wanted(entry, directory)
+    flows.change(tenant=tenant, wanted=terms, actor=actor)
+    for server, labels in wanted.values():
+        flows.label(tenant=tenant, server=server, wanted=labels, actor=actor)
+
+
 def _server(directory: Directory, slug: str) -> Server:
     server = directory.server(slug)
     assert server is not None  # the plan of this transaction found it
@@ -172,4 +183,5 @@ _DO: dict[str, Callable[[Tenant, Change, User | None, Directory, str], None]] = 
     "grant": _grant,
     "session": _session,
     "policy": _policy,
+    "flow": _flow,
 }

@@ -17,7 +17,7 @@ from access import conditions
 from access.filing import rows
 from access.filing.directory import Directory
 from access.formats import lints, manifests
-from access.formats.entries import JSON, GrantEntry, Lint, PolicyEntry, SessionEntry
+from access.formats.entries import JSON, FlowEntry, GrantEntry, Lint, PolicyEntry, SessionEntry
 from access.formats.files import Found
 from access.services.grants import check_name, check_namespace
 from catalog.choices import AuthMode
@@ -38,7 +38,7 @@ Wanted = GrantEntry | SessionEntry
 class Change:
     """One thing that a plan does, or leaves. `before` and `after` are as files write them; `fields` names what differs."""
 
-    kind: Literal["grant", "session", "policy", "server"]
+    kind: Literal["grant", "session", "policy", "server", "flow"]
     action: Action
     name: str
     namespace: str = ""
@@ -48,7 +48,7 @@ class Change:
     fields: tuple[str, ...] = ()
     note: str = ""
     row_id: UUID | None = None
-    entry: GrantEntry | SessionEntry | PolicyEntry | None = field(default=None, repr=False)
+    entry: GrantEntry | SessionEntry | PolicyEntry | FlowEntry | None = field(default=None, repr=False)
 
     @property
     def changes(self) -> bool:
@@ -89,7 +89,7 @@ class _Planner:
         self.state: list[tuple[str, str, str]] = []  # of every row that was looked at
 
     def plan(self) -> Plan:
-        changes = [*self._servers(), *self._policies(), *self._grants(), *self._sessions()]
+        changes = [*self._servers(), *self._policies(), *self._grants(), *self._sessions(), *self._flows()]
         if sum(change.changes for change in changes) > CHANGES_MAX:
             text = f"would change more than {CHANGES_MAX:,} things at once; split the files"
             self.problems.append(Problem("", "", "", text))
@@ -152,6 +152,22 @@ class _Planner:
         live = {(row.namespace, row.name): row for row in rows.live_sessions().order_by("pk")}
         self.directory.learn_slugs(row.server_id for row in live.values())
         yield from self._compare("session", self.found.sessions, live, self._normal_session, rows.session_entry)
+
+    def _flows(self) -> Iterator[Change]:
+        """The rule and the labels are one thing of the organisation: a file says all of it."""
+        for entry in self.found.flows:
+            before = replace(rows.flow_entry(self.directory), namespace=entry.namespace)
+            self.state.append(("flow", "", json.dumps(manifests.write(before), sort_keys=True)))
+            try:
+                rows.flow_wanted(entry, self.directory)
+            except InvalidError as error:
+                self._refuse(entry.name, entry.namespace, manifests.OWN_FLOW, "spec", error.message)
+                continue
+            fields = _differ(before, entry)
+            yield Change(
+                "flow", "update" if fields else "unchanged", entry.name, entry.namespace,
+                before=manifests.write(before), after=manifests.write(entry), fields=fields, entry=entry,
+            )  # fmt: skip
 
     def _compare(
         self,

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from access.filing.directory import Directory
+from access.flows import rules as flows
 from access.formats import files
-from access.formats.entries import GrantEntry, PolicyEntry, RuleEntry, SecretRef, SessionEntry
-from access.models import AgentSession, Grant, Origin
+from access.formats.entries import FlowEntry, GrantEntry, PolicyEntry, RuleEntry, SecretRef, SessionEntry
+from access.models import AgentSession, FlowPolicy, Grant, Origin, OwnLabel
 from access.services.grants import Subject, subject_of
 from catalog.choices import AuthMode, Status
 from catalog.models import Server
 from catalog.policies import PolicySettings
+from catalog.selectors import labels
 from catalog.selectors.listing import visible_to
 from core import clock
+from core.errors import InvalidError
 from tenants.models import Tenant
 
 # What a session's `upstreamTokenSecretRef` is called when we write it; its key is the credential's id.
@@ -99,7 +103,61 @@ def policy_entry(server: Server) -> PolicyEntry:
 def export(tenant: Tenant) -> str:
     """All of it as YAML, always the same text for the same access."""
     directory = Directory(tenant)
-    return files.write_files(all_grants(directory), all_sessions(directory), all_policies(directory))
+    is_set = FlowPolicy.objects.exists() or OwnLabel.objects.exists()
+    return files.write_files(
+        all_grants(directory),
+        all_sessions(directory),
+        all_policies(directory),
+        [flow_entry(directory)] if is_set else [],
+    )
+
+
+def flow_entry(directory: Directory) -> FlowEntry:
+    """The flow rule with the organisation's own labels, as it holds."""
+    held, own = flows.terms(), list(OwnLabel.objects.all())
+    directory.learn_slugs(row.server_id for row in own)
+    return FlowEntry(
+        mode=held.mode,
+        forbidden=held.forbidden,
+        scope=held.scope,
+        window_s=held.window_s,
+        unlabelled=held.unlabelled,
+        exempt_agents=held.exempt_agents,
+        exempt_grants=held.exempt_grants,
+        labels=tuple(sorted((directory.slug(row.server_id), row.tool, tuple(row.labels)) for row in own)),
+        namespace=directory.tenant.slug,
+    )
+
+
+def flow_wanted(
+    entry: FlowEntry, directory: Directory
+) -> tuple[flows.Terms, dict[UUID, tuple[Server, dict[str, tuple[str, ...] | None]]]]:
+    """What an entry asks for: the rule, and per server what is said of its tools; what it leaves out is taken back.
+
+    Raises InvalidError for what there is not.
+    """
+    terms = flows.Terms(
+        entry.mode,
+        entry.forbidden,
+        entry.scope,
+        entry.window_s,
+        entry.unlabelled,
+        entry.exempt_agents,
+        entry.exempt_grants,
+    )
+    flows.check(terms)
+    wanted: dict[UUID, tuple[Server, dict[str, tuple[str, ...] | None]]] = {}
+    for row in OwnLabel.objects.all():
+        server = directory.server(directory.slug(row.server_id))
+        if server is not None and server.pk == row.server_id:
+            wanted.setdefault(server.pk, (server, {}))[1][row.tool] = None
+    for slug, tool, said in entry.labels:
+        server = directory.server(slug)
+        if server is None:
+            raise InvalidError(f"There is no server {slug!r} that the organisation may see.", field="labels")
+        labels.check({tool: said}, set(labels.definitions(server)) | set(flows.own_labels_at(server.pk)))
+        wanted.setdefault(server.pk, (server, {}))[1][tool] = said
+    return terms, wanted
 
 
 def all_grants(directory: Directory) -> Iterator[GrantEntry]:

@@ -122,7 +122,7 @@ def _value(row: OwnLabel) -> ToolLabels:
 
 def change(*, tenant: Tenant, wanted: Terms, actor: User | None) -> bool:
     """Have the rule say this from now on; gateways follow within a second. False when it did already. Raises InvalidError."""
-    _check(wanted)
+    check(wanted)
     wanted = wanted.normal()
     with transaction.atomic():
         Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
@@ -152,7 +152,8 @@ def change(*, tenant: Tenant, wanted: Terms, actor: User | None) -> bool:
     return True
 
 
-def _check(wanted: Terms) -> None:
+def check(wanted: Terms) -> None:
+    """Raises InvalidError with the field for what no rule can say."""
     for value, choices, name in (
         (wanted.mode, MODES, "mode"),
         (wanted.scope, SCOPES, "scope"),

@@ -114,6 +114,28 @@ class PolicyEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowEntry:
+    """The flow rule of the organisation, with what it says of tools for its own calls. All of it: what is left out is not so.
+
+    `labels` holds a server, a tool (empty for resources and prompts) and its labels, in order.
+    """
+
+    mode: str = "escalate"
+    forbidden: tuple[tuple[str, ...], ...] = ()
+    scope: str = "caller"
+    window_s: int = 3_600
+    unlabelled: str = "nothing"
+    exempt_agents: tuple[str, ...] = ()
+    exempt_grants: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    namespace: str = ""
+
+    @property
+    def name(self) -> str:
+        return "flow"
+
+
+@dataclass(frozen=True, slots=True)
 class Lint:
     """Something that is taken as it stands, though its author hardly meant it; `fix` says what to write instead."""
 

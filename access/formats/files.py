@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from access.formats import manifests
-from access.formats.entries import GrantEntry, PolicyEntry, SessionEntry
+from access.formats.entries import FlowEntry, GrantEntry, PolicyEntry, SessionEntry
 from catalog.formats import files as catalog
 from catalog.formats import mcp_metadata, mcp_server_manifest
 from catalog.formats.normal import Entry as ServerEntry
@@ -25,6 +25,7 @@ ENTRIES_MAX = 10_000
 FILES_MAX, BYTES_MAX = 500, 4 * 2**20
 _SERVER_FORMATS = {mcp_server_manifest.FORMAT, mcp_metadata.FORMAT}
 _ORDER = {
+    manifests.OWN_FLOW: 3,
     manifests.OWN_POLICY: 0,
     manifests.GRANT: 1,
     manifests.OWN_GRANT: 1,
@@ -40,13 +41,14 @@ class Found:
     grants: list[GrantEntry] = field(default_factory=list)
     sessions: list[SessionEntry] = field(default_factory=list)
     policies: list[PolicyEntry] = field(default_factory=list)
+    flows: list[FlowEntry] = field(default_factory=list)
     servers: list[ServerEntry] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     places: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        return len(self.grants) + len(self.sessions) + len(self.policies) + len(self.servers)
+        return len(self.grants) + len(self.sessions) + len(self.policies) + len(self.flows) + len(self.servers)
 
 
 def bounded(contents: list[tuple[str, bytes]], *, bytes_max: int = BYTES_MAX) -> list[tuple[str, bytes]]:
@@ -102,6 +104,9 @@ def _take_one(found: Found, data: Any, file: str) -> None:
         _add(found, found.grants, entry, (manifests.GRANT, entry.namespace, entry.name), file)
     elif isinstance(entry, SessionEntry):
         _add(found, found.sessions, entry, (manifests.SESSION, entry.namespace, entry.name), file)
+    elif isinstance(entry, FlowEntry):
+        # One an organisation, whatever namespace it is written in.
+        _add(found, found.flows, entry, (manifests.OWN_FLOW, "", entry.name), file)
     elif entry is not None:
         _add(found, found.policies, entry, (manifests.OWN_POLICY, entry.namespace, entry.server), file)
 
@@ -159,9 +164,14 @@ def _policy_of(entry: ServerEntry, described: dict[str, Any], file: str) -> tupl
     return policy, reading.problems
 
 
-def write_files(grants: Iterable[GrantEntry], sessions: Iterable[SessionEntry], policies: Iterable[PolicyEntry]) -> str:
-    """One YAML stream, always the same for the same entries: policies, grants, sessions, each by namespace and name."""
-    entries: list[manifests.Entry] = [*policies, *grants, *sessions]
+def write_files(
+    grants: Iterable[GrantEntry],
+    sessions: Iterable[SessionEntry],
+    policies: Iterable[PolicyEntry],
+    flows: Iterable[FlowEntry] = (),
+) -> str:
+    """One YAML stream, always the same for the same entries: policies, grants, sessions, the flow rule."""
+    entries: list[manifests.Entry] = [*policies, *grants, *sessions, *flows]
     documents = [manifests.write(entry) for entry in entries]
     documents.sort(key=_position)
     return (

@@ -15,6 +15,7 @@ from access.formats.entries import (
     EFFECTS,
     JSON,
     TRUSTS,
+    FlowEntry,
     GrantEntry,
     PolicyEntry,
     RuleEntry,
@@ -23,21 +24,23 @@ from access.formats.entries import (
     SubjectEntry,
     moment_text,
 )
+from access.types import FlowLabel, FlowMode, FlowScope
 from catalog.formats.normal import Problem
 from catalog.formats.reading import Node, Reading
 
 API_VERSION, OWN_VERSION = "mcpruntime.org/v1alpha1", "mcp-marketplace/v1"
 GRANT, SESSION = "MCPAccessGrant", "MCPAgentSession"
-OWN_GRANT, OWN_SESSION, OWN_POLICY = "AccessGrant", "AgentSession", "ServerPolicy"
+OWN_GRANT, OWN_SESSION, OWN_POLICY, OWN_FLOW = "AccessGrant", "AgentSession", "ServerPolicy", "FlowRule"
 KINDS = {
     GRANT: API_VERSION,
     SESSION: API_VERSION,
     OWN_GRANT: OWN_VERSION,
     OWN_SESSION: OWN_VERSION,
     OWN_POLICY: OWN_VERSION,
+    OWN_FLOW: OWN_VERSION,
 }
 
-Entry = GrantEntry | SessionEntry | PolicyEntry
+Entry = GrantEntry | SessionEntry | PolicyEntry | FlowEntry
 
 # Kubernetes names of objects: RFC 1123 subdomains. Namespaces and servers are labels.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
@@ -47,6 +50,8 @@ SUBJECT_MAX = 200
 TOOL_MAX, RULES_MAX = 128, 500
 VERSION_MAX = 63
 IDLE_MAX_S = 30 * 86_400
+FLOW_LABELS = tuple(label.value for label in FlowLabel)
+FLOW_NAMES_MAX, FLOW_TOOLS_MAX = 100, 5_000
 
 
 def read(data: Any, file: str = "") -> tuple[Entry | None, list[Problem]]:
@@ -140,6 +145,66 @@ def _policy(kind: str, metadata: Node, spec: Node) -> PolicyEntry:
     return entry
 
 
+def _flow(kind: str, metadata: Node, spec: Node) -> FlowEntry:
+    if _name(metadata) not in ("", "flow"):
+        metadata.report("name", "is flow: an organisation has one flow rule")
+    exempt, named = spec.node("except"), {}
+    for key in ("agents", "grants"):
+        named[key] = _texts(exempt, key, most=FLOW_NAMES_MAX)
+    _refuse_unknown(exempt)
+    return FlowEntry(
+        mode=spec.choice("mode", among=tuple(FlowMode), default=FlowMode.ESCALATE.value),
+        forbidden=_combinations(spec),
+        scope=spec.choice("session", among=tuple(FlowScope), default=FlowScope.CALLER.value),
+        window_s=_seconds(spec, "window", most=86_400) or 3_600,
+        unlabelled=spec.choice("unlabelled", among=("nothing", "suggested"), default="nothing"),
+        exempt_agents=tuple(sorted(set(named["agents"]))),
+        exempt_grants=tuple(sorted(set(named["grants"]))),
+        labels=_labelled(spec),
+        namespace=_namespace(metadata),
+    )
+
+
+def _combinations(spec: Node) -> tuple[tuple[str, ...], ...]:
+    """What must not meet, said in so many words: a rule that forbids nothing says so by an empty list."""
+    key, value = spec.get("forbid")
+    if not isinstance(value, list) or not all(isinstance(each, list) and each for each in value):
+        spec.report(key or "forbid", f"is no list of lists of {', '.join(FLOW_LABELS)}")
+        return ()
+    if wrong := [name for each in value for name in each if name not in FLOW_LABELS]:
+        spec.report(key, f"{str(wrong[0])[:40]!r} is none of {', '.join(FLOW_LABELS)}")
+        return ()
+    return tuple(sorted({tuple(name for name in FLOW_LABELS if name in each) for each in value}))
+
+
+def _labelled(spec: Node) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    _, value = spec.get("labels")
+    if value is not None and (not isinstance(value, list) or len(value) > FLOW_TOOLS_MAX):
+        spec.report("labels", f"is no list of at most {FLOW_TOOLS_MAX} tools")
+        return ()
+    for node in spec.nodes("labels", count=FLOW_TOOLS_MAX):
+        place = (_label(node, "server"), _text(node, "tool", TOOL_MAX))
+        labels = _texts(node, "labels", most=len(FLOW_LABELS))
+        if wrong := [name for name in labels if name not in FLOW_LABELS]:
+            node.report("labels", f"{wrong[0][:40]!r} is none of {', '.join(FLOW_LABELS)}")
+        if place in found:
+            node.report("tool", f"{place[1]!r} of {place[0]!r} is there twice")
+        _refuse_unknown(node)
+        found[place] = tuple(sorted(set(labels)))
+    return tuple((server, tool, labels) for (server, tool), labels in sorted(found.items()))
+
+
+def _texts(node: Node, key: str, *, most: int) -> list[str]:
+    given, value = node.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > most or not all(isinstance(each, str) and each for each in value):
+        node.report(given or key, f"is no list of at most {most} texts")
+        return []
+    return list(value)
+
+
 def policy_fields(policy: Node, session: Node) -> dict[str, Any]:
     """What the blocks `policy` and `session` of a server say; used for manifests of servers as well."""
     return {
@@ -160,6 +225,7 @@ _READERS: dict[str, Callable[[str, Node, Node], Entry]] = {
     SESSION: _session,
     OWN_SESSION: _session,
     OWN_POLICY: _policy,
+    OWN_FLOW: _flow,
 }
 
 
@@ -316,6 +382,8 @@ def write(entry: Entry) -> JSON:
     """The object, in MCP Runtime's kind where that can say all of it."""
     if isinstance(entry, GrantEntry):
         return _write_grant(entry)
+    if isinstance(entry, FlowEntry):
+        return _write_flow(entry)
     return _write_session(entry) if isinstance(entry, SessionEntry) else _write_policy(entry)
 
 
@@ -357,6 +425,24 @@ def _write_session(entry: SessionEntry) -> JSON:
         "idleTimeout": durations.write(entry.idle_timeout_s) if entry.idle_timeout_s is not None else None,
     }
     return _object(SESSION if entry.is_plain else OWN_SESSION, entry.name, entry.namespace, _given(spec))
+
+
+def _write_flow(entry: FlowEntry) -> JSON:
+    exempt = _given({"agents": list(entry.exempt_agents) or None, "grants": list(entry.exempt_grants) or None})
+    spec: JSON = {
+        "mode": entry.mode,
+        "forbid": [list(each) for each in entry.forbidden],
+        "session": entry.scope,
+        "window": durations.write(entry.window_s),
+        "unlabelled": entry.unlabelled,
+        "except": exempt or None,
+        "labels": [
+            {"server": server} | ({"tool": tool} if tool else {}) | {"labels": list(labels)}
+            for server, tool, labels in entry.labels
+        ]
+        or None,
+    }
+    return _object(OWN_FLOW, entry.name, entry.namespace, _given(spec))
 
 
 def _write_policy(entry: PolicyEntry) -> JSON:

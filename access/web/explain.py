@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from access import foresight, selectors
+from access import engine, foresight, selectors
 from access.reasons import trace_rows, words_for, words_for_unknown
 from access.types import Decision, Request
 from access.web.explaining import ways_to_ask
@@ -76,6 +76,7 @@ def _explained(request: OrganisationRequest, decision: Decision, tool: str) -> d
         "trace": trace_rows(decision.reason, words.why),
         "grant": grant,
         "helpers": who_can(request.membership, Right.MANAGE_ACCESS) if needs_help else "",
+        "flow": next((step for step in decision.steps if step.rule == engine.FLOWS), None),
     }
 
 

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from access import flow
 from access.approvals import deciding, telling
 from access.models import ApprovalState, CallApproval
 from access.web.grants import tabs
@@ -103,6 +104,7 @@ def _facts(found: CallApproval) -> list[dict[str, Any]]:
         ("Key", found.key_label),
         ("Agent", found.agent),
         ("Session", found.session),
+        ("Would meet in its session", flow.words(found.flow)),
         ("Ends" if found.stands in {"waiting", "approved"} else "Ended", f"{found.expires_at:%-d %B %Y, %H:%M} UTC"),
         ("Decided by", found.decided_by_label),
         ("Why", found.comment),

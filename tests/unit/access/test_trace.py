@@ -18,7 +18,8 @@ from tests.unit.access.test_engine import (
     rules,
 )
 
-REFUSALS = [reason for reason in Reason if reason not in {Reason.ALLOWED, Reason.OBSERVED}]
+ALLOWS = {Reason.ALLOWED, Reason.OBSERVED, Reason.FLOW_OBSERVED}
+REFUSALS = [reason for reason in Reason if reason not in ALLOWS]
 
 
 class TestTrace:
