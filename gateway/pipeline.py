@@ -215,12 +215,12 @@ class Pipeline:
         rule, message = caller.tenant.flow, call.message
         if rule is None or rule.mode is not FlowMode.ESCALATE or message is None or message.method != "tools/call":
             return
+        await self._approvals.expect(call, caller, server, lambda: self._meeting(call))
 
-        async def meeting() -> tuple[str, ...]:
-            found = await self._flows.take(call, peeks=True)
-            return flow.meeting(call, found) if found.verdict is Verdict.ESCALATE else ()
-
-        await self._approvals.expect(call, caller, server, meeting)
+    async def _meeting(self, call: CallContext) -> tuple[str, ...]:
+        """Labels that would meet in the session; empty where nobody would be asked."""
+        found = await self._flows.take(call, peeks=True)
+        return flow.meeting(call, found) if found.verdict is Verdict.ESCALATE else ()
 
     async def _fulfil(self, call: CallContext, obligations: tuple[str, ...]) -> None:
         """What has to happen beside an allowed call, when everything else is there for it to be sent. Raises RefusedError."""

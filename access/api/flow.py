@@ -52,6 +52,7 @@ class FlowToolOut(serializers.Serializer[Any]):
 
 class FlowLabelsOut(serializers.Serializer[Any]):
     server = serializers.CharField()
+    name = serializers.CharField()
     tools = FlowToolOut(many=True)
 
 
@@ -175,6 +176,7 @@ def _told(request: Request, slug: str) -> dict[str, Any]:
     suggested = {"": frozenset[str]()} | {tool.name: confirmed.suggested(tool) for tool in tools}
     return {
         "server": server.slug,
+        "name": server.name,
         "tools": [
             {
                 "tool": name,

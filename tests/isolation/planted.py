@@ -13,10 +13,14 @@ from django.test import override_settings
 
 from access.approvals import asking
 from access.approvals.types import CallAsk
+from access.flows import rules as flow_rules
+from access.flows import state as flow_state
+from access.flows.types import FlowAsk
 from access.limits import LimitKind, LimitScope, Period
 from access.models import OAuthClient, PlaygroundRun, ProviderReview, Simulation
 from access.requests import approval_rules, campaigns, links, opening
 from access.services import clients, connections, grants, limits, playground, sessions
+from access.types import FlowLabel
 from audit import services as audit
 from audit.services import checkpoints
 from billing.models import (
@@ -98,6 +102,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
             note=f"{word} note",
             name=f"{word}-grant",
         )
+        _flow(tenant, server, issued.key.pk, owner, word)
         session = sessions.issue(
             tenant=tenant,
             server=server,
@@ -312,6 +317,18 @@ def _requests(owner: Membership, server: Server, word: str) -> dict[str, object]
         "campaign_id": campaign.pk,
         "link": links.mint(request, owner.user_id),
     }
+
+
+def _flow(tenant: Tenant, server: Server, key_id: UUID, owner: User, word: str) -> None:
+    """A flow rule with an exception, a label of a tool, and what a session of the key has touched."""
+    wanted = flow_rules.Terms(exempt_agents=(f"{word}-agent",))
+    flow_rules.change(tenant=tenant, wanted=wanted, actor=owner)
+    flow_rules.label(tenant=tenant, server=server, wanted={"": ["private_data"]}, actor=owner)
+    rule = flow_rules.compile_rule()
+    assert rule is not None
+    labels = frozenset({FlowLabel.PRIVATE_DATA})
+    ask = FlowAsk(tenant.pk, uuid7(), key_id, "", f"{word}-agent", None, "", server.slug, "", labels, rule)
+    flow_state.take(ask)
 
 
 def _waiting(tenant: Tenant, server: Server, key_id: UUID, word: str) -> UUID:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from allauth.mfa.models import Authenticator
 from django.test import Client
 
 from access import selectors
@@ -26,6 +27,7 @@ from gateway.services.entries import server_entries, tenant_entry
 from tenants.choices import Scope
 from tenants.context import platform_scope, tenant_scope
 from tenants.services import api_keys
+from tests.integration.access.conftest import browser_of
 
 pytestmark = pytest.mark.django_db
 PAGE, SERVER = "/o/acme/access/flow/", "/o/acme/access/flow/payments/"
@@ -301,8 +303,8 @@ class TestReplaying:
 
 class TestOperators:
     def test_an_operator_labels_in_the_admin_and_the_provider_cannot_change_it(self, cast, alice):
-        browser = Client()
-        browser.force_login(cast.olga)
+        Authenticator.objects.create(user=cast.olga, type=Authenticator.Type.TOTP, data={"secret": "planted"})
+        browser = browser_of(cast.olga)
         data = {"server": str(cast.vault.pk), "tool": TOOL, "labels": [PRIVATE, OUT]}
 
         assert browser.get("/admin/catalog/toollabel/add/").status_code == 200
