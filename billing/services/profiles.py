@@ -42,7 +42,8 @@ def change(*, tenant: Tenant, values: Mapping[str, Any], actor: audit.Party) -> 
         if "emails" in values:
             profile.emails = _emails(values["emails"])
         profile.country = _country(profile.country)
-        profile.tax_id = profile.tax_id.replace(" ", "").upper()
+        # In capitals a text can be longer than it was.
+        profile.tax_id = _text("tax_id", profile.tax_id.replace(" ", "").upper())
         profile.save()
         # Names only: addresses of people stay out of the log.
         audit.record(

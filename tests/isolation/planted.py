@@ -26,6 +26,7 @@ from audit.services import checkpoints
 from billing.models import (
     Invoice,
     PaymentAttempt,
+    PaymentCustomer,
     PaymentMethod,
     PayoutBatch,
     PayoutItem,
@@ -239,6 +240,7 @@ def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
 
 def _payments(tenant: Tenant, word: str) -> dict[str, object]:
     """A card, an attempt to charge it for an invoice of a month that no test bills, and one that bought credit."""
+    PaymentCustomer.objects.create(tenant=tenant, external_id=f"cus_{word}")
     card = PaymentMethod.objects.create(
         tenant=tenant,
         external_id=f"pm_{word}",

@@ -131,8 +131,8 @@ class TestProfile:
         assert ask("alice", "patch", "profile/", {"legal_name": "Acme Ltd", "country": "DE"}).status_code == 200
         changed = ask("alice", "patch", "profile/", {"emails": ["bills@acme.example"]}).json()
         assert (changed["legal_name"], changed["emails"]) == ("Acme Ltd", ["bills@acme.example"])
-        refused = ask("alice", "patch", "profile/", {"country": "Germany"})
-        assert refused.status_code == 400
+        for bad in ({"country": "Germany"}, {"tax_id": "ß" * 30}):
+            assert ask("alice", "patch", "profile/", bad).status_code == 400
         assert BillingProfile.objects.get(tenant=cast.acme).country == "DE"
 
 
@@ -149,7 +149,7 @@ class TestBudgets:
         url = f"budgets/{budget['id']}/"
         changed = ask("alice", "put", url, {"name": "Each", "amount": "1", "per": "day", "each_key": True})
         assert (changed.json()["scope"], changed.json()["hard"], changed.json()["used"]) == ("key", True, None)
-        tool = {"name": "Refunds", "amount": "2", "per": "day", "server": "payments", "tool": "refund"}
+        tool = {"name": "Refunds", "amount": "2", "per": "day", "server": "payments", "tool": "list_invoices"}
         assert ask("alice", "put", url, tool).json()["scope"] == "tool"
         assert ask("charlie", "get", url).status_code == 404
         assert url.split("/")[1] in {row["id"] for row in ask("alice", "get", "budgets/").json()["budgets"]}
