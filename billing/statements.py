@@ -133,3 +133,109 @@ DROP FUNCTION billing_guard_payout_batch();
 _STAY = ("billing_payoutapproval", "billing_statement")
 PAYOUTS = "".join(append_only(table) for table in _STAY) + _PAYOUT_GUARDS
 DROP_PAYOUTS = _DROP_PAYOUT_GUARDS + "".join(drop_append_only(table) for table in _STAY)
+
+PROPOSALS = """
+CREATE FUNCTION billing_guard_proposal() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    moves CONSTANT text[] := ARRAY['state', 'decided_by_id', 'decided_label', 'decided_at', 'answer', 'updated_at'];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state <> 'waiting' OR NEW.decided_by_id IS NOT NULL THEN
+            RAISE EXCEPTION 'a proposal begins by waiting' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'DELETE' OR OLD.state <> 'waiting' OR to_jsonb(NEW) - moves <> to_jsonb(OLD) - moves THEN
+        RAISE EXCEPTION 'a proposal stays what it is' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NEW.state = 'approved' AND (
+        NEW.decided_by_id IS NULL OR NEW.decided_by_id = NEW.proposed_by_id OR
+        (SELECT count(*) FROM public.tenants_user WHERE is_staff AND id IN (NEW.proposed_by_id, NEW.decided_by_id)) < 2
+    ) THEN
+        RAISE EXCEPTION 'a proposal is approved by another operator' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER billing_proposal_guard BEFORE INSERT OR UPDATE OR DELETE ON billing_proposal
+    FOR EACH ROW EXECUTE FUNCTION billing_guard_proposal();
+CREATE TRIGGER billing_proposal_no_truncate BEFORE TRUNCATE ON billing_proposal
+    FOR EACH STATEMENT EXECUTE FUNCTION public.marketplace_refuse_change();
+CREATE FUNCTION billing_is_agreed(which uuid, what text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM public.billing_proposal WHERE invoice_id = which AND act = what AND state = 'approved')
+$$;
+-- What nobody has paid by its frozen day is given up without a second operator; an older invoice has its due day instead.
+CREATE FUNCTION billing_guard_invoice_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.state = 'open' AND NEW.state = 'void' AND NOT public.billing_is_agreed(NEW.id, 'void') THEN
+        RAISE EXCEPTION 'an invoice is voided by two operators' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NEW.state = 'uncollectible' AND NOT public.billing_is_agreed(NEW.id, 'write_off') AND
+        coalesce(NEW.written_off_at, '-infinity') < coalesce(OLD.give_up_at, OLD.due_at, 'infinity')
+    THEN
+        RAISE EXCEPTION 'an invoice is written off by two operators before its time is over'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER billing_invoice_end BEFORE UPDATE OF state ON billing_invoice
+    FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION billing_guard_invoice_end();
+CREATE FUNCTION billing_guard_credit_note() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    alone bigint;
+BEGIN
+    IF NEW.proposal_id IS NOT NULL THEN
+        IF NOT EXISTS (SELECT FROM public.billing_proposal WHERE id = NEW.proposal_id AND invoice_id = NEW.invoice_id
+            AND act = 'credit' AND state = 'approved' AND minor = NEW.net_minor)
+        THEN
+            RAISE EXCEPTION 'a credit note is what two operators agreed on' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END IF;
+    SELECT coalesce(sum(total_minor), 0) INTO alone FROM public.billing_creditnote
+        WHERE invoice_id = NEW.invoice_id AND proposal_id IS NULL;
+    IF alone + NEW.total_minor > NEW.alone_minor THEN
+        RAISE EXCEPTION 'beyond its limit a credit note is issued by two operators'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER billing_creditnote_guard BEFORE INSERT ON billing_creditnote
+    FOR EACH ROW EXECUTE FUNCTION billing_guard_credit_note();
+CREATE FUNCTION billing_guard_refund() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    most bigint;
+    others bigint;
+BEGIN
+    -- Credit that was bought goes back to who bought it: no bill is lowered by that.
+    IF NEW.note_id IS NULL AND EXISTS (
+        SELECT FROM public.billing_paymentattempt WHERE id = NEW.attempt_id AND invoice_id IS NULL
+    ) THEN
+        RETURN NEW;
+    END IF;
+    SELECT coalesce(sum(minor), 0) INTO others FROM public.billing_refund WHERE state <> 'failed' AND id <> NEW.id AND
+        CASE WHEN NEW.note_id IS NULL THEN attempt_id = NEW.attempt_id AND note_id IS NULL ELSE note_id = NEW.note_id END;
+    IF NEW.note_id IS NULL THEN
+        most := NEW.alone_minor;
+    ELSE
+        SELECT total_minor - owed_minor INTO most FROM public.billing_creditnote WHERE id = NEW.note_id;
+    END IF;
+    IF others + NEW.minor > coalesce(most, 0) THEN
+        RAISE EXCEPTION 'beyond its limit a refund goes with a credit note' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER billing_refund_guard BEFORE INSERT OR UPDATE OF minor, note_id, alone_minor, attempt_id ON billing_refund
+    FOR EACH ROW EXECUTE FUNCTION billing_guard_refund();
+"""
+DROP_PROPOSALS = """
+DROP TRIGGER billing_refund_guard ON billing_refund;
+DROP FUNCTION billing_guard_refund();
+DROP TRIGGER billing_creditnote_guard ON billing_creditnote;
+DROP FUNCTION billing_guard_credit_note();
+DROP TRIGGER billing_invoice_end ON billing_invoice;
+DROP FUNCTION billing_guard_invoice_end();
+DROP FUNCTION billing_is_agreed(uuid, text);
+DROP TRIGGER billing_proposal_no_truncate ON billing_proposal;
+DROP TRIGGER billing_proposal_guard ON billing_proposal;
+DROP FUNCTION billing_guard_proposal();
+"""

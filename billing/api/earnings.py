@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from uuid import UUID
 
+from django.http import HttpResponse
 from django.urls import URLPattern, path
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -12,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing.selectors import earnings as reading
+from billing.services import documents
 from catalog.models import Provider
 from core.errors import NotFoundError
 from core.money import Money
@@ -86,6 +90,25 @@ class PayoutListAPI(APIView):
         return Response(PayoutOut(reading.payouts(_provider(request))[:_PAYOUTS_MAX], many=True).data)
 
 
+class StatementDocumentAPI(APIView):
+    permission_classes = [HasScope]
+    required_scope = Scope.ADMIN
+
+    @extend_schema(
+        operation_id="billing_payouts_statement",
+        summary="The self-billed statement of a payout as PDF",
+        responses={(200, "application/pdf"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, payout_id: UUID) -> HttpResponse:
+        found = reading.statement(_provider(request), payout_id)
+        if found is None:
+            raise NotFoundError("There is no such payout.", next_step="List your payouts.")
+        document = documents.of_statement(found)
+        return HttpResponse(
+            bytes(document.content), content_type=document.media_type, headers={"X-Content-Type-Options": "nosniff"}
+        )
+
+
 def _provider(request: Request) -> Provider:
     provider = reading.provider_of(cast("Credential", request.auth).tenant)
     if provider is None:
@@ -96,4 +119,5 @@ def _provider(request: Request) -> Provider:
 urls: list[URLPattern] = [
     path("earnings/", EarningsAPI.as_view(), name="billing-earnings"),
     path("payouts/", PayoutListAPI.as_view(), name="billing-payouts"),
+    path("payouts/<uuid:payout_id>/statement/", StatementDocumentAPI.as_view(), name="billing-statement-document"),
 ]

@@ -58,6 +58,8 @@ _KEYS = {
     "transfer_failure": "po:{}:fail:1",
 }
 TRANSFERS = frozenset({"transfer", "transfer_refund", "transfer_cancel", "transfer_failure"})
+# Stripe's payouts of what it holds for us to our own bank, and those of them that came back.
+BANK_PAYOUTS = frozenset({"payout", "payout_cancel", "payout_failure"})
 _DISPUTES = ("dp_", "du_")
 
 
@@ -65,7 +67,7 @@ def references(kind: str, *, movement: str, subject: str, minor: int, fee: int) 
     """What one movement at Stripe is in our books: keys of bookings, with what each moves.
 
     `subject` is the payment, refund or dispute that moved, of a transfer our payout item (empty when it is none of ours). What no
-    event of ours makes, such as Stripe's payout to the bank, is sought as a transfer under the movement's own id. The fee of a
+    event of ours makes, such as Stripe's payout to the bank, is a transfer under the movement's own id. The fee of a
     dispute is booked when the dispute is decided, so it is no part of its opening.
     """
     if kind == "adjustment" and subject.startswith(_DISPUTES):

@@ -6,7 +6,8 @@ reportlab needs no library of the system, so that documents are the same whereve
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from itertools import groupby
@@ -36,7 +37,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Frame, KeepTogether, PageTemplate, Paragraph, Spacer, Table
 
-from billing.documents.sheet import Item, Sheet, amount, day, plain, price
+from billing.documents.sheet import Item, Party, Sheet, amount, day, plain, price
 from core.money import Money
 
 REGULAR, BOLD = "Document", "Document-Bold"
@@ -46,8 +47,29 @@ WIDTH = A4[0] - 2 * MARGIN
 FOOT = 27 * mm
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What stands on every page and in the properties of the file: `foot` is two lines about who issues it."""
+
+    title: str
+    number: str
+    issuer: str
+    foot: tuple[str, str]
+
+
 def draw(sheet: Sheet) -> bytes:
     """The pages of a sheet."""
+    return paged(_story(sheet), Label(sheet.title, sheet.number, sheet.seller.name, foot_of(sheet.seller)))
+
+
+def foot_of(party: Party) -> tuple[str, str]:
+    """Who and where, and how they are known and reached."""
+    second = (party.tax_id and f"Tax id {party.tax_id}", party.email)
+    return "  ·  ".join([party.name, *party.address]), "  ·  ".join(part for part in second if part)
+
+
+def paged(story: Iterable[Any], label: Label) -> bytes:
+    """A story on as many A4 pages as it takes."""
     _register_fonts()
     out = BytesIO()
     document = BaseDocTemplate(
@@ -57,13 +79,13 @@ def draw(sheet: Sheet) -> bytes:
         rightMargin=MARGIN,
         topMargin=18 * mm,
         bottomMargin=FOOT,
-        title=f"{sheet.title} {sheet.number}",
-        author=sheet.seller.name,
+        title=f"{label.title} {label.number}",
+        author=label.issuer,
         lang="en",
     )
     frame = Frame(MARGIN, FOOT, WIDTH, A4[1] - 18 * mm - FOOT, 0, 0, 0, 0)
     document.addPageTemplates([PageTemplate(frames=[frame])])
-    document.build(list(_story(sheet)), canvasmaker=_footed(sheet))
+    document.build(list(story), canvasmaker=_footed(label))
     return _with_colour_profile(out.getvalue())
 
 
@@ -80,17 +102,17 @@ def _story(sheet: Sheet) -> Iterator[Any]:
 
 
 def _heading(sheet: Sheet) -> Table:
-    left = [_text(sheet.seller.name, size=15, bold=True)]
-    right = [_text(sheet.title, size=20, bold=True, right=True), _text(sheet.number, size=10, quiet=True, right=True)]
-    return _grid([[left, right]], [WIDTH * 0.5, WIDTH * 0.5])
+    left = [text(sheet.seller.name, size=15, bold=True)]
+    right = [text(sheet.title, size=20, bold=True, right=True), text(sheet.number, size=10, quiet=True, right=True)]
+    return grid([[left, right]], [WIDTH * 0.5, WIDTH * 0.5])
 
 
 def _parties(sheet: Sheet) -> Table:
     buyer = sheet.buyer
-    left = [_text("Billed to", size=8, quiet=True), _text(buyer.name, size=10.5, bold=True)]
-    left += [_text(line) for line in buyer.address]
+    left = [text("Billed to", size=8, quiet=True), text(buyer.name, size=10.5, bold=True)]
+    left += [text(line) for line in buyer.address]
     if buyer.tax_id:
-        left.append(_text(f"Tax id {buyer.tax_id}"))
+        left.append(text(f"Tax id {buyer.tax_id}"))
     facts = [("Number", sheet.number), ("Date", day(sheet.issued_at))]
     if sheet.due_at is not None:
         facts.append(("Due", day(sheet.due_at)))
@@ -99,8 +121,8 @@ def _parties(sheet: Sheet) -> Table:
         facts.append(("Your reference", sheet.reference))
     if sheet.corrects:
         facts.append(("Corrects invoice", sheet.corrects))
-    rows = [[_text(name, quiet=True), _text(value)] for name, value in facts]
-    return _grid([[left, _grid(rows, [WIDTH * 0.17, WIDTH * 0.35])]], [WIDTH * 0.48, WIDTH * 0.52])
+    rows = [[text(name, quiet=True), text(value)] for name, value in facts]
+    return grid([[left, grid(rows, [WIDTH * 0.17, WIDTH * 0.35])]], [WIDTH * 0.48, WIDTH * 0.52])
 
 
 def _callout(sheet: Sheet) -> Table:
@@ -111,7 +133,7 @@ def _callout(sheet: Sheet) -> Table:
         words = f"{amount(sheet.due)} due by {day(sheet.due_at)}"
     else:
         words = "Nothing is due"
-    table = _grid([[_text(words, size=14, bold=True)]], [WIDTH])
+    table = grid([[text(words, size=14, bold=True)]], [WIDTH])
     table.setStyle(
         [("BACKGROUND", (0, 0), (-1, -1), TINT), ("LEFTPADDING", (0, 0), (-1, -1), 10)]
         + [(side, (0, 0), (-1, -1), 9) for side in ("TOPPADDING", "BOTTOMPADDING")]
@@ -121,12 +143,12 @@ def _callout(sheet: Sheet) -> Table:
 
 def _lines(sheet: Sheet) -> Table:
     head = ["Description", "Quantity", "Price each", "Amount"]
-    rows: list[list[Any]] = [[_text(name, size=8, quiet=True, right=place > 0) for place, name in enumerate(head)]]
+    rows: list[list[Any]] = [[text(name, size=8, quiet=True, right=place > 0) for place, name in enumerate(head)]]
     style: list[tuple[Any, ...]] = [("LINEBELOW", (0, 0), (-1, 0), 0.8, INK)]
     for section, items in groupby(sheet.items, key=lambda item: item.section):
         rows += _section(section, list(items), style, len(rows))
     table = Table(rows, [WIDTH * 0.52, WIDTH * 0.15, WIDTH * 0.15, WIDTH * 0.18], repeatRows=1)
-    table.setStyle([*_TIGHT, *style])
+    table.setStyle([*TIGHT, *style])
     return table
 
 
@@ -135,18 +157,18 @@ def _section(section: str, items: Sequence[Item], style: list[tuple[Any, ...]], 
     whole = Money(sum(item.amount.minor for item in items), items[0].amount.currency)
     style.append(("BACKGROUND", (0, first), (-1, first), TINT))
     style.append(("LINEBELOW", (0, first + 1), (-1, first + len(items)), 0.4, LINE))
-    title = [_text(section, bold=True), "", "", _text(amount(whole), bold=True, right=True)]
+    title = [text(section, bold=True), "", "", text(amount(whole), bold=True, right=True)]
     return [title, *(_line(item) for item in items)]
 
 
 def _line(item: Item) -> list[Any]:
-    words = [_text(item.label)]
+    words = [text(item.label)]
     if item.detail:
-        words.append(_text(item.detail, size=8, quiet=True))
+        words.append(text(item.detail, size=8, quiet=True))
     if not item.is_calls:
-        return [words, "", "", _text(amount(item.amount), right=True)]
+        return [words, "", "", text(amount(item.amount), right=True)]
     quantity, each = f"{plain(item.quantity)} calls", price(item.unit_price)
-    return [words, _text(quantity, right=True), _text(each, right=True), _text(amount(item.amount), right=True)]
+    return [words, text(quantity, right=True), text(each, right=True), text(amount(item.amount), right=True)]
 
 
 def _totals(sheet: Sheet) -> Table:
@@ -154,10 +176,10 @@ def _totals(sheet: Sheet) -> Table:
     if sheet.prepaid.minor:
         rows += [("Paid from your credit", -sheet.prepaid, False), ("Amount due", sheet.due, True)]
     cells = [
-        ["", _text(name, bold=bold, quiet=not bold), _text(amount(value), bold=bold, right=True)]
+        ["", text(name, bold=bold, quiet=not bold), text(amount(value), bold=bold, right=True)]
         for name, value, bold in rows
     ]
-    table = _grid(cells, [WIDTH * 0.42, WIDTH * 0.36, WIDTH * 0.22])
+    table = grid(cells, [WIDTH * 0.42, WIDTH * 0.36, WIDTH * 0.22])
     table.setStyle(
         [("LINEABOVE", (1, place), (-1, place), 0.8, INK) for place, (_, _, bold) in enumerate(rows) if bold]
         + [("TOPPADDING", (0, 0), (-1, -1), 3), ("BOTTOMPADDING", (0, 0), (-1, -1), 3)]
@@ -168,18 +190,16 @@ def _totals(sheet: Sheet) -> Table:
 def _closing(sheet: Sheet) -> list[Any]:
     words = []
     if sheet.note:
-        words.append(_text(f"Reason: {sheet.note}"))
+        words.append(text(f"Reason: {sheet.note}"))
     if sheet.where:
-        words.append(_text("Every line opens to the calls that it is made of:", size=8, quiet=True))
-        words.append(_text(sheet.where, size=8))
+        words.append(text("Every line opens to the calls that it is made of:", size=8, quiet=True))
+        words.append(text(sheet.where, size=8))
     return words
 
 
-def _footed(sheet: Sheet) -> type[Canvas]:
-    """A canvas that writes the seller and "page n of m" beneath each page, once it is known how many there are."""
-    seller = sheet.seller
-    first = "  ·  ".join([seller.name, *seller.address])
-    second = "  ·  ".join(part for part in (seller.tax_id and f"Tax id {seller.tax_id}", seller.email) if part)
+def _footed(label: Label) -> type[Canvas]:
+    """A canvas that writes the issuer and "page n of m" beneath each page, once it is known how many there are."""
+    first, second = label.foot
 
     class Footed(Canvas):  # type: ignore[misc]  # reportlab has no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -205,12 +225,12 @@ def _footed(sheet: Sheet) -> type[Canvas]:
             self.setFillColor(QUIET)
             self.drawString(MARGIN, 15.5 * mm, writable(first)[:110])
             self.drawString(MARGIN, 11.5 * mm, writable(second)[:110])
-            self.drawRightString(A4[0] - MARGIN, 11.5 * mm, f"{sheet.number}, page {number} of {len(self._pages)}")
+            self.drawRightString(A4[0] - MARGIN, 11.5 * mm, f"{label.number}, page {number} of {len(self._pages)}")
 
     return Footed
 
 
-_TIGHT = [
+TIGHT = [
     # Empty cells are texts too, and name a font that is not in the file if they are not told.
     ("FONTNAME", (0, 0), (-1, -1), REGULAR),
     ("VALIGN", (0, 0), (-1, -1), "TOP"),
@@ -221,7 +241,7 @@ _TIGHT = [
 ]
 
 
-def _grid(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
+def grid(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
     table = Table(rows, widths)
     table.setStyle(
         [("VALIGN", (0, 0), (-1, -1), "TOP"), ("FONTNAME", (0, 0), (-1, -1), REGULAR)]
@@ -231,7 +251,7 @@ def _grid(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
     return table
 
 
-def _text(words: str, *, size: float = 9, bold: bool = False, quiet: bool = False, right: bool = False) -> Paragraph:
+def text(words: str, *, size: float = 9, bold: bool = False, quiet: bool = False, right: bool = False) -> Paragraph:
     style = ParagraphStyle(
         "document",
         fontName=BOLD if bold else REGULAR,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -116,8 +116,8 @@ def of_invoice(invoice: Invoice) -> Sheet:
         due_at=invoice.due_at,
         starts_at=min(line.starts_at for line in lines),
         ends_at=max(line.ends_at for line in lines),
-        seller=_party(invoice.seller),
-        buyer=_party(invoice.buyer),
+        seller=party(invoice.seller),
+        buyer=party(invoice.buyer),
         reference=str(invoice.buyer.get("reference", "")),
         items=tuple(_item(line, line.minor) for line in lines if line.kind != LineKind.TAX),
         net=invoice.net,
@@ -139,8 +139,8 @@ def of_note(note: CreditNote) -> Sheet:
         due_at=None,
         starts_at=min(each.line.starts_at for each in credited),
         ends_at=max(each.line.ends_at for each in credited),
-        seller=_party(invoice.seller),
-        buyer=_party(invoice.buyer),
+        seller=party(invoice.seller),
+        buyer=party(invoice.buyer),
         reference=str(invoice.buyer.get("reference", "")),
         items=tuple(_item(each.line, each.minor) for each in credited),
         net=Money(note.net_minor, note.currency),
@@ -180,7 +180,9 @@ def _tax(lines: Sequence[InvoiceLine], base_minor: int, minor: int, currency: st
     return Tax(of_tax.label, of_tax.tax_category, of_tax.tax_ppm or 0, base, amount)
 
 
-def _party(data: dict[str, object]) -> Party:
+def party(data: Mapping[str, object]) -> Party:
+    """Who is named by what a document keeps of them."""
+
     def text(name: str) -> str:
         return str(data.get(name) or "")
 

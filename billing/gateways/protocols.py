@@ -112,7 +112,10 @@ class RefundResult:
 
 @dataclass(frozen=True, slots=True)
 class DisputeResult:
-    """`state` is open, won or lost; `fee` is what the provider took for it and has not given back."""
+    """`state` is open, won or lost; `fee` is what the provider took for it and has not given back.
+
+    `due_at` is until when evidence is taken; None when none is, or not any more.
+    """
 
     id: str
     charge: str
@@ -121,6 +124,7 @@ class DisputeResult:
     state: str
     reason: str
     fee: int
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,8 +229,9 @@ class StripeGateway:
             found = self._api.disputes.retrieve(dispute)
         state = found.status if found.status in {"won", "lost"} else "open"
         fee = sum(entry.fee for entry in found.balance_transactions)
-        charge = _id(found.payment_intent)
-        return DisputeResult(found.id, charge, found.amount, found.currency.upper(), state, found.reason, fee)
+        charge, due = _id(found.payment_intent), found.evidence_details.due_by
+        due_at = datetime.fromtimestamp(due, UTC) if due else None
+        return DisputeResult(found.id, charge, found.amount, found.currency.upper(), state, found.reason, fee, due_at)
 
     def movements(self, since: datetime) -> Iterator[Movement]:
         """Lines of the balance from a moment on, newest first."""

@@ -61,6 +61,10 @@ from billing.models.prepaid import (
 from billing.models.price import (
     PriceVersion,
 )
+from billing.models.proposal import (
+    Proposal,
+    ProposalAct,
+)
 from billing.models.reconciliation import (
     RED_AFTER,
     ReconciliationItem,
@@ -68,6 +72,7 @@ from billing.models.reconciliation import (
     ReconciliationRun,
 )
 from billing.models.run import (
+    JobFailure,
     JobRun,
 )
 
@@ -87,6 +92,7 @@ __all__ = [
     "InvoiceKind",
     "InvoiceLine",
     "InvoiceState",
+    "JobFailure",
     "JobRun",
     "LedgerAccount",
     "LedgerBalance",
@@ -105,6 +111,8 @@ __all__ = [
     "PlanVersion",
     "Prepayment",
     "PriceVersion",
+    "Proposal",
+    "ProposalAct",
     "ProviderAccount",
     "ReceiptState",
     "ReconciliationItem",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from billing.models.invoice import Invoice, InvoiceLine
+from billing.models.proposal import Proposal
 from core import clock
 from core.models import Record
 from core.money import Money
@@ -18,7 +19,9 @@ class CreditTarget(models.TextChoices):
 class CreditNote(Record):
     """Takes back a part of an open or paid invoice. `owed_minor` of it lowers what is owed, the rest goes to `target`.
 
-    Sums are minor units, positive. Never changed: what was credited by mistake is billed again by an adjustment.
+    It names the `proposal` that two operators agreed on, or the limit (`alone_minor`) up to which it needed none, all notes of
+    the invoice without a proposal together; triggers hold both. Sums are minor units, positive. Never changed: what was
+    credited by mistake is billed again by an adjustment.
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="credit_notes")
@@ -32,6 +35,8 @@ class CreditNote(Record):
     tax_minor = models.BigIntegerField()
     total_minor = models.BigIntegerField()
     owed_minor = models.BigIntegerField()
+    proposal = models.OneToOneField(Proposal, on_delete=models.PROTECT, null=True, related_name="note")
+    alone_minor = models.BigIntegerField(default=0)
     issued_by = models.CharField(max_length=200)
     issued_at = models.DateTimeField(default=clock.now)
 
@@ -79,11 +84,15 @@ class CreditNoteLine(Record):
 
 
 class Document(Record):
-    """The very bytes that a customer was sent, rendered once: exactly one of `invoice` and `note` says of what."""
+    """The very bytes that somebody was sent, rendered once: exactly one of `invoice`, `note` and `statement` says of what.
+
+    `tenant` is who may have it: the customer, or of a statement the provider's organisation.
+    """
 
     tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+")
     invoice = models.OneToOneField(Invoice, on_delete=models.PROTECT, null=True, related_name="document")
     note = models.OneToOneField(CreditNote, on_delete=models.PROTECT, null=True, related_name="document")
+    statement = models.OneToOneField("billing.Statement", on_delete=models.PROTECT, null=True, related_name="document")
     media_type = models.CharField(max_length=60)
     sha256 = models.CharField(max_length=64)
     content = models.BinaryField()
@@ -91,8 +100,9 @@ class Document(Record):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(invoice__isnull=False, note__isnull=True)
-                | models.Q(invoice__isnull=True, note__isnull=False),
+                condition=models.Q(invoice__isnull=False, note__isnull=True, statement__isnull=True)
+                | models.Q(invoice__isnull=True, note__isnull=False, statement__isnull=True)
+                | models.Q(invoice__isnull=True, note__isnull=True, statement__isnull=False),
                 name="document_of_one",
             ),
         ]

@@ -108,6 +108,8 @@ class Invoice(Record):
     voided_at = models.DateTimeField(null=True)
     written_off_at = models.DateTimeField(null=True)
     mailed_at = models.DateTimeField(null=True)
+    # From when on nobody waits for its payment any more. Frozen when it is opened, so that it needs no second operator then.
+    give_up_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-month", "-created_at"]

@@ -140,10 +140,15 @@ class RefundState(models.TextChoices):
 
 
 class Refund(Record):
-    """Money that goes back to the card of a payment, out of the organisation's credit."""
+    """Money that goes back to the card of a payment, out of the organisation's credit.
+
+    It goes with a credit note, or is so small (`alone_minor`, all others of the payment counted in) that one operator decides.
+    """
 
     tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+")
     attempt = models.ForeignKey(PaymentAttempt, on_delete=models.PROTECT, related_name="refunds")
+    note = models.ForeignKey("billing.CreditNote", on_delete=models.PROTECT, null=True, related_name="refunds")
+    alone_minor = models.BigIntegerField(default=0)
     minor = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     # What the refund is for, such as `cn:<credit note>`: asked for again, it is the same refund.
@@ -162,7 +167,10 @@ class Refund(Record):
 
 
 class Dispute(Record):
-    """A card's holder objects to a payment; the provider holds the amount until the bank has decided."""
+    """A card's holder objects to a payment; the provider holds the amount until the bank has decided.
+
+    Evidence is taken until `due_at`.
+    """
 
     tenant = models.ForeignKey("tenants.Tenant", on_delete=models.PROTECT, related_name="+")
     attempt = models.ForeignKey(PaymentAttempt, on_delete=models.PROTECT, related_name="disputes")
@@ -174,6 +182,7 @@ class Dispute(Record):
         max_length=10, choices=[("open", "Open"), ("won", "Won"), ("lost", "Lost")], default="open"
     )
     fee_minor = models.BigIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -104,6 +104,19 @@ def statement(provider: Provider, item_id: UUID) -> Statement | None:
     return Statement.objects.select_related("item__batch", "provider").filter(provider=provider, pk=item_id).first()
 
 
+def summary(statement: Statement) -> list[tuple[str, Money]]:
+    """How the amount of a payout comes about, in words."""
+    rows = (
+        ("Available before", statement.opening_minor),
+        ("Shares released", statement.earned_minor),
+        ("Taken back", -statement.taken_back_minor),
+        ("Came back from payouts", statement.returned_minor),
+        ("This payout", -statement.paid_minor),
+        ("Available after", statement.closing_minor),
+    )
+    return [(label, Money(minor, statement.currency)) for label, minor in rows]
+
+
 def _lines(provider: Provider) -> QuerySet[InvoiceLine]:
     return InvoiceLine.objects.filter(
         provider=provider, invoice__state__in=_BILLED, origin_month__isnull=False

@@ -25,9 +25,13 @@ def item(item_id: UUID) -> ReconciliationItem | None:
     return ReconciliationItem.objects.select_related("run").filter(pk=item_id).first()
 
 
-def red_count() -> int:
+def red_items() -> QuerySet[ReconciliationItem]:
     """Differences that have not settled by themselves in time."""
-    return open_items().filter(found_at__lte=clock.now() - RED_AFTER).count()
+    return open_items().filter(found_at__lte=clock.now() - RED_AFTER)
+
+
+def red_count() -> int:
+    return red_items().count()
 
 
 def newest_runs() -> list[ReconciliationRun]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from billing.gateways import stripe
 from billing.models import PayoutRail, ProviderAccount
 from billing.services import provider_accounts
 from catalog.models import Provider
-from core.errors import ConflictError
+from core import jobs
+from core.errors import ConflictError, NotFoundError
 from tenants.models import User
 
 
@@ -38,6 +41,24 @@ def told_of(destination: str) -> None:
     rows = ProviderAccount.objects.select_related("provider__tenant")
     for account in rows.filter(rail=PayoutRail.CONNECT, destination=destination):
         refresh(account)
+
+
+def sweep() -> int:
+    """Have Stripe asked about every connected account, because its news may be lost; how many. A job each."""
+    found = ProviderAccount.objects.filter(rail=PayoutRail.CONNECT).exclude(destination="").values_list("pk", flat=True)
+    for account_id in found:
+        jobs.enqueue("billing.refresh_account", account_id=str(account_id))
+    return len(found)
+
+
+def ask(account_id: UUID) -> bool:
+    """Ask about one account; what Stripe does not know any more is not paid to. Whether it pays out there."""
+    account = ProviderAccount.objects.select_related("provider__tenant").get(pk=account_id)
+    try:
+        return refresh(account)
+    except NotFoundError:
+        provider_accounts.mark_unconnected(provider=account.provider, destination=account.destination)
+        return False
 
 
 def _chosen(account: ProviderAccount, actor: User) -> ProviderAccount:

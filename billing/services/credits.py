@@ -10,15 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 
 from audit import services as audit
 from billing.core.credits import Credited, Part, Whole, split_credit
-from billing.models import CreditNote, CreditNoteLine, CreditTarget, Invoice, InvoiceLine, InvoiceState, LineKind
+from billing.models import (
+    CreditNote,
+    CreditNoteLine,
+    CreditTarget,
+    Invoice,
+    InvoiceLine,
+    InvoiceState,
+    LineKind,
+    Proposal,
+)
 from billing.services import booking, invoices, numbers, refunds
 from core import clock, jobs
-from core.errors import ConflictError, InvalidError
+from core.errors import ConflictError, ForbiddenError, InvalidError
+from core.money import Money
 
 _CREDITABLE = (InvoiceState.OPEN, InvoiceState.PAID)
 
@@ -39,11 +50,13 @@ def issue(
     key: str,
     actor: audit.Party,
     to: CreditTarget = CreditTarget.BALANCE,
+    proposal: Proposal | None = None,
 ) -> CreditNote:
     """Credit parts of an invoice's lines; tax goes back with them. `key` names the note: issued again, it is the same one.
 
     What the invoice still owes is lowered first; the rest was paid, and goes to the customer's credit or the card.
-    Raises InvalidError for a line that is not the invoice's or has less left, ConflictError for a draft or void invoice.
+    Raises InvalidError for a line that is not the invoice's or has less left, ConflictError for a draft or void invoice, and
+    ForbiddenError beyond what one operator gives back alone, unless it is the `proposal` that another one has approved.
     """
     reason = " ".join(reason.split())[:300]
     if not reason:
@@ -57,13 +70,32 @@ def issue(
         if invoice.state not in _CREDITABLE:
             raise ConflictError("Only open and paid invoices are credited.", code="billing.invoice_not_creditable")
         parts = _parts(invoice, lines)
-        note = _write(invoice, parts, reason=reason, key=key, target=to, actor=actor)
+        if proposal is None and needs_another(invoice, sum(part.minor + part.tax_minor for _, part in parts)):
+            raise ForbiddenError(
+                f"One operator gives back {Money(settings.BILLING_ALONE_MINOR, invoice.currency)} of an invoice at most.",
+                code="billing.second_operator",
+                next_step="Propose the credit note; another operator decides.",
+            )
+        note = _write(invoice, parts, reason=reason, key=key, target=to, actor=actor, proposal=proposal)
         booking.credited(note)
         invoices.note_credited(invoice, note.owed_minor)
         if note.target == CreditTarget.CARD:
             refunds.for_note(note, actor=actor)
         jobs.enqueue("billing.render_credit_note", note_id=str(note.pk))
     return note
+
+
+def sums(invoice: Invoice, lines: Sequence[LineCredit]) -> tuple[int, int]:
+    """Net and total of what a credit note for these lines would be. Raises as `issue` does."""
+    parts = _parts(invoice, lines)
+    net = sum(part.minor for _, part in parts)
+    return net, net + sum(part.tax_minor for _, part in parts)
+
+
+def needs_another(invoice: Invoice, total_minor: int) -> bool:
+    """Whether one operator has given back too much of an invoice alone, if this is added."""
+    alone = CreditNote.objects.filter(invoice=invoice, proposal=None).aggregate(sum=Sum("total_minor"))["sum"] or 0
+    return bool(alone + total_minor > settings.BILLING_ALONE_MINOR)
 
 
 def left_of(invoice: Invoice) -> dict[UUID, int]:
@@ -113,6 +145,7 @@ def _write(
     key: str,
     target: CreditTarget,
     actor: audit.Party,
+    proposal: Proposal | None,
 ) -> CreditNote:
     net, tax = sum(part.minor for _, part in parts), sum(part.tax_minor for _, part in parts)
     if net + tax <= 0:
@@ -129,6 +162,8 @@ def _write(
         tax_minor=tax,
         total_minor=net + tax,
         owed_minor=min(invoice.owed_minor, net + tax),
+        proposal=proposal,
+        alone_minor=settings.BILLING_ALONE_MINOR,
         issued_by=actor.label,
         issued_at=now,
         number=numbers.take(numbers.CREDIT_NOTES, now),

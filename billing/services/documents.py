@@ -1,4 +1,4 @@
-"""The document of an invoice or credit note: rendered once, kept with its digest, mailed once.
+"""The document of an invoice, credit note or statement: rendered once, kept with its digest, mailed once.
 
 Rendering and mailing are jobs of their own: what fails is found again by the sweep, and what is there is never made again.
 """
@@ -17,7 +17,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.template.loader import render_to_string
 
-from billing.models import CreditNote, Document, Invoice
+from billing.models import CreditNote, Document, Invoice, Statement
 from core import clock
 from core.errors import UnavailableError
 from tenants.choices import Right
@@ -37,6 +37,12 @@ def of_invoice(invoice: Invoice) -> Document:
 def of_note(note: CreditNote) -> Document:
     found = Document.objects.filter(note=note).first()
     return found or _keep(lambda: _render(note), tenant_id=note.tenant_id, note=note)
+
+
+def of_statement(statement: Statement) -> Document:
+    found = Document.objects.filter(statement=statement).first()
+    tenant_id = statement.provider.tenant_id
+    return found or _keep(lambda: _render_statement(statement), tenant_id=tenant_id, statement=statement)
 
 
 def mail(invoice_id: UUID) -> bool:
@@ -65,7 +71,7 @@ def waiting() -> list[UUID]:
 def _keep(render: Callable[[], bytes], **what: Any) -> Document:
     """Two at once make the same; the first one stays."""
     content = render()
-    same = {name: value for name, value in what.items() if name in ("invoice", "note")}
+    same = {name: value for name, value in what.items() if name in ("invoice", "note", "statement")}
     document, _ = Document.objects.get_or_create(
         **same,
         defaults=what | {"media_type": PDF, "sha256": hashlib.sha256(content).hexdigest(), "content": content},
@@ -79,6 +85,12 @@ def _render(what: Invoice | CreditNote) -> bytes:
 
     made = sheet.of_invoice(what) if isinstance(what, Invoice) else sheet.of_note(what)
     return einvoice.embed(pdf.draw(made), einvoice.write(made), made)
+
+
+def _render_statement(what: Statement) -> bytes:
+    from billing.documents import statement  # noqa: PLC0415
+
+    return statement.draw(what)
 
 
 def _addresses(invoice: Invoice) -> list[str]:

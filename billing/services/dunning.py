@@ -44,8 +44,10 @@ def next_step(invoice: Invoice) -> int | None:
 
 
 def is_given_up(invoice: Invoice) -> bool:
+    """Whether its time is over; older invoices have no day of their own."""
     assert invoice.opened_at is not None
-    return clock.now() - invoice.opened_at >= timedelta(days=settings.PAYMENT_UNCOLLECTIBLE_DAYS)
+    day = invoice.give_up_at or invoice.opened_at + timedelta(days=settings.PAYMENT_UNCOLLECTIBLE_DAYS)
+    return clock.now() >= day
 
 
 def dun(invoice_id: UUID) -> PaymentAttempt | None:

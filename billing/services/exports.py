@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -81,11 +82,14 @@ def _piece(tenant: Tenant, period_id: int | None, after: UUID | None) -> tuple[b
 
 
 def _row(call: Call) -> list[str]:
-    return [_cell(getattr(call, name)) for name in COLUMNS]
+    return [cell(getattr(call, name)) for name in COLUMNS]
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value as text that no spreadsheet takes for a formula; numbers stay numbers."""
     text = "" if value is None else value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

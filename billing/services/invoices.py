@@ -14,11 +14,19 @@ from django.db import transaction
 
 from audit import services as audit
 from billing.core.postings import CUSTOMER_CREDIT, of
-from billing.models import Invoice, InvoiceState, LedgerAccount, Settlement, SettlementSource
+from billing.models import (
+    Invoice,
+    InvoiceState,
+    LedgerAccount,
+    Proposal,
+    ProposalAct,
+    Settlement,
+    SettlementSource,
+)
 from billing.selectors import credit, ledger
 from billing.services import booking, ledger_events, numbers, profiles
 from core import clock
-from core.errors import ConflictError, InvalidError
+from core.errors import ConflictError, ForbiddenError, InvalidError
 from tenants.services import revisions
 
 
@@ -44,6 +52,7 @@ def open(  # noqa: A001 - the word of the trade
         invoice.seller, invoice.buyer = profiles.seller(), profiles.buyer(invoice.tenant)
         invoice.entity, invoice.opened_at = settings.BILLING_ENTITY, now
         invoice.due_at = now + timedelta(days=settings.BILLING_DUE_DAYS)
+        invoice.give_up_at = now + timedelta(days=settings.PAYMENT_UNCOLLECTIBLE_DAYS)
         invoice.number = numbers.take(numbers.INVOICES, now)
         invoice.state = InvoiceState.OPEN
         invoice.save()
@@ -92,7 +101,8 @@ def settle(
 def void(invoice: Invoice, *, actor: audit.Party, reason: str) -> Invoice:
     """Take back an invoice that nobody has paid any of: its month may be billed again. Its number stays taken.
 
-    Raises ConflictError for one that was paid in part, credited, or has ended otherwise: that is corrected by credit notes.
+    Raises ConflictError for one that was paid in part, credited, or has ended otherwise: that is corrected by credit notes, and
+    ForbiddenError for one that is a document, unless two operators have agreed on it (`proposals`).
     """
     with transaction.atomic():
         invoice = _locked(invoice.pk)
@@ -105,6 +115,8 @@ def void(invoice: Invoice, *, actor: audit.Party, reason: str) -> Invoice:
                 code="billing.invoice_not_voidable",
                 next_step="Issue a credit note for what is wrong.",
             )
+        if is_open:
+            _need_agreement(invoice, ProposalAct.VOID)
         invoice.state, invoice.voided_at = InvoiceState.VOID, clock.now()
         invoice.save(update_fields=["state", "voided_at", "updated_at"])
         if is_open:
@@ -115,13 +127,20 @@ def void(invoice: Invoice, *, actor: audit.Party, reason: str) -> Invoice:
 
 
 def write_off(invoice: Invoice, *, actor: audit.Party, reason: str) -> Invoice:
-    """Give up collecting. Providers lose what was not collected, the platform the rest; it may still be paid later."""
+    """Give up collecting. Providers lose what was not collected, the platform the rest; it may still be paid later.
+
+    Before its time is over, only when two operators have agreed on it (`proposals`): raises ForbiddenError else.
+    """
     with transaction.atomic():
         invoice = _locked(invoice.pk)
         if invoice.state == InvoiceState.UNCOLLECTIBLE:
             return invoice
         if invoice.state != InvoiceState.OPEN:
             raise ConflictError("Only an open invoice can be written off.", code="billing.invoice_not_open")
+        # An older invoice has no day of its own.
+        day = invoice.give_up_at or invoice.due_at
+        if day is None or clock.now() < day:
+            _need_agreement(invoice, ProposalAct.WRITE_OFF)
         ledger_events.written_off(invoice)
         invoice.state, invoice.written_off_at = InvoiceState.UNCOLLECTIBLE, clock.now()
         invoice.save(update_fields=["state", "written_off_at", "updated_at"])
@@ -144,6 +163,15 @@ def lock(invoice_id: UUID) -> Invoice:
 
 def _locked(invoice_id: UUID) -> Invoice:
     return Invoice.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=invoice_id)
+
+
+def _need_agreement(invoice: Invoice, act: ProposalAct) -> None:
+    if not Proposal.objects.filter(invoice=invoice, act=act, state=Proposal.State.APPROVED).exists():
+        raise ForbiddenError(
+            "This needs two operators.",
+            code="billing.second_operator",
+            next_step="Propose it; another operator decides.",
+        )
 
 
 def _use_credit(invoice: Invoice) -> None:

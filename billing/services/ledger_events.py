@@ -269,6 +269,12 @@ def transferred(source: str, target: str, minor: int, *, currency: str, transfer
     return _post(Kind.TRANSFER, f"mv:{transfer_id}", entries, currency, ("transfer", transfer_id))
 
 
+def paid_to_bank(minor: int, *, currency: str, movement_id: str, at: datetime) -> type_booked:
+    """Stripe paid what it holds to our bank. `minor` is what that did to its balance: above zero, a payout came back."""
+    entries = postings.transfer(STRIPE, postings.BANK, -minor)
+    return _post(Kind.TRANSFER, f"mv:{movement_id}", entries, currency, ("balance_transaction", movement_id), at=at)
+
+
 # -- Providers
 
 

@@ -12,6 +12,7 @@ from django.db.models import Sum
 from billing.core import postings
 from billing.core.postings import Kind
 from billing.models import Invoice, LedgerPosting, PayoutItem, ProviderAccount, Statement
+from core import jobs
 
 _WORDS = {
     Kind.RELEASE: "Share of an invoice",
@@ -28,6 +29,7 @@ def make(item: PayoutItem, account: ProviderAccount) -> Statement:
     after = before.through_posting if before else 0
     reserved = _postings(item).get(transaction__idempotency_key=f"po:{item.pk}:reserve")
     sums = _sums(item, after, reserved.pk)
+    jobs.enqueue("billing.render_statement", payout_id=str(item.pk))
     return Statement.objects.create(
         item=item,
         provider_id=item.provider_id,

@@ -21,12 +21,12 @@ from billing.gateways.protocols import RefusedError
 from billing.gateways.rails import Answer, BatchOrder, ItemState, ItemStatus, PayoutOrder
 from billing.models import PayoutApproval, PayoutBatch, PayoutItem, PayoutRail, ProviderAccount
 from billing.selectors import ledger as reading
-from billing.services import ledger_events, payout_news, payout_statements
+from billing.services import four_eyes, ledger_events, payout_news, payout_statements
 from core import clock
-from core.errors import ConflictError, ForbiddenError, InvalidError, MarketplaceError, NotFoundError
+from core.errors import ConflictError, InvalidError, MarketplaceError, NotFoundError
 from core.jobs import enqueue
 from tenants.context import platform_scope
-from tenants.models import Membership, User
+from tenants.models import User
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,7 @@ def approve(*, batch_id: UUID, operator: User) -> PayoutBatch:
 
 def reject(*, batch_id: UUID, operator: User, reason: str) -> PayoutBatch:
     """A batch that is wrong does not go out: its money is available again, and another batch can be put together."""
-    reason = " ".join(reason.split())[:300]
-    if not reason:
-        raise InvalidError("Say why the batch is rejected.", code="billing.reason_missing", field="reason")
+    reason = four_eyes.reason_of(reason, message="Say why the batch is rejected.")
     with transaction.atomic():
         batch = _waiting(batch_id)
         batch.state, batch.decided_at, batch.last_error = _Batch.REJECTED, clock.now(), reason
@@ -136,15 +134,10 @@ def _waiting(batch_id: UUID) -> PayoutBatch:
 
 
 def _require_stranger(batch: PayoutBatch, operator: User) -> None:
-    if not operator.is_staff:
-        raise ForbiddenError("Payouts are approved by operators of the platform.", code="billing.operators_only")
-    organisations = batch.items.values_list("provider__tenant_id", flat=True)
-    if Membership.objects.filter(user=operator, tenant_id__in=list(organisations)).exists():
-        raise ForbiddenError(
-            "The batch pays an organisation that you are a member of.",
-            code="billing.payout_own",
-            next_step="Ask two operators who are not.",
-        )
+    four_eyes.need_operator(operator, "Payouts")
+    paid = batch.items.values_list("provider__tenant_id", flat=True)
+    words = "The batch pays an organisation that you are a member of."
+    four_eyes.need_stranger(operator, paid, what=words, code="billing.payout_own")
 
 
 # -- Sending
@@ -302,7 +295,7 @@ def _record(action: str, batch: PayoutBatch, operator: User, **data: str) -> Non
     total = sum(batch.items.values_list("minor", flat=True))
     audit.record(
         action,
-        actor=audit.Party("operator", str(operator.pk), operator.email),
+        actor=four_eyes.party(operator),
         target=audit.Party("payout_batch", str(batch.pk), str(batch)),
         data={"minor": total, "currency": batch.currency, "state": batch.state, **data},
     )

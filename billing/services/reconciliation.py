@@ -1,7 +1,8 @@
 """Our books against what payment providers say that they moved: every day, by external id (docs/payments.md).
 
-The provider is asked outside of any transaction; what it says is compared and written down in one. Nothing is booked here: a
-difference is shown until it passes by itself, or an operator closes it.
+The provider is asked outside of any transaction; what it says is compared and written down in one. Booked is one thing alone:
+that Stripe paid what it holds to our bank, which nobody tells us otherwise. Any other difference is shown until it passes by
+itself, or an operator closes it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from billing.models import (
     ReconciliationRun,
 )
 from billing.selectors import ledger as reading
+from billing.services import ledger_events
 from core import clock
 from core.errors import ConflictError, InvalidError, MarketplaceError, NotFoundError
 from tenants.models import User
@@ -89,6 +91,7 @@ def run(provider: ReconciliationProvider) -> ReconciliationRun:
 def _stripe(started: datetime) -> Books:
     gateway = stripe.gateway()
     movements = list(gateway.movements(started - _REACH))
+    _book_bank_payouts(movements)
     theirs = _seen_before(_Provider.STRIPE) | _moved(movements)
     booked = _booked_since(postings.STRIPE, started - _SOUGHT, started)
     ours = booked | _booked_under(postings.STRIPE, [*theirs, *_open_references(_Provider.STRIPE)])
@@ -97,6 +100,18 @@ def _stripe(started: datetime) -> Books:
     theirs[name] = Side(gateway.balance(currency), currency)
     ours[name] = Side(reading.balance(postings.STRIPE) - _fees_of_open_disputes(currency), currency)
     return Books(theirs, ours)
+
+
+def _book_bank_payouts(movements: Iterable[Movement]) -> None:
+    """Each once, whatever its age within reach. What is not in the currency of our account at Stripe stays a difference."""
+    for each in movements:
+        if each.kind not in reconciling.BANK_PAYOUTS or each.currency != settings.BILLING_CURRENCY:
+            continue
+        with transaction.atomic():
+            ledger_events.paid_to_bank(each.minor, currency=each.currency, movement_id=each.id, at=each.at)
+            # Of an instant payout; the others cost nothing.
+            if each.fee > 0:
+                ledger_events.processor_fee(each.fee, currency=each.currency, transaction_id=each.id)
 
 
 def _moved(movements: Iterable[Movement]) -> dict[str, Side]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 
 from audit import services as audit
 from billing.gateways import stripe
@@ -15,7 +16,7 @@ from billing.models import AttemptState, CreditNote, Dispute, PaymentAttempt, Re
 from billing.services import ledger_events
 from billing.services.payments import KEY_LIVES, SYSTEM
 from core import clock, jobs
-from core.errors import ConflictError, InvalidError
+from core.errors import ConflictError, ForbiddenError, InvalidError
 from core.money import Money
 
 _ASKED_LONG_AGO = timedelta(minutes=2)
@@ -30,17 +31,27 @@ def refund(attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor:
     return resolve(ask(attempt, minor, key=key, reason=reason, actor=actor).pk)
 
 
-def ask(attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor: audit.Party) -> Refund:
-    """Write down that a refund is wanted; `resolve` sends it, now or by the sweep. Raises as `refund` does."""
+def ask(
+    attempt: PaymentAttempt, minor: int, *, key: str, reason: str, actor: audit.Party, note: CreditNote | None = None
+) -> Refund:
+    """Write down that a refund is wanted; `resolve` sends it, now or by the sweep. Raises as `refund` does.
+
+    `note` is the credit note that it goes with. Without one, more than one operator may give back alone is a ForbiddenError.
+    """
     with transaction.atomic():
         attempt = PaymentAttempt.objects.select_for_update().get(pk=attempt.pk)
         there = Refund.objects.filter(key=key).first()
         if there is None:
             _check(attempt, minor)
+            # Credit that was bought goes back to who bought it: no bill is lowered by that.
+            if note is None and attempt.invoice_id is not None:
+                _check_alone(attempt, minor)
             PaymentAttempt.objects.filter(pk=attempt.pk).update(refunded_minor=F("refunded_minor") + minor)
             there = Refund.objects.create(
                 tenant_id=attempt.tenant_id,
                 attempt=attempt,
+                note=note,
+                alone_minor=settings.BILLING_ALONE_MINOR,
                 minor=minor,
                 currency=attempt.currency,
                 key=key,
@@ -59,7 +70,7 @@ def for_note(note: CreditNote, *, actor: audit.Party) -> list[Refund]:
     for attempt in PaymentAttempt.objects.filter(invoice_id=note.invoice_id, state=AttemptState.SUCCEEDED):
         minor = min(left, attempt.minor - attempt.refunded_minor)
         if minor > 0:
-            row = ask(attempt, minor, key=f"cn:{note.pk}:{attempt.pk}", reason=note.reason, actor=actor)
+            row = ask(attempt, minor, key=f"cn:{note.pk}:{attempt.pk}", reason=note.reason, actor=actor, note=note)
             jobs.enqueue("billing.resolve_refund", refund_id=str(row.pk))
             found.append(row)
             left -= minor
@@ -75,6 +86,27 @@ def sweep() -> int:
     return len(waiting)
 
 
+def ask_again() -> int:
+    """Have everything asked for again that is not final at the provider, because a webhook may be lost; how many. A job each.
+
+    Banks decide over disputes for months, and over refunds for days.
+    """
+    pending = list(Refund.objects.filter(state=RefundState.PENDING))
+    for row in pending:
+        jobs.enqueue("billing.resolve_refund", refund_id=str(row.pk))
+    disputes = list(Dispute.objects.filter(state="open"))
+    for dispute in disputes:
+        jobs.enqueue("billing.resolve_dispute", dispute_id=str(dispute.pk))
+    return len(pending) + len(disputes)
+
+
+def resolve_dispute(dispute_id: UUID) -> Dispute:
+    """Ask how a dispute stands, and write it down."""
+    row = Dispute.objects.select_related("attempt__invoice").get(pk=dispute_id)
+    told = stripe.gateway().dispute(row.external_id)
+    return write_dispute(row.attempt, told)
+
+
 def _check(attempt: PaymentAttempt, minor: int) -> None:
     if attempt.state != AttemptState.SUCCEEDED:
         raise ConflictError("Only a payment that succeeded can be refunded.", code="billing.not_paid")
@@ -84,6 +116,17 @@ def _check(attempt: PaymentAttempt, minor: int) -> None:
             f"A refund is more than nothing and at most {Money(left, attempt.currency)}, which is left of the payment.",
             code="billing.refund_too_large",
             field="minor",
+        )
+
+
+def _check_alone(attempt: PaymentAttempt, minor: int) -> None:
+    others = Refund.objects.filter(attempt=attempt, note=None).exclude(state=RefundState.FAILED)
+    alone = others.aggregate(sum=Sum("minor"))["sum"] or 0
+    if alone + minor > settings.BILLING_ALONE_MINOR:
+        raise ForbiddenError(
+            f"One operator sends back {Money(settings.BILLING_ALONE_MINOR, attempt.currency)} of a payment at most.",
+            code="billing.second_operator",
+            next_step="Propose a credit note to the card; another operator decides.",
         )
 
 
@@ -162,11 +205,15 @@ def write_dispute(attempt: PaymentAttempt, told: DisputeResult) -> Dispute:
                 "currency": told.currency,
                 "reason": told.reason,
                 "fee_minor": told.fee,
+                "due_at": told.due_at,
             },
         )
         _book_opened(row, attempt)
         if made:
             _note("disputed", row, SYSTEM)
+        if told.due_at is not None and row.due_at != told.due_at:
+            row.due_at = told.due_at
+            row.save(update_fields=["due_at", "updated_at"])
         if told.state in ("won", "lost") and row.state == "open":
             _book_decided(row, attempt, told)
             row.state, row.closed_at, row.fee_minor = told.state, clock.now(), told.fee

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from billing.models import CreditNote, Invoice
+from billing.models import CreditNote, Invoice, Statement
 from billing.services import documents, issuing, upgrades
 from core.jobs import TIME_LIMIT_S_MAX, task
 from tenants.context import platform_scope
@@ -36,6 +36,14 @@ def render_credit_note(note_id: str) -> None:
         note = CreditNote.objects.select_related("invoice").filter(pk=note_id).first()
         if note is not None:
             documents.of_note(note)
+
+
+@task("billing.render_statement")
+def render_statement(*, payout_id: str) -> None:
+    with platform_scope():
+        statement = Statement.objects.select_related("provider", "item__batch").filter(pk=UUID(payout_id)).first()
+        if statement is not None:
+            documents.of_statement(statement)
 
 
 @task("billing.mail_invoices")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from billing.services import dunning, inbox, payments, prepaid, refunds, topups
+from django.conf import settings
+
+from billing.services import connecting, dunning, inbox, payments, prepaid, refunds, topups
 from core import jobs
 from core.jobs import task
 from tenants.context import platform_scope
@@ -33,6 +35,27 @@ def resolve_attempt(*, attempt_id: str) -> None:
 def resolve_refund(*, refund_id: str) -> None:
     with platform_scope():
         refunds.resolve(UUID(refund_id))
+
+
+@task("billing.resolve_dispute", max_retries=3)
+def resolve_dispute(*, dispute_id: str) -> None:
+    with platform_scope():
+        refunds.resolve_dispute(UUID(dispute_id))
+
+
+@task("billing.refresh_account", max_retries=3)
+def refresh_account(*, account_id: str) -> None:
+    with platform_scope():
+        connecting.ask(UUID(account_id))
+
+
+@task("billing.ask_again", max_retries=0)
+def ask_again() -> None:
+    """What is not final at the provider, and whom it pays: asked about each day, because its news may be lost."""
+    with platform_scope():
+        if settings.STRIPE_KEY:
+            refunds.ask_again()
+            connecting.sweep()
 
 
 @task("billing.handle_webhook", max_retries=0)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
@@ -14,12 +15,12 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_http_methods
 
 from audit import services as audit
-from billing.models import CreditTarget, Invoice, InvoiceState
+from billing.models import CreditTarget, Invoice, InvoiceState, Proposal, ProposalAct
 from billing.selectors import closing as selectors
 from billing.selectors import invoices as reading
 from billing.selectors import reconciliation
 from billing.services import credits as crediting
-from billing.services import invoices, issuing, monthly
+from billing.services import invoices, issuing, monthly, proposals
 from billing.services.credits import LineCredit
 from billing.web import steps
 from core import clock
@@ -29,6 +30,7 @@ from tenants.requests import MarketRequest
 from tenants.web.guards import person
 
 PAGE_SIZE = 50
+WAITS = "It is proposed. It is done when another operator approves it."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -60,6 +62,8 @@ def operations_invoice(request: MarketRequest, invoice_id: UUID) -> HttpResponse
         "invoice": invoice,
         "lines": [{"line": line, "left": Money(left.get(line.pk, 0), line.currency)} for line in lines],
         "notes": invoice.credit_notes.all(),
+        "proposals": invoice.proposals.all(),
+        "alone": Money(settings.BILLING_ALONE_MINOR, invoice.currency),
         "settlements": invoice.settlements.all(),
         "crumbs": [{"label": "Month close", "url": reverse("operations-billing")}, {"label": str(invoice)}],
     }
@@ -110,13 +114,16 @@ def _open(request: MarketRequest, invoice: Invoice) -> str:
 
 
 def _void(request: MarketRequest, invoice: Invoice) -> str:
+    if invoice.state == InvoiceState.OPEN:
+        proposals.propose(invoice, ProposalAct.VOID, reason=_reason(request), operator=person(request))
+        return WAITS
     invoices.void(invoice, actor=_operator(request), reason=_reason(request))
     return "It is void. Its month may be billed again."
 
 
 def _write_off(request: MarketRequest, invoice: Invoice) -> str:
-    invoices.write_off(invoice, actor=_operator(request), reason=_reason(request))
-    return "It is written off."
+    proposals.propose(invoice, ProposalAct.WRITE_OFF, reason=_reason(request), operator=person(request))
+    return WAITS
 
 
 def _again(request: MarketRequest, invoice: Invoice) -> str:
@@ -132,15 +139,15 @@ def _credit(request: MarketRequest, invoice: Invoice) -> str:
         LineCredit(line.pk, _minor(request.POST.get(f"credit-{line.pk}", "")))
         for line in invoice.lines.exclude(kind="tax")
     ]
-    note = crediting.issue(
+    made = proposals.credit(
         invoice,
         lines,
         reason=_reason(request),
         key=f"page:{request.POST.get('key', '')[:100] or request.request_id}",
-        actor=_operator(request),
+        operator=person(request),
         to=CreditTarget.CARD if request.POST.get("to") == CreditTarget.CARD else CreditTarget.BALANCE,
     )
-    return f"{note.number} gives back {note.total}."
+    return WAITS if isinstance(made, Proposal) else f"{made.number} gives back {made.total}."
 
 
 def _minor(text: str) -> int:

@@ -14,15 +14,16 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
-from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from billing.models import PayoutRail, ProviderAccount, Statement
+from billing.models import PayoutRail, ProviderAccount
 from billing.selectors import earnings as reading
 from billing.selectors import payouts as batches
-from billing.services import connecting, payouts, provider_accounts, unbilled
+from billing.services import connecting, documents, payouts, provider_accounts, unbilled
 from billing.web import ledger
+from billing.web.invoices import download
+from billing.web.proof import proof_url
 from catalog.models import Provider
 from core import clock
 from core.errors import MarketplaceError
@@ -99,20 +100,18 @@ def statement(request: OrganisationRequest, org: str, payout_id: UUID) -> HttpRe
     if found is None:
         raise Http404
     lines = [line | {"amount": Money(line["minor"], found.currency)} for line in found.lines]
-    context = {"statement": found, "item": found.item, "lines": lines, "summary": _summary(found)}
+    context = {"statement": found, "item": found.item, "lines": lines, "summary": reading.summary(found)}
     return render(request, "billing/earnings_statement.html", context)
 
 
-def _summary(found: Statement) -> list[tuple[str, Money]]:
-    rows = (
-        ("Available before", found.opening_minor),
-        ("Shares released", found.earned_minor),
-        ("Taken back", -found.taken_back_minor),
-        ("Came back from payouts", found.returned_minor),
-        ("This payout", -found.paid_minor),
-        ("Available after", found.closing_minor),
-    )
-    return [(label, Money(minor, found.currency)) for label, minor in rows]
+@require_safe
+@needs(Right.VIEW_BILLING)
+def statement_pdf(request: OrganisationRequest, org: str, payout_id: UUID) -> HttpResponse:
+    """The statement as it is kept, made when it is first asked for."""
+    found = reading.statement(_provider(request), payout_id)
+    if found is None:
+        raise Http404
+    return download(documents.of_statement(found))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -129,7 +128,7 @@ def account(request: OrganisationRequest, org: str) -> HttpResponse:
     method = MethodForm(request.POST if what == "method" else None)
     if what:
         if what != "payee" and not did_recently_reauthenticate(request):
-            return redirect(_proof_url(reverse("org:earnings-account", args=[org])))
+            return redirect(proof_url(reverse("org:earnings-account", args=[org])))
         if what == "connect":
             return _connect(request, provider)
         if _save(request, provider, what, payee if what == "payee" else method):
@@ -143,7 +142,7 @@ def account(request: OrganisationRequest, org: str) -> HttpResponse:
         "manages": manages,
         "who_can": "" if manages else who_can(request.membership, Right.MANAGE_BILLING),
         "proven": did_recently_reauthenticate(request),
-        "proof_url": _proof_url(reverse("org:earnings-account", args=[org])),
+        "proof_url": proof_url(reverse("org:earnings-account", args=[org])),
         "can_connect": bool(settings.STRIPE_KEY),
     }
     return render(
@@ -237,10 +236,6 @@ def _provider(request: OrganisationRequest) -> Provider:
     return provider
 
 
-def _proof_url(back: str) -> str:
-    return f"{reverse('account_reauthenticate')}?{urlencode({'next': back})}"
-
-
 # -- Of operators
 
 
@@ -261,7 +256,7 @@ def operations_payout(request: MarketRequest, batch_id: UUID) -> HttpResponse:
     here = reverse("operations-billing-payout", args=[batch_id])
     if request.method == "POST":
         if not did_recently_reauthenticate(request):
-            return redirect(_proof_url(here))
+            return redirect(proof_url(here))
         _decide(request, batch_id)
         return redirect(here)
     context = {
@@ -271,7 +266,7 @@ def operations_payout(request: MarketRequest, batch_id: UUID) -> HttpResponse:
         "needed": payouts.APPROVALS - batch.approvals.count(),
         "approved": batch.approvals.filter(operator=person(request)).exists(),
         "proven": did_recently_reauthenticate(request),
-        "proof_url": _proof_url(here),
+        "proof_url": proof_url(here),
     }
     return render(request, "billing/operations_payout.html", context)
 
@@ -326,6 +321,7 @@ urls: list[URLPattern] = [
     path("earnings/", overview, name="earnings"),
     path("earnings/payouts/", payout_list, name="earnings-payouts"),
     path("earnings/payouts/<uuid:payout_id>/", statement, name="earnings-statement"),
+    path("earnings/payouts/<uuid:payout_id>/statement.pdf", statement_pdf, name="earnings-statement-pdf"),
     path("earnings/account/", account, name="earnings-account"),
     path("earnings/account/connected/", connected, name="earnings-connected"),
     path("earnings/account/confirm/<str:token>/", proof, name="earnings-proof"),

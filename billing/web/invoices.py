@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from audit import services as audit
 from billing.core.rating import plain
-from billing.models import CreditNote, Document, Invoice
+from billing.models import CreditNote, Document, Invoice, Statement
 from billing.selectors import invoices as selectors
 from billing.selectors import owing
 from billing.services import documents, exports, issuing, methods, profiles
@@ -87,13 +87,13 @@ def line_calls(request: OrganisationRequest, org: str, invoice_id: UUID, line_id
 @require_safe
 @needs(Right.VIEW_BILLING)
 def invoice_pdf(request: OrganisationRequest, org: str, invoice_id: UUID) -> HttpResponse:
-    return _download(documents.of_invoice(selectors.find(request.organisation, invoice_id)))
+    return download(documents.of_invoice(selectors.find(request.organisation, invoice_id)))
 
 
 @require_safe
 @needs(Right.VIEW_BILLING)
 def credit_note_pdf(request: OrganisationRequest, org: str, note_id: UUID) -> HttpResponse:
-    return _download(documents.of_note(selectors.find_note(request.organisation, note_id)))
+    return download(documents.of_note(selectors.find_note(request.organisation, note_id)))
 
 
 @require_safe
@@ -165,9 +165,9 @@ def profile(request: OrganisationRequest, org: str) -> HttpResponse:
     return render(request, "billing/profile.html", context, status=422 if form.errors else 200)
 
 
-def _download(document: Document) -> HttpResponse:
+def download(document: Document) -> HttpResponse:
     """The stored bytes; a name without anything of the user's."""
-    about: Invoice | CreditNote | None = document.invoice or document.note
+    about: Invoice | CreditNote | Statement | None = document.invoice or document.note or document.statement
     assert about is not None
     headers = {
         "Content-Disposition": f'attachment; filename="{about.number}.pdf"',

@@ -3,7 +3,18 @@ addresses that payment providers call (`/webhooks/…`)."""
 
 from __future__ import annotations
 
-from billing.web import credit, earnings, invoices, payments, plans, reconciliation, usage
+from billing.web import (
+    credit,
+    earnings,
+    exceptions,
+    invoices,
+    payments,
+    plans,
+    proposals,
+    reconciliation,
+    revenue,
+    usage,
+)
 
 organisation = [
     *plans.urls,
@@ -21,6 +32,9 @@ operations = [
     *earnings.operations,
     *payments.operations,
     *reconciliation.operations,
+    *proposals.operations,
+    *exceptions.operations,
+    *revenue.operations,
 ]
 
 callbacks = [

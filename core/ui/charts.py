@@ -19,7 +19,7 @@ STATES = ("ok", "degraded", "down", "unknown")
 
 Number = int | float
 Point = tuple[str, Number | None]
-StackedPoint = tuple[str, Sequence[Number]]
+StackedPoint = tuple[str, Sequence[Number | Decimal]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class Cell:
 
 
 def bars(points: Sequence[Point | StackedPoint], names: Sequence[str] = (), unit: str = "") -> Bars:
-    """Bars side by side; a point with several values is a stack, named by `names`."""
-    top = max((sum(_values(value)) for _, value in points), default=0)
+    """Bars side by side; a point with several values is a stack, named by `names`. What is below zero has words and no height."""
+    top = max((sum(max(each, 0) for each in _values(value)) for _, value in points), default=0)
     segments: list[Segment] = []
     unknown: list[Segment] = []
     for index, (label, value) in enumerate(points):
@@ -82,19 +82,21 @@ def _stack(
     names, unit = words
     floor = float(HEIGHT)
     for series, value in enumerate(values):
-        height = round(value / top * HEIGHT, 2) if top else 0.0
+        height = round(max(value, 0) / top * HEIGHT, 2) if top else 0.0
         floor = round(floor - height, 2)
         name = f" {names[series]}" if series < len(names) else ""
         yield Segment(x, floor, height, series, f"{label}: {value:,}{name or (' ' + unit if unit else '')}")
 
 
-def _values(value: Number | Decimal | Sequence[Number] | None) -> Sequence[Number]:
+def _values(value: Number | Decimal | Sequence[Number | Decimal] | None) -> Sequence[Number]:
     """What is drawn: money loses digits here that nobody can see, and the table beside the picture keeps them."""
     if value is None:
         return ()
     if isinstance(value, Decimal):
         return (float(value),)
-    return (value,) if isinstance(value, (int, float)) else value
+    if isinstance(value, (int, float)):
+        return (value,)
+    return [float(each) if isinstance(each, Decimal) else each for each in value]
 
 
 def line(points: Sequence[Point]) -> Line:

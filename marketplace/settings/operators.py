@@ -53,6 +53,8 @@ UNFOLD = {
                     {"title": "Server health", "icon": "ecg_heart", "link": reverse_lazy("operations-health")},
                     {"title": "Quarantine", "icon": "gpp_maybe", "link": reverse_lazy("operations-quarantine")},
                     {"title": "Prices", "icon": "sell", "link": reverse_lazy("admin:billing_priceversion_changelist")},
+                    {"title": "Exceptions", "icon": "error", "link": reverse_lazy("operations-billing-exceptions")},
+                    {"title": "Revenue", "icon": "monitoring", "link": reverse_lazy("operations-billing-revenue")},
                     {"title": "Ledger", "icon": "account_balance", "link": reverse_lazy("operations-billing-ledger")},
                     {"title": "Payouts", "icon": "payments", "link": reverse_lazy("operations-billing-payouts")},
                 ],

@@ -30,6 +30,7 @@ from billing.models import (
     PaymentMethod,
     PayoutBatch,
     PayoutItem,
+    Proposal,
     ReconciliationItem,
     ReconciliationRun,
     Statement,
@@ -153,7 +154,7 @@ def plant(tenant: Tenant, owner: User) -> Planted:
         call = _call(tenant, server, word, issued.key.pk, grant.pk)
         asked = _requests(actor, server, word)
         approval_id = _waiting(tenant, server, issued.key.pk, word)
-    bills = _bills(tenant, server, word)
+    bills = _bills(tenant, owner, server, word)
     colleague = Membership.objects.filter(tenant=tenant).exclude(user=owner).first() or actor
     return Planted(
         tenant=tenant,
@@ -213,7 +214,7 @@ def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
             batch=batch, provider=server.provider, destination=f"{word}@paypal.example", minor=100, currency="USD"
         )
         numbers = {"opening": 0, "earned": 100, "taken_back": 0, "returned": 0, "paid": 100, "closing": 0}
-        Statement.objects.create(
+        statement = Statement.objects.create(
             item=item,
             provider=server.provider,
             number=f"PS-{word}",
@@ -224,6 +225,8 @@ def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
             lines=[{"on": "2026-11-01", "what": word, "month": "", "reference": word, "minor": 100}],
             **{f"{name}_minor": minor for name, minor in numbers.items()},
         )
+        # As with invoices: looking must not look like making.
+        documents.of_statement(statement)
         booking = ledger_events.topped_up(tenant.pk, 100, currency="USD", payment_id=word)
         run = ReconciliationRun.objects.create(provider="stripe", since=clock.now())
         difference = ReconciliationItem.objects.create(
@@ -356,7 +359,7 @@ def _waiting(tenant: Tenant, server: Server, key_id: UUID, word: str) -> UUID:
     return found
 
 
-def _bills(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
+def _bills(tenant: Tenant, owner: User, server: Server, word: str) -> dict[str, object]:
     """Who is billed, an open invoice with a line of usage, and a credit note for a part of it."""
     with platform_scope():
         profiles.change(tenant=tenant, values={"legal_name": f"{word} company"}, actor=audit.SYSTEM)
@@ -377,10 +380,19 @@ def _bills(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
             key=f"{word} note",
             actor=audit.SYSTEM,
         )
+        proposal = Proposal.objects.create(
+            act="write_off",
+            invoice=invoice,
+            minor=90,
+            currency="USD",
+            reason=f"{word} reason",
+            proposed_by=owner,
+            proposed_label=f"{word}-operator",
+        )
         # Made when they are first asked for otherwise, which looking must not look like.
         documents.of_invoice(invoice)
         documents.of_note(note)
-    return {"invoice_id": invoice.pk, "line_id": first.pk, "note_id": note.pk}
+    return {"invoice_id": invoice.pk, "line_id": first.pk, "note_id": note.pk, "proposal_id": proposal.pk}
 
 
 def _consent(membership: Membership, word: str) -> Consent:

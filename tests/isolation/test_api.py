@@ -39,6 +39,7 @@ NUMBERS = {
     "api:billing-plans",
     "api:billing-preview",
     "api:billing-prices",
+    "api:billing-statement-document",
     "api:billing-subscription",
     "api:facets",
 }

@@ -46,6 +46,9 @@ class FakeStripe(Provider):
             with self.store.transaction():
                 charge = self._api.find("charge", body["charge"])
                 return as_json(200, shown(money.open_dispute(self._api, charge, body.get("reason", "fraudulent"))))
+        if request.path == "/_test/payouts":
+            with self.store.transaction():
+                return as_json(200, shown(money.fail_payout(self._api, self._api.find("payout", body["payout"]))))
         return control.answer(self.store, request, body)
 
     def _once(self, request: Request) -> Answer:

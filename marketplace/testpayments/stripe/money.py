@@ -106,6 +106,55 @@ def _fail_refund(api: Api, body: Body, charge: Body) -> None:
     api.emit("refund.failed", later)
 
 
+@route("POST", "/v1/payouts", "description", "metadata", "method", required=("amount", "currency"))
+def pay_out(api: Api, parameters: Body) -> Body:
+    """To our own bank, what the balance holds at most. It has arrived at once."""
+    minor, currency = amount(parameters), parameters["currency"]
+    if minor > _held(api, currency):
+        message = "You have insufficient funds in your Stripe account for this payout."
+        raise errors.invalid(message, code="balance_insufficient")
+    body = api.make(
+        "payout",
+        "po",
+        amount=minor,
+        currency=currency,
+        automatic=False,
+        method=parameters.get("method", "standard"),
+        description=parameters.get("description"),
+        metadata=parameters.get("metadata") or {},
+        status="paid",
+        failure_code=None,
+    )
+    body["balance_transaction"] = entry(api, "payout", -minor, body["id"], currency)["id"]
+    api.emit("payout.paid", body)
+    return api.save(body)
+
+
+@route("GET", "/v1/payouts/{}")
+def retrieve_payout(api: Api, parameters: Body, identifier: str) -> Body:
+    return api.find("payout", identifier)
+
+
+@route("GET", "/v1/payouts", "status", pages=True)
+def list_payouts(api: Api, parameters: Body) -> Body:
+    wanted = {"status": parameters["status"]} if parameters.get("status") else {}
+    return listed(api.every("payout", **wanted), parameters, "/v1/payouts")
+
+
+def fail_payout(api: Api, body: Body) -> Body:
+    """Our bank sends it back, days after it counted as paid."""
+    if body["status"] != "paid":
+        raise errors.invalid("This payout is not paid.")
+    back = entry(api, "payout_failure", body["amount"], body["id"], body["currency"])
+    body |= {"status": "failed", "failure_code": "account_closed", "failure_balance_transaction": back["id"]}
+    api.emit("payout.failed", body)
+    return api.save(body)
+
+
+def _held(api: Api, currency: str) -> int:
+    return sum(each["net"] for each in api.every("balance_transaction", currency=currency))
+
+
 def _charge_of(api: Api, parameters: Body) -> Body:
     if parameters.get("charge"):
         return api.find("charge", parameters["charge"], param="charge")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 from allauth.mfa.models import Authenticator
 from django.test import Client
+from pypdf import PdfReader
 
-from billing.models import LedgerTransaction, PayoutBatch, ProviderAccount
+from billing.models import Document, LedgerTransaction, PayoutBatch, ProviderAccount
 from billing.services import earnings, payouts
 from catalog.models import Provider
 from core import clock
@@ -62,6 +64,20 @@ class TestAProvider:
 
         assert "Share of an invoice" in text
         assert "86.41" in text
+
+    def test_takes_the_statement_along_as_pdf_which_is_made_once(self, cast, batch, signed_in):
+        client, item = signed_in(cast.diana), batch.items.get()
+        here = f"/o/initech/earnings/payouts/{item.pk}/"
+        assert f"{here}statement.pdf" in page(client, here)
+        answer = client.get(f"{here}statement.pdf")
+        text = " ".join(sheet.extract_text() for sheet in PdfReader(BytesIO(answer.content)).pages)
+
+        for words in ("Self-billed statement", item.statement.number, "Initech Ltd", "86.41 USD", "Self-billing"):
+            assert words in text
+        assert "Acme" not in text
+        assert client.get(f"{here}statement.pdf").content == answer.content
+        assert bytes(Document.objects.get(statement=item.statement).content) == answer.content
+        page(signed_in(cast.alice), f"/o/acme/earnings/payouts/{item.pk}/statement.pdf", 404)
 
     def test_does_not_see_another_s_statement(self, cast, batch, signed_in):
         page(signed_in(cast.alice), f"/o/acme/earnings/payouts/{batch.items.get().pk}/", 404)
@@ -147,6 +163,9 @@ class TestTheAPI:
         assert [(row["share"]["amount"], row["share_percent"]) for row in said["servers"]] == [("86.41", "70 %")]
 
         [payout] = self.ask(cast.initech, cast.diana, "payouts").json()
+        pdf = self.ask(cast.initech, cast.diana, f"payouts/{payout['id']}/statement")
+        assert (pdf["Content-Type"], pdf.content[:4]) == ("application/pdf", b"%PDF")
+        assert self.ask(cast.acme, cast.alice, f"payouts/{payout['id']}/statement").status_code == 404
         assert (payout["amount"]["amount"], payout["state"]) == ("86.41", "reserved")
 
     def test_tells_nobody_else(self, cast, batch):

@@ -16,6 +16,7 @@ from billing.services import invoices, plan_revenue
 from core import clock
 from tenants.context import platform_scope
 from tests.support import invoices as support
+from tests.support.four_eyes import void
 
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 AFTER = datetime(2026, 12, 1, tzinfo=UTC)
@@ -76,7 +77,7 @@ def test_a_draft_earns_nothing(cast, lines):
 
 def test_a_void_invoice_earns_nothing(invoice):
     with platform_scope():
-        invoices.void(invoice, actor=SYSTEM, reason="Billed twice")
+        void(invoice)
     earn(AFTER)
 
     assert bookings(invoice) == []

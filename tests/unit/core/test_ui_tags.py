@@ -93,6 +93,12 @@ class TestMoney:
 
 
 class TestCharts:
+    def test_money_is_stacked_and_what_is_below_zero_keeps_its_words_alone(self):
+        first, second = charts.bars([("a", [Decimal("-1.50"), Decimal("3.00")])], names=("lost", "won")).segments
+
+        assert (first.height, first.title) == (0, "a: -1.5 lost")
+        assert second.height > 0
+
     def test_a_missing_value_is_a_gap_and_not_a_zero(self):
         line = charts.line([("a", 4), ("b", 2), ("c", None), ("d", 1), ("e", 2)])
         assert line.runs == ("0,0 10,50", "30,75 40,50")

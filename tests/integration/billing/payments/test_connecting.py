@@ -14,6 +14,7 @@ from billing.gateways import stripe
 from billing.gateways.protocols import Event
 from billing.models import PayoutRail, ProviderAccount, ReceiptState
 from billing.services import connecting, inbox, provider_accounts
+from billing.tasks.payments import refresh_account
 from catalog.models import Provider
 from core import clock
 from core.errors import ConflictError
@@ -118,6 +119,19 @@ def test_nothing_is_paid_there_once_stripe_takes_it_back(provider, browser, cast
 
     assert not account(provider).may_be_paid(chosen.rests_until)
     assert account(provider).state == ProviderAccount.State.ONBOARDING
+
+
+def test_an_account_whose_news_were_lost_is_asked_about(provider, browser, stripe_fake):
+    httpx.post(leave(browser), data={"choice": "done"}, trust_env=False)
+    chosen = account(provider)
+    with platform_scope():
+        assert connecting.sweep() >= 1
+    refresh_account.run(account_id=str(chosen.pk))
+    assert account(provider).destination_verified_at
+
+    ProviderAccount.objects.filter(pk=chosen.pk).update(destination="acct_gone")
+    refresh_account.run(account_id=str(chosen.pk))
+    assert account(provider).destination_verified_at is None
 
 
 def test_news_of_an_account_that_was_replaced_changes_nothing(provider, browser, cast):

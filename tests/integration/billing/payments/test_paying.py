@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -27,6 +27,7 @@ from billing.selectors import ledger, owing
 from billing.services import credits as crediting
 from billing.services import dunning, inbox, invoices, methods, payments, refunds
 from billing.services.credits import LineCredit
+from billing.tasks import payments as tasks
 from core import clock
 from core.errors import ConflictError, InvalidError, NotFoundError
 from core.ids import uuid7
@@ -327,3 +328,18 @@ class TestMoneyBack:
 
         [row] = attempt.disputes.all()
         assert (row.state, row.minor) == (state, 6_000)
+
+    def test_what_nobody_told_of_a_dispute_is_asked_for(self, ground, stripe_fake):
+        _, attempt = self.paid(ground, "4000000000000259")
+        sdk = client(stripe_fake)
+        [dispute] = sdk.v1.disputes.list({"payment_intent": attempt.external_id}).data
+        inbox.handle(event("charge.dispute.created", dispute.id).pk)
+        [row] = attempt.disputes.all()
+        assert row.due_at == datetime.fromtimestamp(dispute.evidence_details.due_by, UTC)
+        sdk.v1.disputes.update(dispute.id, {"evidence": {"uncategorized_text": "winning_evidence"}})
+        open_before = refunds.ask_again()
+
+        tasks.resolve_dispute.run(dispute_id=str(row.pk))
+
+        assert attempt.disputes.get().state == "won"
+        assert refunds.ask_again() == open_before - 1

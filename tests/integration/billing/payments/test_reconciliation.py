@@ -138,6 +138,20 @@ class TestStripe:
         assert item(reference).state == "settled"
         assert item(BALANCE).difference == Money(-175, "USD")
 
+    def test_what_stripe_pays_to_our_bank_is_booked_and_so_is_what_comes_back(self, ground, own_stripe):
+        pay(ground)
+        sdk, before = client(own_stripe), reading.balances([STRIPE, BANK])
+        [lost, kept] = [sdk.v1.payouts.create({"amount": minor, "currency": "usd"}) for minor in (1_000, 2_500)]
+        own_stripe.control("payouts", payout=lost.id)
+        for _ in range(2):
+            reconciliation.run(Provider.STRIPE)
+
+        after = reading.balances([STRIPE, BANK])
+        assert {code: after[code] - before[code] for code in after} == {STRIPE: -2_500, BANK: 2_500}
+        assert not is_open(f"mv:{kept.balance_transaction}")
+        assert not is_open(f"mv:{lost.balance_transaction}")
+        assert not is_open(BALANCE)
+
     def test_a_booking_that_the_provider_does_not_know(self, ground):
         invoice = invoices.open(draft(ground.acme, [usage(ground.payments.provider_id, 700)]))
         ledger_events.payment_succeeded(invoice, 700, payment_id="pi_made_up")
