@@ -62,6 +62,7 @@ MODULES = (
     "gateway.admission.plans",
     "gateway.admission.rates",
     "gateway.admission.retries",
+    "gateway.admission.units",
     "gateway.mcp.lossless",
     "gateway.mcp.messages",
     "gateway.mcp.outcomes",

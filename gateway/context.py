@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -26,6 +27,7 @@ from gateway.watch import Watched
 _now_ns: Final = time.perf_counter_ns
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _DENIED: Final = Outcome.DENIED
+_FREE: Final = Decimal(0)
 
 if TYPE_CHECKING:
     from gateway.admission.admission import Ticket
@@ -245,6 +247,7 @@ class CallContext:
     server: ServerEntry | None = None
     decision: Decision | None = None
     price: Price | None = None
+    counted: Decimal | None = None  # what admission counts the call at, where its price depends on the calls before it
     session_id = ""  # what is stored: the seal, never the server's own id
     upstream_session = b""
     session: OwnSession | None = None  # of an initialize-era client, where the gateway keeps it
@@ -322,6 +325,13 @@ class CallContext:
     @property
     def request_id(self) -> Any:
         return self.message.request_id if self.message is not None else None
+
+    @property
+    def cost(self) -> Decimal:
+        """What the call costs if it is billed, as far as is known while it runs; in major units of its price's currency."""
+        if self.counted is not None:
+            return self.counted
+        return _FREE if self.price is None else self.price.rate
 
     @property
     def is_paid(self) -> bool:

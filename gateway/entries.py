@@ -56,6 +56,7 @@ class Price:
     price_version_id: UUID
     rate: Decimal  # the most that one successful tools/call costs, in major units
     currency: str
+    model: str = ""  # of `billing.core.rating` as JSON, where what a call costs depends on the month's calls before it
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def usage(call: CallContext) -> dict[str, Any]:
         "outcome": str(call.outcome),
         "billable": call.is_billable,
         "quantity": 1 if call.is_billable else 0,
-        "price": format(price.rate, "f") if price is not None and call.is_billable else "0",
+        "price": format(call.cost, "f") if price is not None and call.is_billable else "0",
         "currency": price.currency if price is not None else "USD",
         "latency_ms": round(call.elapsed_ms, 2),
         "grant_id": str(decision.grant_id) if decision is not None and decision.grant_id else None,

@@ -64,6 +64,11 @@ class PriceModel:
             return not any(tier.rate or tier.flat for tier in self.tiers)
         return not self.rate
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether each call costs the same, whatever was called before."""
+        return self.is_free or (self.kind is Kind.PER_UNIT and not self.free)
+
 
 def rate(model: PriceModel, quantity: Decimal | int) -> Decimal:
     """The exact price of `quantity` units of one organisation in one period. Never negative; zero for nothing.

@@ -130,22 +130,28 @@ def spend(wanted: CallFilter, *, midnight: datetime) -> list[Spend]:
 
 
 def billed_since(
-    moment: datetime, until: datetime, *, currency: str, key_id: UUID | None, server_id: UUID | None, tool: str
+    moment: datetime,
+    until: datetime,
+    *,
+    currency: str,
+    key_id: UUID | None,
+    server_id: UUID | None,
+    tool: str,
+    price_version_id: UUID | None = None,
 ) -> tuple[int, Decimal]:
     """Successful tool calls from a moment on, and what those in one currency cost together."""
     rows = Call.objects.filter(call_id__gte=lowest_at(moment), call_id__lt=lowest_at(until), billable=True).order_by()
-    wanted = {"api_key_id": key_id, "server_id": server_id, "tool": tool or None}
+    wanted = {
+        "api_key_id": key_id, "server_id": server_id, "tool": tool or None, "price_version_id": price_version_id
+    }  # fmt: skip
     rows = rows.filter(**{name: value for name, value in wanted.items() if value is not None})
     found = rows.aggregate(calls=Count("pk"), money=Sum("price", filter=Q(currency=currency), default=Decimal(0)))
     return found["calls"], found["money"]
 
 
-def billable_by_tool(server_id: UUID, since: datetime, until: datetime) -> dict[str, Decimal]:
-    """How much of each tool of a server would be billed between two moments, whatever it cost."""
-    rows = Call.objects.filter(
-        call_id__gte=lowest_at(since), call_id__lt=lowest_at(until), billable=True, server_id=server_id
-    ).order_by()
-    return {row["tool"]: row["units"] for row in rows.values("tool").annotate(units=Sum("quantity"))}
+def has_called(server_id: UUID, since: datetime) -> bool:
+    """Whether the organisation called a server since a moment and was let through."""
+    return Call.objects.filter(server_id=server_id, call_id__gte=lowest_at(since), allowed=True).exists()
 
 
 def count_by_server(since: datetime, until: datetime) -> dict[UUID, int]:

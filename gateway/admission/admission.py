@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
-from access.limits import LimitScope
+from access.limits import LimitScope, from_units
 from calls.record import Outcome
 from gateway.admission import refusals
 from gateway.admission.breaker import State
 from gateway.admission.budgets import Budget
 from gateway.admission.bulkheads import Slots
 from gateway.admission.endpoints import Endpoint
-from gateway.admission.plans import OwnPlan, Plan, Plans, ServerState
+from gateway.admission.plans import Charges, OwnPlan, Plan, Plans, ServerState
 from gateway.admission.shared import Shared, Spent, Tell
 from gateway.config import AdmissionConfig
 from gateway.context import CallContext
@@ -28,6 +29,7 @@ from gateway.watch import WatchedTimeoutError
 _MAX_PLANS = 1024
 _FREE = frozenset({"tasks/update", "tasks/cancel"})
 _ANSWERED = frozenset({Outcome.OK, Outcome.TOOL_ERROR})
+_NOTHING = Decimal(0)
 Reserved = list[tuple[Budget, int]]
 
 
@@ -142,7 +144,9 @@ class Admission:
         reserved: Reserved = []
         try:
             if plan.charges:
-                await self._reserve(plan, reserved, now)
+                await self._reserve(plan.charges, reserved, now)
+            if plan.meter is not None:
+                await self._reserve_metered(call, plan, reserved, now)
             endpoint = plan.server.endpoints.choose(now, call.url_wanted)
             if endpoint is None:
                 raise RefusedError("upstream.unavailable").later(plan.server.endpoints.blocked_s(now))
@@ -160,7 +164,7 @@ class Admission:
         plan = self._plan_for(call)
         ours, theirs, charges = plan.tenant.slots, plan.server.slots, plan.charges
         endpoint = plan.server.endpoints.healthy
-        if endpoint is None or ours.taken >= ours.limit or theirs.taken >= theirs.limit:
+        if plan.meter is not None or endpoint is None or ours.taken >= ours.limit or theirs.taken >= theirs.limit:
             return None
         for bucket in plan.rates:
             if bucket.tokens < 1:
@@ -289,9 +293,30 @@ class Admission:
                 taken.give()
             raise refusals.too_fast(bucket, time.monotonic())
 
-    async def _reserve(self, plan: Plan, reserved: Reserved, now: float) -> None:
+    async def _reserve_metered(self, call: CallContext, plan: Plan, reserved: Reserved, now: float) -> None:
+        """Find out what this call adds to the month's bill, and reserve that of the caps."""
+        assert plan.meter is not None
+        meter, version = plan.meter
+        units = meter.units(time.time())
+        if not units.reserve(now, 1) and not await self.shared.budget(units, 1):
+            units.reserve_alone(1)
+        taken = units.taken
+        reserved.append((units, taken))
+        amount = units.money(taken)
+        if call.price is not None and call.price.price_version_id == version:
+            call.counted = from_units(amount) if amount else _NOTHING
+        need = units.room_for(amount) if plan.caps else 0
+        if need:
+            first = len(reserved)
+            await self._reserve(tuple((counter, need) for counter in plan.caps), reserved, now)
+            for place in range(first, len(reserved)):
+                budget, _ = reserved[place]
+                budget.settle(need - amount, billed=False)
+                reserved[place] = (budget, amount)
+
+    async def _reserve(self, charges: Charges, reserved: Reserved, now: float) -> None:
         moment = time.time()
-        for counter, amount in plan.charges:
+        for counter, amount in charges:
             budget = counter.at(moment)
             if budget.reserve(now, amount):
                 reserved.append((budget, amount))

@@ -30,6 +30,7 @@ class Subject:
     key_id: UUID | None
     server_id: UUID | None
     tool: str
+    price_version_id: UUID | None = None  # of calls at one price
 
 
 class Budget:
@@ -118,10 +119,31 @@ class Budget:
         if now - self.used_at > IDLE_S:
             return 0, self.lease
         # Far from the limit a while's worth ahead; near it only what is needed, so that nothing lies idle elsewhere.
-        ahead = min(self.room // (16 * self.processes), max(int(OUTAGE_S * self.pace), 2 * self.recent, 8 * self.need))
+        ahead = min(
+            self.ample() // (16 * self.processes), max(int(OUTAGE_S * self.pace), 2 * self.recent, 8 * self.need)
+        )
         if ahead < 2 * self.need:
             return max(0, self.short - self.lease), 0 if self.short else self.lease
         return max(0, self.short + ahead - self.lease) if self.lease <= ahead // 2 else 0, 0
+
+    def ample(self) -> int:
+        """Of how much nobody has to be careful."""
+        return self.room
+
+    def part(self, amount: int) -> None:
+        """Give so much of the lease back; `keep` it when nobody could be told."""
+        self.lease -= amount
+
+    def keep(self, amount: int) -> None:
+        self.lease += amount
+
+    def owed(self) -> int:
+        """Money that is on no call here, for whoever is granted something next."""
+        return 0
+
+    def renewed(self, granted: int, room: int, owed: int = 0) -> None:
+        """What was given back has arrived, so much was leased and so much nobody holds; `owed` is money of others' calls."""
+        self.lease += granted
 
     def _reckon(self, now: float) -> None:
         elapsed = now - self.paced_at
@@ -154,9 +176,12 @@ class Counter:
         """The budget of a moment, in seconds of the epoch."""
         if moment >= self.ends:
             window = window_of(self.rule.period, datetime.fromtimestamp(moment, UTC))
-            self.budget = Budget(f"{self._name}:{window.name}", self.rule, self._subject, window)
+            self.budget = self.begin(f"{self._name}:{window.name}", window)
             self.ends = window.ends_at.timestamp()
         return self.budget
+
+    def begin(self, name: str, window: Window) -> Budget:
+        return Budget(name, self.rule, self._subject, window)
 
     def set_rule(self, rule: LimitRule) -> None:
         """The limit was changed; what is used stays used."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from datetime import datetime
@@ -9,15 +10,17 @@ from typing import Any
 from uuid import UUID
 
 from access.limits import LimitKind, LimitRule, LimitScope, Period, to_units
+from billing.core import rating
 from core import clock
 from gateway.admission.budgets import Counter, Subject
 from gateway.admission.bulkheads import Slots
 from gateway.admission.endpoints import Endpoints
 from gateway.admission.rates import Bucket
 from gateway.admission.retries import Budget as Repeats
+from gateway.admission.units import RULE, UnitCounter
 from gateway.config import AdmissionConfig
 from gateway.context import Caller
-from gateway.entries import ServerEntry
+from gateway.entries import Price, ServerEntry
 from gateway.prices import changes_at, price_of
 
 _FORGET_AFTER_S = 600.0
@@ -62,10 +65,17 @@ class TenantState:
         self.used_at = 0.0
 
 
-class Plan:
-    """`charges` are the counters of a tool call with what it adds to each; from `until` on that may be something else."""
+Charges = tuple[tuple[Counter, int], ...]
+Meter = tuple[UnitCounter, UUID]  # with the version of the price
 
-    __slots__ = ("charges", "entry", "generation", "rates", "server", "tenant", "until")
+
+class Plan:
+    """`charges` are the counters of a tool call with what it adds to each; from `until` on that may be something else.
+
+    Where that depends on the month's calls before it, `meter` says what a call costs, and `caps` are the counters of it.
+    """
+
+    __slots__ = ("caps", "charges", "entry", "generation", "meter", "rates", "server", "tenant", "until")
 
     def __init__(
         self,
@@ -74,12 +84,15 @@ class Plan:
         server: ServerState,
         tenant: TenantState,
         rates: tuple[Bucket, ...],
-        charges: tuple[tuple[Counter, int], ...],
+        charges: Charges,
         until: datetime | None,
+        meter: Meter | None = None,
+        caps: tuple[Counter, ...] = (),
     ) -> None:
         self.entry, self.generation = entry, generation
         self.server, self.tenant = server, tenant
         self.rates, self.charges, self.until = rates, charges, until
+        self.meter, self.caps = meter, caps
 
 
 class OwnPlan:
@@ -128,8 +141,17 @@ class Plans:
             if rule.covers(caller.key.api_key_id, server.server_id, tool)
         ]
         rates = tuple(self._bucket(rule, caller, server) for rule in rules if rule.kind is LimitKind.RATE)
-        charges = self._charges(rules, caller, server, tool) if tool else ()
         until = changes_at(caller.tenant, server, clock.now())
+        if not tool:
+            return Plan(server, self.generation, state, self._tenant(caller), rates, (), until)
+        price = price_of(caller.tenant, server, tool, clock.now())
+        quotas = tuple((self._counter(rule, caller, server), 1) for rule in rules if rule.kind is LimitKind.QUOTA)
+        caps = self._caps(rules, caller, server, price)
+        if price is not None and price.rate and price.model:
+            meter = self._meter(caller, price), price.price_version_id
+            return Plan(server, self.generation, state, self._tenant(caller), rates, quotas, until, meter, caps)
+        flat = to_units(price.rate) if caps and price is not None else 0
+        charges = (*quotas, *((counter, flat) for counter in caps))
         return Plan(server, self.generation, state, self._tenant(caller), rates, charges, until)
 
     def _tenant(self, caller: Caller) -> TenantState:
@@ -170,17 +192,23 @@ class Plans:
         bucket.set_rule(rule)
         return bucket
 
-    def _charges(
-        self, rules: list[LimitRule], caller: Caller, server: ServerEntry, tool: str
-    ) -> tuple[tuple[Counter, int], ...]:
-        price = price_of(caller.tenant, server, tool, clock.now())
-        charges = []
-        for rule in rules:
-            if rule.kind is LimitKind.QUOTA:
-                charges.append((self._counter(rule, caller, server), 1))
-            elif rule.kind is LimitKind.CAP and price is not None and price.rate and price.currency == rule.currency:
-                charges.append((self._counter(rule, caller, server), to_units(price.rate)))
-        return tuple(charges)
+    def _caps(
+        self, rules: list[LimitRule], caller: Caller, server: ServerEntry, price: Price | None
+    ) -> tuple[Counter, ...]:
+        if price is None or not price.rate:
+            return ()
+        of_money = [rule for rule in rules if rule.kind is LimitKind.CAP and rule.currency == price.currency]
+        return tuple(self._counter(rule, caller, server) for rule in of_money)
+
+    def _meter(self, caller: Caller, price: Price) -> UnitCounter:
+        tenant = caller.tenant
+        name = f"{tenant.tenant_id}:{RULE.limit_id}:{price.price_version_id}"
+        counter = self.counters.get(name)
+        if not isinstance(counter, UnitCounter):
+            subject = Subject(tenant.tenant_id, tenant.schema_name, None, None, "", price.price_version_id)
+            counter = self.counters[name] = UnitCounter(name, subject, rating.parse(json.loads(price.model)))
+        counter.used_at = time.monotonic()
+        return counter
 
     def _counter(self, rule: LimitRule, caller: Caller, server: ServerEntry) -> Counter:
         name = _name(rule, caller, server)

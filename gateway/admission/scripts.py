@@ -61,10 +61,10 @@ return out
 """
 
 # KEYS: processes, then one hash per counter {b: base from Postgres, g: generation of the base, h: no grants before (ms),
-# n: percent that people were told, s:<process>: spent since the base, l:<process>: "held:ms"}.
-# ARGV: this process, then per counter: limit, hard, generation, spent, held after giving back, wanted, lifetime in ms.
+# n: percent that people were told, o: owed, s:<process>: spent since the base, l:<process>: "held:ms"}.
+# ARGV: this process, then per counter: limit, hard, generation, spent, held after giving back, wanted, lifetime in ms, owed.
 # Reply: processes alive, then per counter: state (0 known, 1 no base, 2 not yet), generation, granted, room, used, percent to
-# tell people of, 1 when a process died with a lease.
+# tell people of, 1 when a process died with a lease, what was owed, which who is granted something takes over.
 BUDGETS = """
 local clock = redis.call('TIME')
 local ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -74,9 +74,10 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms)
 local out = {redis.call('ZCARD', KEYS[1])}
 local function text(number) return string.format('%.0f', number) end
 for i = 2, #KEYS do
-  local key, a = KEYS[i], (i - 2) * 7 + 1
+  local key, a = KEYS[i], (i - 2) * 8 + 1
   local limit, hard, generation = tonumber(ARGV[a + 1]), ARGV[a + 2] == '1', ARGV[a + 3]
   local spent, held, want, ttl = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6]), ARGV[a + 7]
+  local owed, taken = tonumber(ARGV[a + 8]), 0
   local base, known, hold, told, used, leased, dead = nil, '', 0, 0, 0, held, 0
   local all = redis.call('HGETALL', key)
   for j = 1, #all, 2 do
@@ -85,6 +86,7 @@ for i = 2, #KEYS do
     elseif field == 'g' then known = value
     elseif field == 'h' then hold = tonumber(value)
     elseif field == 'n' then told = tonumber(value)
+    elseif field == 'o' then owed = owed + tonumber(value)
     elseif field == 's:' .. me or field == 'l:' .. me then
     elseif string.sub(field, 1, 2) == 's:' then used = used + tonumber(value)
     else
@@ -113,8 +115,10 @@ for i = 2, #KEYS do
     if percent > told then redis.call('HSET', key, 'n', percent) else percent = 0 end
   end
   redis.call('HSET', key, 'l:' .. me, text(held + granted) .. ':' .. text(ms))
+  if granted > 0 then owed, taken = 0, owed end
+  if owed ~= 0 then redis.call('HSET', key, 'o', text(owed)) else redis.call('HDEL', key, 'o') end
   redis.call('PEXPIRE', key, ttl)
-  for _, value in ipairs({state, known, text(granted), text(room), text(used), percent, dead}) do
+  for _, value in ipairs({state, known, text(granted), text(room), text(used), percent, dead, text(taken)}) do
     out[#out + 1] = value
   end
 end

@@ -274,7 +274,7 @@ class Shared:
         wall = clock.now()
         for budget in budgets:
             want, back = budget.wanted(now)
-            budget.lease -= back
+            budget.part(back)
             budget.short = budget.recent = 0
             spent.append(budget.spent)
             given.append(back)
@@ -287,21 +287,23 @@ class Shared:
                 str(budget.outstanding),
                 str(want),
                 str(_lifetime_ms(budget, wall)),
+                str(budget.owed()),
             ]
         try:
             reply = await self._budgets(keys=keys, args=args)
         except BaseException:
             for budget, back in zip(budgets, given, strict=True):
-                budget.lease += back
+                budget.keep(back)
             raise
         self.processes = reply[0]
         for index, budget in enumerate(budgets):
-            self._take(budget, reply[1 + 7 * index : 8 + 7 * index], spent[index], now)
+            self._take(budget, reply[1 + 8 * index : 9 + 8 * index], spent[index], now)
 
     def _take(self, budget: Budget, reply: list[Any], spent: int, now: float) -> None:
-        state, generation, granted, room, used, percent, dead = reply
+        state, generation, granted, room, used, percent, dead, owed = reply
         budget.processes = self.processes
-        budget.lease += int(granted)
+        # Without a base nothing was granted, and nobody knows what is left.
+        budget.renewed(int(granted), budget.room if state == 1 else int(room), int(owed))
         if state == 1:
             budget.known = False
             self._rebuild(budget)

@@ -6,6 +6,7 @@ Called by the publisher after a commit, and by `ModelLoader` when a gateway miss
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
@@ -363,4 +364,5 @@ def _offers(tenant_id: UUID) -> dict[UUID, tuple[Offer, ...]]:
 
 
 def _price(price: PriceVersion) -> Price:
-    return Price(price.pk, price.rate, price.currency)
+    model = "" if price.terms.is_flat else json.dumps(price.model, sort_keys=True)
+    return Price(price.pk, price.rate, price.currency, model)

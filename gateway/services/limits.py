@@ -34,6 +34,7 @@ def spent(subject: Subject, rule: LimitRule, window: Window) -> int:
             key_id=subject.key_id,
             server_id=subject.server_id,
             tool=subject.tool,
+            price_version_id=subject.price_version_id,
         )
     return count if rule.kind is LimitKind.QUOTA else to_units(money)
 

@@ -93,7 +93,7 @@ def _own_values(call: CallContext) -> dict[str, Any]:
     """What each call has for itself."""
     message = call.message
     assert message is not None
-    billable, price = call.is_billable, call.price
+    billable = call.is_billable
     trace_id, parent_span, _ = tracing.trace_of(call)
     return {
         "call_id": call.call_id,
@@ -110,7 +110,7 @@ def _own_values(call: CallContext) -> dict[str, Any]:
         "response_bytes": call.response_bytes,
         "billable": billable,
         "quantity": _ONE if billable else _ZERO,
-        "price": price.rate if billable and price is not None else _ZERO,
+        "price": call.cost if billable else _ZERO,
         "request_id": str(message.request_id)[:_MAX_LABEL],
         "trace_id": trace_id,
         "parent_span": parent_span,

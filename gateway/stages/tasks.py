@@ -158,7 +158,7 @@ class Tasks:
             request_id=f"task of {task.call_id}",
             billable=True,
             quantity=_ONE,
-            price=Decimal(0) if call.price is None else call.price.rate,
+            price=call.cost,
         )
 
     def both(self, call: CallContext, bill: asyncio.Future[None], own: asyncio.Future[None]) -> asyncio.Future[None]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from access.limits import LimitKind, LimitScope, to_units
 from access.models import Limit
+from audit.services import SYSTEM
 from gateway.services.entries import tenant_entry
 from tenants.context import tenant_scope
 
@@ -120,6 +123,40 @@ class TestControlPlane:
         rule = rules(cast)["Spending of the organisation"]
         subject = Subject(cast.acme.pk, cast.acme.schema_name, None, None, "")
         assert cold.spent(subject, rule, window_of(rule.period, datetime.now(UTC))) == to_units(Decimal("0.06"))
+
+    def test_the_month_s_calls_at_one_price_are_read_from_the_rows_of_calls(self, cast):
+        from datetime import UTC, datetime
+        from decimal import Decimal
+        from uuid import uuid4
+
+        from access.limits import window_of
+        from gateway.admission.budgets import Subject
+        from gateway.admission.units import RULE
+        from gateway.services import limits as cold
+        from tests.support.calls import add_call
+
+        version = uuid4()
+        for each in (version, version, uuid4()):
+            add_call(cast.acme, billable=True, price_version_id=each, quantity=Decimal(1))
+        subject = Subject(cast.acme.pk, cast.acme.schema_name, None, None, "", version)
+        assert cold.spent(subject, RULE, window_of(RULE.period, datetime.now(UTC))) == 2
+
+    def test_only_prices_that_depend_on_the_month_travel_with_their_model(self, cast):
+        from billing.core.rating import parse
+        from billing.services.prices import set_price
+        from gateway.services.entries import server_entries
+        from tenants.context import platform_scope
+
+        def model() -> str:
+            (entry,) = server_entries(server_id=cast.payments.pk)
+            assert entry.price is not None
+            return entry.price.model
+
+        assert model() == ""
+        with platform_scope():
+            terms = parse({"kind": "package", "rate": "5", "size": 100})
+            set_price(server=cast.payments, model=terms, actor=SYSTEM)
+        assert parse(json.loads(model())) == terms
 
     def test_owners_and_admins_are_told(self, cast, alice):
         from gateway.admission.budgets import Subject

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from access.limits import LimitKind, LimitRule, LimitScope, Period, to_units
+from billing.core import rating
 from gateway.admission.plans import provider_limits
 from gateway.entries import Price, ServerEntry
 from tests.integration.gateway.conftest import Stage, body_of
@@ -33,7 +35,7 @@ def stages(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int
         yield [make(stack.enter_context(running_gateway(config, world.loader))) for _ in range(GATEWAYS)]
 
 
-def limited(stages: list[Stage], *rules: LimitRule, price: str = "0.02", behaviour: str = "ok") -> list[Stage]:
+def limited(stages: list[Stage], *rules: LimitRule, price: str | Price = "0.02", behaviour: str = "ok") -> list[Stage]:
     """Each gateway as seen by a fresh organisation with these limits and a fresh server."""
     stage = stages[0]
     world = stage.world
@@ -48,8 +50,16 @@ def limited(stages: list[Stage], *rules: LimitRule, price: str = "0.02", behavio
     return [replace(each, acme=tenant, token=token, key=key, servers={"it": server}) for each in stages]
 
 
-def priced(rate: str) -> Price:
-    return Price(uuid4(), Decimal(rate), "USD")
+def priced(rate: str | Price) -> Price:
+    return rate if isinstance(rate, Price) else Price(uuid4(), Decimal(rate), "USD")
+
+
+def by_model(**model: Any) -> Price:
+    """A price that depends on the month's calls."""
+    return Price(uuid4(), rating.quote(rating.parse(model)), "USD", json.dumps(model))
+
+
+PACKAGE_OF_THREE = {"kind": "package", "rate": "0.5", "size": 3}
 
 
 def slug(stage: Stage) -> str:
@@ -229,6 +239,57 @@ def test_a_providers_limit_holds_for_each_organisation_by_itself(stages: list[St
     assert replace(stage, token=other.token).call(slug(stage)).status_code == 200
 
 
+def prices(stage: Stage) -> list[Decimal]:
+    return sorted(row["price"] for row in stage.rows() if row["billable"])
+
+
+def test_free_calls_of_a_price_pass_under_a_cap_that_leaves_nothing(stages: list[Stage]) -> None:
+    (stage, *_) = limited(stages, cap("0"), price=by_model(kind="per_unit", rate="0.5", free=2))
+    assert [stage.call(slug(stage)).status_code for _ in range(3)] == [200, 200, 402]
+    assert prices(stage) == [0, 0]
+
+
+def test_only_the_call_that_opens_a_package_needs_room_under_a_cap(stages: list[Stage]) -> None:
+    (stage, *_) = limited(stages, cap("1.2"), price=by_model(**PACKAGE_OF_THREE))
+    assert [stage.call(slug(stage)).status_code for _ in range(7)] == [*[200] * 6, 402]
+    refused = stage.call(slug(stage)).json()["error"]["data"]["limit"]
+    assert (refused["remaining"], refused["price"]) == ("0.2", "0.5")
+    assert prices(stage) == [0, 0, 0, 0, Decimal("0.5"), Decimal("0.5")]
+    assert {row["quoted_price"] for row in stage.rows()} == {Decimal("0.5")}
+
+
+def test_calls_of_higher_tiers_are_counted_at_what_they_cost(stages: list[Stage]) -> None:
+    tiers = [{"up_to": 2, "rate": "0.5"}, {"up_to": None, "rate": "0.1"}]
+    (stage, *_) = limited(stages, cap("1.25"), price=by_model(kind="graduated", tiers=tiers))
+    assert [stage.call(slug(stage)).status_code for _ in range(5)] == [*[200] * 4, 402]
+
+
+def test_what_was_called_before_the_start_counts_for_the_price(stages: list[Stage], monkeypatch: Any) -> None:
+    monkeypatch.setitem(stages[0].world.loader.sums, "units", 1)
+    (stage, *_) = limited(stages, cap("0"), price=by_model(**PACKAGE_OF_THREE))
+    assert [stage.call(slug(stage)).status_code for _ in range(3)] == [200, 200, 402]
+
+
+def test_gateways_together_count_no_package_twice_and_overrun_no_cap(stages: list[Stage]) -> None:
+    several = limited(stages, cap("5"), price=by_model(**PACKAGE_OF_THREE))
+    found = statuses(several, 60)
+    assert found.count(402) + found.count(200) == 60
+    wait_until(lambda: several[0].call(slug(several[0])).status_code == 402, "the cap to be used up")
+    counted = prices(several[0])
+    assert sum(counted) <= 5
+    bill = rating.rate(rating.parse(PACKAGE_OF_THREE), len(counted))
+    assert bill <= 5
+    # All succeeded: what was counted is the bill, or more by what was called while the last package was dear.
+    assert sum(counted) >= bill
+    assert len(counted) >= 24
+
+
+def test_a_failed_call_does_not_open_a_package(stages: list[Stage]) -> None:
+    (stage, *_) = limited(stages, cap("0.5"), price=by_model(**PACKAGE_OF_THREE), behaviour="tool-error")
+    assert {stage.call(slug(stage)).status_code for _ in range(5)} == {200}
+    assert prices(stage) == []
+
+
 @pytest.fixture(scope="module")
 def alone(build_stage: Callable[..., Any], urls: tuple[str, str], sdk_port: int) -> Iterator[Stage]:
     """A gateway that cannot reach Valkey."""
@@ -253,5 +314,7 @@ def test_without_valkey_a_priced_call_under_a_hard_cap_waits_and_a_free_one_pass
     assert paid.row(refused)["reason"] == "limits_unavailable"
     (free,) = limited([alone], cap("100"), price="0")
     assert free.call(slug(free)).status_code == 200
+    (tiered,) = limited([alone], price=by_model(**PACKAGE_OF_THREE))
+    assert tiered.row(tiered.call(slug(tiered)))["price"] == Decimal("0.5")
     (counted,) = limited([alone], rule(LimitKind.QUOTA, 2, Period.DAY))
     assert [counted.call(slug(counted)).status_code for _ in range(3)] == [200, 200, 429]

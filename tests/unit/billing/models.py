@@ -29,3 +29,22 @@ package = st.builds(
 )
 monotone = per_unit | package | tiered(Kind.GRADUATED)
 anything = monotone | tiered(Kind.VOLUME)
+
+
+@st.composite
+def _small_tiers(draw: st.DrawFn) -> PriceModel:
+    ends = sorted(draw(st.sets(st.integers(1, 20), max_size=3)))
+    tiers = tuple(Tier(end, draw(_cents), draw(st.just(Decimal(0)) | _cents)) for end in [*ends, None])
+    kind = draw(st.sampled_from([Kind.GRADUATED, Kind.VOLUME]))
+    return PriceModel(kind, tiers=tiers, free=draw(st.integers(0, 5)))
+
+
+_cents = st.integers(0, 500).map(lambda n: Decimal(n).scaleb(-2))
+# Whose edges are all within the first calls of a month.
+small = _small_tiers() | st.builds(
+    lambda kind, rate, size, free: PriceModel(kind, rate=rate, size=size if kind is Kind.PACKAGE else 1, free=free),
+    st.sampled_from([Kind.PER_UNIT, Kind.PACKAGE]),
+    _cents,
+    st.integers(1, 8),
+    st.integers(0, 5),
+)
