@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -9,7 +10,9 @@ from django.urls import reverse
 
 from billing.core.wording import words
 from billing.models import PriceVersion
+from calls import selectors as calls
 from catalog.selectors import extras
+from core import clock
 from notifications import services as notifications
 from notifications.models import Notification
 from tenants.choices import Right
@@ -19,6 +22,7 @@ from tenants.models import Tenant
 from tenants.selectors.people import holders
 
 RISING = "billing.price_rises"
+USED_LATELY = timedelta(days=90)
 
 
 def tell_price(price_id: UUID) -> None:
@@ -31,8 +35,13 @@ def tell_price(price_id: UUID) -> None:
         if tenant.pk == price.server.owner_tenant_id:
             continue
         with tenant_scope(tenant):
-            if price.tenant or extras.is_used(price.server_id):
+            if price.tenant or _relies_on(price.server_id):
                 _tell(tenant, price)
+
+
+def _relies_on(server_id: UUID) -> bool:
+    """Whether the organisation whose schema is open may call a server, or did lately, with a grant or by a policy."""
+    return extras.is_used(server_id) or calls.has_called(server_id, clock.now() - USED_LATELY)
 
 
 def _tell(tenant: Tenant, price: PriceVersion) -> None:

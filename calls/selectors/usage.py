@@ -8,12 +8,14 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Case, DecimalField, F, Sum, When
 
-from calls.models import Period
+from calls.models import Period, UsageDay
 from core.ids import lowest_at
 
 # A call joins a period at most `writer.TOO_LATE` after it began; a task's is written up to a week after its id was minted.
 REACH = timedelta(days=62)
+_UNITS = DecimalField(max_digits=20, decimal_places=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,34 @@ def cells(period: Period) -> list[Cell]:
     with connection.cursor() as cursor:
         cursor.execute(f"{CELLS} ORDER BY 1, 2, 4, 6, 7", [period.pk, lowest_at(period.starts_at - REACH)])
         return [Cell(*row) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class DayUse:
+    """Units that are billed of one day, with one key, of one provider's servers."""
+
+    day: date
+    provider_id: UUID | None
+    api_key_id: UUID | None
+    units: Decimal
+
+
+def paid_days(first: date, last: date) -> list[DayUse]:
+    """From the sums of days, both days included; of the organisation whose schema is open."""
+    rows = UsageDay.objects.filter(
+        period_id__gte=first.year * 100 + first.month, day__gte=first, day__lte=last, price_version_id__isnull=False
+    ).order_by()
+    sums = rows.values("day", "provider_id", "api_key_id").annotate(units=Sum("quantity"))
+    return [DayUse(**row) for row in sums]
+
+
+def units_of_server(server_id: UUID, first: date, last: date) -> dict[str, Decimal]:
+    """Units by tool of a server's calls of some days, from the sums of days: of tools without a price every good call is one."""
+    rows = UsageDay.objects.filter(
+        period_id__gte=first.year * 100 + first.month, day__gte=first, day__lte=last, server_id=server_id
+    ).order_by()
+    units = Sum(Case(When(price_version_id=None, then=F("calls")), default=F("quantity"), output_field=_UNITS))
+    return {row["tool"]: row["units"] for row in rows.values("tool").annotate(units=units)}
 
 
 CELLS = """

@@ -198,5 +198,5 @@ def _context(scene: Scene, servers: Iterable[Server]) -> dict[str, Any]:
     return {
         "public_url": settings.PUBLIC_URL,
         "usable": scene.usable,
-        "prices": extras.prices(server.pk for server in servers),
+        "prices": extras.prices((server.pk for server in servers), scene.viewer),
     }

@@ -130,7 +130,7 @@ class ServerListAPI(RegistryView):
         metadata: dict[str, Any] = {"count": len(page.rows)}
         if page.cursor:
             metadata["nextCursor"] = page.cursor
-        return Response({"servers": _listed(page.rows), "metadata": metadata})
+        return Response({"servers": _listed(request, page.rows), "metadata": metadata})
 
 
 class VersionListAPI(RegistryView):
@@ -148,7 +148,7 @@ class VersionListAPI(RegistryView):
         found = [(server, version) for version in rows.list_versions(server, deleted=deleted)]
         if not found:
             raise NotFoundError("The server has no version that you may see.")
-        return Response({"servers": _listed(found), "metadata": {"count": len(found)}})
+        return Response({"servers": _listed(request, found), "metadata": {"count": len(found)}})
 
 
 class VersionAPI(RegistryView):
@@ -170,7 +170,7 @@ class VersionAPI(RegistryView):
         version = rows.find_version(server, registry_version)
         if version is None:
             raise NotFoundError("The server has no such version.", next_step="Ask for its versions.")
-        return Response(_listed([(server, version)])[0])
+        return Response(_listed(request, [(server, version)])[0])
 
 
 class OlderServerListAPI(ServerListAPI):
@@ -199,8 +199,8 @@ def _server(request: Request, name: str, *, deleted: bool) -> Server:
     return server
 
 
-def _listed(found: list[tuple[Server, ServerVersion]]) -> list[dict[str, Any]]:
-    prices, now = extras.prices({server.pk for server, _ in found}), clock.now()
+def _listed(request: Request, found: list[tuple[Server, ServerVersion]]) -> list[dict[str, Any]]:
+    prices, now = extras.prices({server.pk for server, _ in found}, _viewer(request)), clock.now()
     return [
         documents.as_listed(server, version, price=prices.get(server.pk, extras.FREE).shown, now=now)
         for server, version in found

@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from catalog.types import Viewer
+
 
 @dataclass(frozen=True, slots=True)
 class PriceTag:
@@ -41,7 +43,7 @@ class ServerPrices:
 
 
 class PriceSource(Protocol):
-    def __call__(self, server_ids: Iterable[UUID]) -> dict[UUID, ServerPrices]: ...
+    def __call__(self, server_ids: Iterable[UUID], tenant_id: UUID | None) -> dict[UUID, ServerPrices]: ...
 
 
 FREE = ServerPrices()
@@ -52,12 +54,15 @@ def register_prices(source: PriceSource) -> None:
     _sources.append(source)
 
 
-def prices(server_ids: Iterable[UUID]) -> dict[UUID, ServerPrices]:
-    """Prices in force, by server; a server that is not in the answer is free."""
+def prices(server_ids: Iterable[UUID], viewer: Viewer) -> dict[UUID, ServerPrices]:
+    """What the viewer's organisation pays at this moment, by server; a server that is not in the answer is free.
+
+    What was agreed with an organisation is shown to it alone: nobody else learns that there is an agreement.
+    """
     ids = list(server_ids)
     found: dict[UUID, ServerPrices] = {}
     for source in _sources:
-        found |= source(ids)
+        found |= source(ids, viewer.tenant_id)
     return found
 
 

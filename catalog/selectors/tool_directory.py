@@ -167,7 +167,7 @@ class FoundTools(Sequence[ToolRow]):
     def _load(self, found: list[tuple[Any, ...]]) -> list[ToolRow]:
         tools = Tool.objects.in_bulk([row[0] for row in found])
         servers = visible_to(self.scene.viewer).in_bulk({row[1] for row in found})
-        prices = extras.prices(servers)
+        prices = extras.prices(servers, self.scene.viewer)
         loaded = []
         for tool_id, server_id, facts, _, drifted, usable, *_ in found:
             if tool_id in tools and server_id in servers:
@@ -204,7 +204,8 @@ def _group(facts: str, paid: bool, drifted: bool, usable: bool, number: int) -> 
 
 def _paid(scene: Scene) -> tuple[list[UUID], list[str]]:
     """Servers of which a call costs something, and the tools ("server id/name") of which the opposite is true."""
-    priced = extras.prices(visible_to(scene.viewer).filter(provider__isnull=False).values_list("pk", flat=True))
+    governed = visible_to(scene.viewer).filter(provider__isnull=False)
+    priced = extras.prices(governed.values_list("pk", flat=True), scene.viewer)
     paid = {server_id for server_id, tags in priced.items() if _costs(tags.whole)}
     differing = [
         f"{server_id}/{name}"

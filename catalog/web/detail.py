@@ -69,7 +69,7 @@ def build(request: MarketRequest, slug: str) -> dict[str, Any]:
 def _subject(request: MarketRequest, slug: str) -> Subject:
     scene, standing = scene_of(request), standing_of(request)
     server = detail.get_server(scene.viewer, slug)
-    prices = extras.prices([server.pk]).get(server.pk, extras.FREE)
+    prices = extras.prices([server.pk], scene.viewer).get(server.pk, extras.FREE)
     is_usable = server.pk in scene.usable
     card = build_card(
         server,

@@ -55,7 +55,7 @@ def build(request: MarketRequest) -> dict[str, Any]:
 
 def cards(request: MarketRequest, scene: Scene, servers: Iterable[Server]) -> list[Card]:
     rows = list(servers)
-    prices, standing, now = extras.prices(row.pk for row in rows), standing_of(request), clock.now()
+    prices, standing, now = extras.prices((row.pk for row in rows), scene.viewer), standing_of(request), clock.now()
     return [
         build_card(
             row,

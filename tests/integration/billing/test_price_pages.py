@@ -12,6 +12,8 @@ from billing.core.rating import parse, per_unit
 from billing.models import PriceVersion
 from billing.selectors import plans as selectors
 from billing.services import prices, simulating, telling
+from calls.models import Period
+from calls.services import usage_days
 from core import clock
 from core.money import Money
 from notifications.models import Notification
@@ -118,6 +120,20 @@ class TestTelling:
         assert (len(told["acme"]), told["globex"], told["initech"]) == (1, [], [])
         assert "0.05 USD per call" in told["acme"][0]
 
+    def test_who_called_the_server_lately_is_told_without_a_grant(self, cast):
+        now = clock.now()
+        add_call(cast.acme, at=now - timedelta(days=80), server_id=cast.payments.pk)
+        add_call(cast.globex, at=now - timedelta(days=91), server_id=cast.payments.pk)
+        with platform_scope():
+            price = prices.change_price(server=cast.payments, model=per_unit(Decimal("0.05")), actor=SYSTEM)
+        telling.tell_price(price.pk)
+
+        told = {}
+        for name in ("acme", "globex"):
+            with tenant_scope(getattr(cast, name)):
+                told[name] = Notification.objects.filter(kind=telling.RISING).exists()
+        assert told == {"acme": True, "globex": False}
+
 
 class TestPlanPage:
     def test_an_owner_takes_a_plan_after_a_look_at_what_it_costs(self, client, cast):
@@ -160,6 +176,9 @@ class TestSimulation:
                 quantity=Decimal(1),
                 **more,
             )
+        with tenant_scope(tenant):
+            for period in Period.objects.all():
+                usage_days.refresh(period)
 
     def test_it_sums_each_customer_s_month_and_leaves_out_the_provider_s_own_calls(self, cast, settings):
         settings.BILLING_SIMULATION_CUSTOMERS_MIN = 2
