@@ -16,8 +16,6 @@ from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
-import jsonschema
-
 from marketplace.testpayments import control
 from marketplace.testpayments.deliveries import Postman
 from marketplace.testpayments.paypal import rules
@@ -60,16 +58,25 @@ class FakePaypal(Provider):
         kept = request.path != "/v1/oauth2/token"
         if kept:
             self.store.record(
-                {"method": request.method, "path": request.path, "body": request.body.decode("utf-8", "replace")}
+                {
+                    "method": request.method,
+                    "path": request.path,
+                    "query": request.query,
+                    "media": request.headers.get("content-type", ""),
+                    "body": request.body.decode("utf-8", "replace"),
+                }
             )
         try:
             with self.store.transaction(PaypalError):
                 return self._route(request)
+        except rules.NotDescribedError as error:
+            return _not_described(error).answer
         except PaypalError as error:
             return error.answer
 
     def _route(self, request: Request) -> Answer:
         if (request.method, request.path) == ("POST", "/v1/oauth2/token"):
+            _check(request)
             return self._token(request)
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         held = self.store.get("token", token) if token else None
@@ -77,6 +84,7 @@ class FakePaypal(Provider):
             raise PaypalError(
                 401, "AUTHENTICATION_FAILURE", "Authentication failed due to invalid authentication credentials."
             )
+        _check(request)
         fixed: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("POST", "/v1/payments/payouts"): self._create,
             ("POST", "/v1/notifications/verify-webhook-signature"): self._verify,
@@ -95,8 +103,6 @@ class FakePaypal(Provider):
     def _token(self, request: Request) -> Answer:
         if request.headers.get("authorization") != self._basic():
             raise PaypalError(401, "invalid_client", "Client Authentication failed", error="invalid_client")
-        if parse_qs(request.body.decode()).get("grant_type") != ["client_credentials"]:
-            raise PaypalError(400, "unsupported_grant_type", "Unsupported grant_type", error="unsupported_grant_type")
         token = f"A21AA{secrets.token_urlsafe(40)}"
         self.store.put("token", {"id": token, "until": self.store.now() + _TOKEN_LIVES_S})
         return as_json(
@@ -104,7 +110,7 @@ class FakePaypal(Provider):
         )
 
     def _create(self, request: Request) -> Answer:
-        asked = _valid(request.body, rules.PAYOUT)
+        asked: Body = json.loads(request.body)
         header = asked["sender_batch_header"]
         name = header["sender_batch_id"]
         if before := self.store.get("sender_batch", f"sender:{name}"):
@@ -224,23 +230,29 @@ class FakePaypal(Provider):
         return base64.b64encode(hmac.new(self._secret.encode(), signed, hashlib.sha256).digest()).decode()
 
     def _verify(self, request: Request) -> Answer:
-        asked = _valid(request.body, rules.VERIFICATION)
+        asked: Body = json.loads(request.body)
         parts = (asked["transmission_id"], asked["transmission_time"], asked["webhook_id"])
         expected = self._signature(*parts, _bytes_of("webhook_event", request.body))
         matches = hmac.compare_digest(expected, asked["transmission_sig"]) and asked["webhook_id"] == self._webhook_id
         return as_json(200, {"verification_status": "SUCCESS" if matches else "FAILURE"})
 
 
-def _valid(body: bytes, schema: Body) -> Body:
-    try:
-        asked: Body = json.loads(body)
-        jsonschema.validate(asked, schema)
-    except ValueError as error:
-        raise PaypalError(400, "MALFORMED_REQUEST_JSON", "The request JSON is not well formed.") from error
-    except jsonschema.ValidationError as error:
-        detail = {"field": error.json_path, "issue": error.message}
-        raise PaypalError(400, "VALIDATION_ERROR", "Invalid request - see details.", details=[detail]) from error
-    return asked
+def _check(request: Request) -> None:
+    rules.check(request.method, request.path, request.query, request.headers.get("content-type", ""), request.body)
+
+
+_SAID = {
+    rules.Fault.UNKNOWN: (404, "The specified resource does not exist."),
+    rules.Fault.MEDIA: (415, "The server does not support the request payload's media type."),
+    rules.Fault.UNREADABLE: (400, "The request JSON is not well formed."),
+    rules.Fault.INVALID: (400, "Invalid request - see details."),
+}
+
+
+def _not_described(error: rules.NotDescribedError) -> PaypalError:
+    status, message = _SAID[error.fault]
+    details = [{"field": error.field, "issue": error.issue}] if error.fault is rules.Fault.INVALID else []
+    return PaypalError(status, error.fault.value, message, **({"details": details} if details else {}))
 
 
 def _bytes_of(member: str, body: bytes) -> bytes:
