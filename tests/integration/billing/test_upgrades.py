@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from audit.services import SYSTEM
 from billing.models import Invoice, InvoiceKind, InvoiceState, LineKind, PlanVersion
-from billing.services import invoices, monthly, upgrades
+from billing.services import monthly, upgrades
 from billing.tasks.invoices import invoice_upgrade
 from core import clock
 from tenants.context import platform_scope
 from tests.integration.billing.test_plans import plan, take
+from tests.support.four_eyes import void
 
 MAY = datetime(2027, 5, 1, tzinfo=UTC)
 TENTH, TWENTIETH = datetime(2027, 6, 10, tzinfo=UTC), datetime(2027, 6, 20, tzinfo=UTC)
@@ -51,7 +51,7 @@ def test_one_that_is_void_is_on_the_month_s_invoice_again(cast):
     taken = take(cast, "pro", TENTH)
     with clock.frozen(TENTH):
         invoice = upgrades.invoice(taken.pk)
-        invoices.void(invoice, actor=SYSTEM, reason="Wrong")
+        void(invoice)
         assert len(changes(cast)) == 1
 
 
