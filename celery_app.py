@@ -56,6 +56,7 @@ app.conf.beat_schedule = {
     "sweep-payments": {"task": "billing.sweep_payments", "schedule": 60.0},
     "reconcile-providers": {"task": "billing.reconcile", "schedule": crontab(minute=37, hour=6)},
     "ask-providers-again": {"task": "billing.ask_again", "schedule": crontab(minute=11, hour=6)},
+    "look-for-fraud": {"task": "billing.look_for_fraud", "schedule": crontab(minute=13, hour=3)},
     "sweep-dunning": {"task": "billing.sweep_dunning", "schedule": 900.0},
     "verify-audit-chains": {"task": "audit.verify_chains", "schedule": crontab(minute=41, hour=3)},
 }

@@ -9,6 +9,7 @@ from billing.models.credit import (
     CreditTarget,
     Document,
 )
+from billing.models.fraud import FraudFlag
 from billing.models.inbox import (
     ReceiptState,
     WebhookReceipt,
@@ -87,6 +88,7 @@ __all__ = [
     "Dispute",
     "Document",
     "EarningRelease",
+    "FraudFlag",
     "Invoice",
     "InvoiceCounter",
     "InvoiceKind",

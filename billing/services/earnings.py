@@ -1,7 +1,7 @@
 """From a paid invoice to money at a provider's disposal: a plan when the invoice is paid, a release when its time has come.
 
 Providers are paid from collected money only. While a bank looks into a payment nothing of it is released, and what an
-organisation paid to itself is never.
+organisation paid to itself is never. While operators look into a sign of fraud nothing that it concerns is.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from django.db.models import Exists, OuterRef
 from billing.core.shares import WHOLE_BPS, muldiv
 from billing.models import EarningRelease, Invoice, InvoiceLine, ProviderAccount
 from billing.models.invoice import InvoiceState
-from billing.services import ledger_events
+from billing.services import fraud, fraud_signs, ledger_events
 from core import clock
 from tenants.context import platform_scope
 
 _BATCH = 200
 OWN_CALLS, DISPUTED = "calls of the provider's own organisation", "a dispute that is open"
+LOOKED_AT = "a check by the platform's operators"
 
 
 def plan(invoice: Invoice) -> int:
@@ -51,7 +52,8 @@ def plan_due() -> int:
 
 
 def release_due() -> int:
-    """Release what is due and held by nothing; how many parts."""
+    """Release what is due and held by nothing; how many parts. Who pays and who is paid are looked at before."""
+    fraud_signs.look_at_ties()
     with platform_scope():
         return sum(_release(release_id) for release_id in _due(clock.now()))
 
@@ -85,6 +87,8 @@ def _release(release_id: UUID) -> bool:
 def _reason_to_hold(row: EarningRelease, invoice: Invoice) -> str:
     if invoice.tenant_id == row.provider.tenant_id:
         return OWN_CALLS
+    if fraud.holds(invoice.tenant_id, row.provider_id):
+        return LOOKED_AT
     return DISPUTED if ledger_events.disputed(row.invoice_id) > 0 else ""
 
 

@@ -42,7 +42,7 @@ def count() -> None:
     with platform_scope():
         owners = dict(Provider.objects.values_list("pk", "tenant_id"))
     for tenant in each_tenant():
-        for line in _lines(tenant):
+        for line in lines(tenant):
             if line.provider_id is not None and owners.get(line.provider_id) != tenant.pk:
                 shares[line.provider_id] += line.provider_minor
     cache.set_many({_key(each): (shares[each], now) for each in owners}, _KEPT_S)
@@ -54,7 +54,7 @@ def of_provider(provider: Provider) -> Unbilled | None:
     return None if found is None else Unbilled(Money(found[0], settings.BILLING_CURRENCY), found[1])
 
 
-def _lines(tenant: Tenant) -> Iterator[RatedLine]:
+def lines(tenant: Tenant) -> Iterator[RatedLine]:
     """Of every month that has no invoice yet."""
     with tenant_scope(tenant):
         periods = list(Period.objects.exclude(state=PeriodState.INVOICED).filter(starts_at__lte=clock.now()))

@@ -7,6 +7,7 @@ from billing.web import (
     credit,
     earnings,
     exceptions,
+    fraud,
     invoices,
     payments,
     plans,
@@ -35,6 +36,7 @@ operations = [
     *proposals.operations,
     *exceptions.operations,
     *revenue.operations,
+    *fraud.operations,
 ]
 
 callbacks = [

@@ -40,3 +40,21 @@ PAYOUT_REST_HOURS = env.integer(
     "Hours that a payout method rests after it was changed, so that its owners hear of a change that is not theirs.",
     default=72,
 )
+
+FRAUD_MULTIPLE = env.integer(
+    "MARKETPLACE_FRAUD_MULTIPLE",
+    "How many times its usual paid calls of a day an organisation or key may make before its payments are looked at.",
+    default=10,
+    minimum=2,
+)
+FRAUD_CALLS_MIN = env.integer(
+    "MARKETPLACE_FRAUD_CALLS_MIN",
+    "Paid calls of a day below which no pace is looked at.",
+    default=1000,
+    minimum=1,
+)
+FRAUD_NEWCOMER_MINOR = env.integer(
+    "MARKETPLACE_FRAUD_NEWCOMER_SPEND",
+    "What an organisation may use and owe before its first paid invoice is looked at, in the currency's smallest unit.",
+    default=10_000,
+)

@@ -232,6 +232,8 @@ EXPECTED: dict[str, Row] = {
     "operations-billing-proposal": OPERATORS,
     "operations-billing-reconciliation": OPERATORS,
     "operations-billing-reconciliation-item": OPERATORS,
+    "operations-billing-fraud": OPERATORS,
+    "operations-billing-fraud-flag": OPERATORS,
     "operations-settings": OPERATORS,
     "operations-records": OPERATORS,
     "operations-quarantine": OPERATORS,

@@ -24,6 +24,7 @@ from access.types import FlowLabel
 from audit import services as audit
 from audit.services import checkpoints
 from billing.models import (
+    FraudFlag,
     Invoice,
     PaymentAttempt,
     PaymentCustomer,
@@ -232,12 +233,14 @@ def _payout(tenant: Tenant, server: Server, word: str) -> dict[str, object]:
         difference = ReconciliationItem.objects.create(
             run=run, provider="stripe", reference=f"pi:{word}:succeeded", fault="amount", currency="USD"
         )
+        flag = FraudFlag.objects.create(tenant=tenant, provider=server.provider, sign="people", facts=[word])
     assert booking is not None
     return {
         "payout_id": item.pk,
         "batch_id": batch.pk,
         "booking_id": booking.pk,
         "difference_id": difference.pk,
+        "flag_id": flag.pk,
     }
 
 

@@ -81,7 +81,7 @@ def payout(**item) -> dict:
     [
         ({"reciever": "good@x.example"}, "$.items[0]"),
         ({"receiver": None}, "$.items[0]"),
-        ({"recipient_type": None}, "$"),
+        ({"recipient_type": None}, "$.items[0]"),
         ({"purpose": "WAGES"}, "$.items[0].purpose"),
         ({"sender_item_id": "x" * 64}, "$.items[0].sender_item_id"),
         ({"amount": {"value": 20.0, "currency": "USD"}}, "$.items[0].amount.value"),
