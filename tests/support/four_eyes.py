@@ -25,3 +25,11 @@ def void(invoice: Invoice) -> None:
 
 def write_off(invoice: Invoice) -> None:
     agree(invoice, ProposalAct.WRITE_OFF)
+
+
+def agreed(invoice: Invoice, act: str) -> None:
+    """The row alone, for tests that do the rest themselves."""
+    made = Proposal.objects.create(
+        act=act, invoice=invoice, minor=1, currency="USD", reason="x", proposed_by=operator(), proposed_label="x"
+    )
+    Proposal.objects.filter(pk=made.pk).update(state=Proposal.State.APPROVED, decided_by=operator())

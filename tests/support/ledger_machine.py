@@ -33,6 +33,7 @@ from billing.services import earnings, ledger, ledger_events, payout_statements,
 from catalog.models import Provider
 from core import clock
 from tenants.models import Tenant, User
+from tests.support.four_eyes import agreed
 from tests.support.money import Counter, opened_invoice, payable
 
 START = datetime(2028, 1, 3, 9, tzinfo=UTC)
@@ -181,6 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         self.take(self.once(lambda: ledger_events.written_off(bill.invoice)))
         bill.due, bill.state = 0, "written_off"
+        agreed(bill.invoice, "write_off")
         Invoice.objects.filter(pk=bill.invoice.pk).update(state="uncollectible", written_off_at=self.now)
 
     @rule(number=which)
@@ -192,6 +194,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for who, minor in bill.shares.items():
             self.earned[who] -= minor
         bill.due, bill.state = 0, "void"
+        agreed(bill.invoice, "void")
         Invoice.objects.filter(pk=bill.invoice.pk).update(state="void", voided_at=self.now)
 
     @rule(number=which, lost=st.booleans(), fee=st.sampled_from([0, 1500]))
