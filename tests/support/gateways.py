@@ -300,12 +300,15 @@ class World:
 
 
 ROLE = "marketplace_meter"
+_GRANTING = 5_110_817
 
 
 def make_call_tables(database_url: str, schemas: list[str]) -> None:
     """The tables of calls alone, in schemas of their own, writable by the writer's role and by nobody's UPDATE."""
     columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS)
     with psycopg.connect(database_url, autocommit=True) as conn:
+        # Two processes of tests must not grant to one role at the same time: "tuple concurrently updated".
+        conn.execute("SELECT pg_advisory_lock(%s)", [_GRANTING])
         conn.execute(
             f"DO $$ BEGIN CREATE ROLE {ROLE} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
         )

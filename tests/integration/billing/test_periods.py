@@ -15,14 +15,14 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from billing.models import JobRun
+from billing.models import JobRun, PriceVersion
 from billing.services import periods as turning
 from billing.tasks.periods import rate_days, turn_periods
 from calls.models import Call, Period, PeriodState, UsageDay
 from calls.selectors import usage
 from calls.services import periods
 from core import clock, jobs
-from tenants.context import tenant_scope
+from tenants.context import platform_scope, tenant_scope
 from tests.support.calls import add_call, add_refusal
 from tests.support.cast import cast_of_its_own
 
@@ -161,11 +161,15 @@ with tenant_scope(tenant), clock.frozen(datetime.fromisoformat(sys.argv[3])):
 
 @pytest.mark.parametrize(("point", "state"), [("before_close_commit", "closing"), ("after_close", "closed")])
 def test_a_worker_that_is_killed_at_a_close_leaves_it_done_or_undone_and_the_next_one_goes_on(durable_db, point, state):
-    tenant = cast_of_its_own().acme
+    cast = cast_of_its_own()
+    tenant = cast.acme
+    with platform_scope():
+        price = PriceVersion.objects.filter(server=cast.payments, tenant=None).earliest("effective_from")
     with tenant_scope(tenant):
         periods.open_ahead()
         this = Period.objects.earliest("id")
-        paid(tenant, at=this.starts_at)
+        # At a price that is known, because these rows stay and are rated with all others.
+        paid(tenant, at=this.starts_at, price_version_id=price.pk)
     moment = this.ends_at + timedelta(hours=6)
     values = connection.settings_dict
     url = f"postgresql://{values['USER']}:{values['PASSWORD']}@{values['HOST']}:{values['PORT']}/{values['NAME']}"
