@@ -270,7 +270,7 @@ def test_what_was_called_before_the_start_counts_for_the_price(stages: list[Stag
     assert [stage.call(slug(stage)).status_code for _ in range(3)] == [200, 200, 402]
 
 
-def test_gateways_together_count_no_package_twice_and_overrun_no_cap(stages: list[Stage]) -> None:
+def test_gateways_together_count_no_package_twice_and_pass_a_cap_by_no_more_than_they_owe(stages: list[Stage]) -> None:
     several = limited(stages, cap("5"), price=by_model(**PACKAGE_OF_THREE))
     found = statuses(several, 60)
     assert found.count(402) + found.count(200) == 60
